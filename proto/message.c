@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proto/message.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct budget {
+	size_t left;
+};
+
+/* Only growth counts: a hostile message asks for much at once, it does not allocate and free. */
+static void *bounded_alloc(void *data, size_t size)
+{
+	struct budget *budget = data;
+
+	if (size > budget->left)
+		return NULL;
+	budget->left -= size;
+	return malloc(size > 0 ? size : 1);
+}
+
+static void bounded_free(void *data, void *pointer)
+{
+	(void) data;
+	free(pointer);
+}
+
+ProtobufCMessage *message_decode(const ProtobufCMessageDescriptor *descriptor, const uint8_t *data, size_t size)
+{
+	struct budget budget = {.left = MESSAGE_MEMORY_MAX};
+	ProtobufCAllocator allocator = {.alloc = bounded_alloc, .free = bounded_free, .allocator_data = &budget};
+
+	/* "" decodes to a message of defaults; protobuf-c wants a pointer all the same */
+	return protobuf_c_message_unpack(descriptor, &allocator, size, data != NULL ? data : (const uint8_t *) "");
+}
+
+void message_free(void *message)
+{
+	if (message != NULL)
+		protobuf_c_message_free_unpacked(message, NULL);
+}
+
+void message_release(void *pointer)
+{
+	message_free(*(void **) pointer);
+}
+
+int message_encode(const ProtobufCMessage *message, uint8_t **ret_data, size_t *ret_size, struct error *err)
+{
+	size_t size = protobuf_c_message_get_packed_size(message);
+	uint8_t *data = malloc(size + 1);
+
+	if (data == NULL)
+		return fail_errno(err, ENOMEM, "encode %s", message->descriptor->name);
+	(void) protobuf_c_message_pack(message, data);
+	*ret_data = data;
+	*ret_size = size;
+	return 0;
+}
+
+ProtobufCMessage *message_copy(const ProtobufCMessage *message)
+{
+	struct error ignored;
+	ProtobufCMessage *copy;
+	uint8_t *data = NULL;
+	size_t size = 0;
+
+	if (message_encode(message, &data, &size, &ignored) < 0)
+		return NULL;
+	copy = message_decode(message->descriptor, data, size);
+	free(data);
+	return copy;
+}
+
+bool message_set_string(char **field, const char *value)
+{
+	char *copy = (char *) (uintptr_t) protobuf_c_empty_string;
+
+	if (value != NULL && value[0] != '\0')
+		copy = strdup(value);
+	if (copy == NULL)
+		return false;
+	if (*field != NULL && *field != protobuf_c_empty_string)
+		free(*field);
+	*field = copy;
+	return true;
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A ttrpc server in an event loop. Calls may be answered at once or later, in any order.
+ *
+ * Peers whose user is neither root nor ours are hung up on. A client that goes away ends
+ * nothing but its own calls: their on_abandoned is told, and answering them afterwards is harmless.
+ */
+#pragma once
+
+#include "base/event_loop.h"
+#include "proto/ttrpc_call.h"
+#include "proto/ttrpc_frame.h"
+
+#include <protobuf-c/protobuf-c.h>
+#include <stdbool.h>
+
+struct ttrpc_server;
+struct ttrpc_connection;
+
+struct ttrpc_call {
+	struct ttrpc_connection *connection; /* NULL: the client is gone */
+	struct ttrpc_server *server;
+	uint32_t stream_id;
+	const struct ttrpc_method *method;
+	void *user;                                    /* the handler's */
+	void (*on_abandoned)(struct ttrpc_call *call); /* the client went away; the call is still to be answered */
+	struct ttrpc_call *next;                       /* of the same connection */
+	struct ttrpc_call *waiting_next;               /* the handler's, for lists of waiting calls */
+};
+
+struct ttrpc_method {
+	const char *service;
+	const char *name;
+	const ProtobufCMessageDescriptor *request;
+	/* Must answer with ttrpc_reply(), ttrpc_refuse() or ttrpc_take_over(), now or later. request goes after the return. */
+	void (*handle)(struct ttrpc_call *call, const ProtobufCMessage *request);
+};
+
+struct ttrpc_server {
+	struct event_loop *loop;
+	struct event_source listener;
+	const struct ttrpc_method *methods; /* ends with service == NULL */
+	void *context;                      /* the program's */
+	struct ttrpc_connection *connections;
+	unsigned connection_count;
+	unsigned connections_max; /* further ones wait in the backlog */
+};
+
+/* listen_fd stays the caller's. */
+int ttrpc_server_init(struct ttrpc_server *self, struct event_loop *loop, int listen_fd,
+		      const struct ttrpc_method *methods, void *context, struct error *err);
+/* Hangs up on everybody. */
+void ttrpc_server_deinit(struct ttrpc_server *self);
+/* Serves an already connected socket too; takes fd. */
+int ttrpc_server_adopt(struct ttrpc_server *self, int fd, struct error *err);
+/* True when every answer has left. */
+bool ttrpc_server_is_flushed(const struct ttrpc_server *self);
+
+void ttrpc_reply(struct ttrpc_call *call, const ProtobufCMessage *response);
+void ttrpc_reply_empty(struct ttrpc_call *call);
+void ttrpc_refuse(struct ttrpc_call *call, enum ttrpc_code code, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+/* Refuses with the code that stands for err. */
+void ttrpc_refuse_error(struct ttrpc_call *call, const struct error *err);
+/* Answers with success and takes the connection's socket for something else; the caller owns it. What the client
+ * already sent behind its request is in *ret_rest (the caller's to free). FD_NONE: the client is gone. */
+int ttrpc_take_over(struct ttrpc_call *call, const ProtobufCMessage *response, uint8_t **ret_rest, size_t *ret_rest_size);
