@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "state/record.h"
+
+#include "base/file.h"
+#include "base/number.h"
+#include "base/owned.h"
+#include "base/text.h"
+#include "proto/message.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+int record_decode(const uint8_t *data, size_t size, record **ret_record, struct error *err)
+{
+	auto_record *decoded =
+		(record *) (void *) message_decode(&hydra__v1__container_record__descriptor, data, size);
+
+	if (decoded == NULL || decoded->id[0] == '\0')
+		return fail_because(err, EPROTO, "the record of the container is damaged");
+	if (decoded->version == 0 || decoded->version > RECORD_VERSION)
+		return fail_because(err, EPROTO, "the record has version %u, this program knows up to %d", decoded->version,
+				    RECORD_VERSION);
+	*ret_record = take_ptr(&decoded);
+	return 0;
+}
+
+int record_load(int dir_fd, record **ret_record, struct error *err)
+{
+	auto_free char *data = NULL;
+	size_t size;
+	int r = file_read(dir_fd, "record", RECORD_SIZE_MAX, &data, &size, err);
+
+	return r < 0 ? r : record_decode((const uint8_t *) data, size, ret_record, err);
+}
+
+int record_save(int dir_fd, const record *self, struct error *err)
+{
+	auto_free uint8_t *data = NULL;
+	size_t size;
+	int r = message_encode(&self->base, &data, &size, err);
+
+	return r < 0 ? r : file_replace(dir_fd, "record", data, size, 0600, err);
+}
+
+void record_free(record *self)
+{
+	message_free(self);
+}
+
+void record_release(void *pointer)
+{
+	message_free(*(void **) pointer);
+}
+
+static const char *const state_names[] = {
+	[HYDRA__V1__CONTAINER_STATE__STATE_UNKNOWN] = "unknown",
+	[HYDRA__V1__CONTAINER_STATE__STATE_CREATING] = "creating",
+	[HYDRA__V1__CONTAINER_STATE__STATE_CREATED] = "created",
+	[HYDRA__V1__CONTAINER_STATE__STATE_RUNNING] = "running",
+	[HYDRA__V1__CONTAINER_STATE__STATE_PAUSED] = "paused",
+	[HYDRA__V1__CONTAINER_STATE__STATE_STOPPED] = "stopped",
+	[HYDRA__V1__CONTAINER_STATE__STATE_MIGRATING] = "migrating",
+	[HYDRA__V1__CONTAINER_STATE__STATE_RESTORING] = "restoring",
+	[HYDRA__V1__CONTAINER_STATE__STATE_REMOVING] = "removing",
+};
+
+const char *state_name(Hydra__V1__ContainerState state)
+{
+	size_t index = (size_t) state;
+
+	return index < sizeof(state_names) / sizeof(state_names[0]) ? state_names[index] : "unknown";
+}
+
+uint64_t process_start_time(int32_t pid)
+{
+	auto_free char *stat = NULL;
+	struct error ignored;
+	char path[32];
+	uint64_t start_time = 0;
+	char *field;
+
+	(void) text_fit(path, sizeof(path), "/proc/%d/stat", pid);
+	if (pid <= 0 || file_read(AT_FDCWD, path, 4096, &stat, NULL, &ignored) < 0)
+		return 0;
+	/* the name in parentheses may hold anything: fields are counted from behind it */
+	field = strrchr(stat, ')');
+	if (field == NULL || field[1] != ' ' || field[2] == 'Z' || field[2] == 'X')
+		return 0;
+	for (int number = 2; number < 22 && field != NULL; number++)
+		field = strchr(field + 1, ' ');
+	if (field == NULL)
+		return 0;
+	field[1 + strcspn(field + 1, " ")] = '\0';
+	return number_parse_u64(field + 1, &start_time) == 0 ? start_time : 0;
+}
+
+bool record_init_is_alive(const record *self)
+{
+	return self->pid > 0 && self->start_time != 0 && process_start_time(self->pid) == self->start_time;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The record of a container (proto/container.proto: ContainerRecord) and its file.
+ */
+#pragma once
+
+#include "base/error.h"
+#include "container.pb-c.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define RECORD_VERSION  1
+#define RECORD_SIZE_MAX (1U << 20)
+
+typedef Hydra__V1__ContainerRecord record;
+
+/* Reads <dir>/record. -ENOENT: none yet; -EPROTO: not a record, or of a version this program does not know. */
+int record_load(int dir_fd, record **ret_record, struct error *err);
+/* Decodes the bytes of a record file. */
+int record_decode(const uint8_t *data, size_t size, record **ret_record, struct error *err);
+/* Replaces <dir>/record, atomically and durably. */
+int record_save(int dir_fd, const record *self, struct error *err);
+
+void record_free(record *self);
+void record_release(void *pointer);
+#define auto_record __attribute__((cleanup(record_release))) record
+
+/* "running", "paused"... as OCI and Docker write them; "unknown" for what this program does not know. */
+const char *state_name(Hydra__V1__ContainerState state);
+
+/* Field 22 of /proc/PID/stat: with it a pid is unmistakable. 0: no such process (or a zombie). */
+uint64_t process_start_time(int32_t pid);
+/* True when the process the record names still runs. */
+bool record_init_is_alive(const record *self);
