@@ -84,7 +84,7 @@ int run_dir_create(struct run_dir *ret_self, const char *root, const char *names
 				       : fail_errno(err, errno, "make '%s'", path);
 	r = run_dir_open(ret_self, root, namespace, id, err);
 	if (r == 0)
-		r = run_dir_lock(ret_self, err);
+		r = run_dir_lock(ret_self, LOCK_SETUP, err);
 	if (r > 0)
 		r = fail_because(err, EEXIST, "the name '%s' is in use", id);
 	return r;
@@ -107,9 +107,9 @@ int run_dir_remove(struct run_dir *self, struct error *err)
 	return r;
 }
 
-static int lock(struct run_dir *self, int operation, struct error *err)
+static int lock(struct run_dir *self, const char *name, int operation, struct error *err)
 {
-	auto_close int fd = openat(self->fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	auto_close int fd = openat(self->fd, name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
 	if (fd < 0)
 		return fail_errno(err, errno, "open the lock of '%s'", self->id);
@@ -123,19 +123,19 @@ static int lock(struct run_dir *self, int operation, struct error *err)
 	return 0;
 }
 
-int run_dir_lock(struct run_dir *self, struct error *err)
+int run_dir_lock(struct run_dir *self, const char *name, struct error *err)
 {
-	return lock(self, LOCK_EX | LOCK_NB, err);
+	return lock(self, name, LOCK_EX | LOCK_NB, err);
 }
 
-int run_dir_lock_wait(struct run_dir *self, struct error *err)
+int run_dir_lock_wait(struct run_dir *self, const char *name, struct error *err)
 {
-	return lock(self, LOCK_EX, err);
+	return lock(self, name, LOCK_EX, err);
 }
 
-bool run_dir_is_locked(const struct run_dir *self)
+bool run_dir_is_locked(const struct run_dir *self, const char *name)
 {
-	auto_close int fd = openat(self->fd, "lock", O_RDWR | O_CLOEXEC);
+	auto_close int fd = openat(self->fd, name, O_RDWR | O_CLOEXEC);
 
 	return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0;
 }

@@ -5,7 +5,8 @@
  *   record      ContainerRecord, replaced atomically          (state/record.h)
  *   exit        ExitRecord of init; exit.EXEC of an exec       (state/exit_record.h)
  *   journal     events with sequence numbers                  (state/journal.h)
- *   lock        held by whoever works on the container: the shim for its life, hydra-setup while it works
+ *   lock        held by hydra-setup while it creates or removes
+ *   shim.lock   held by the shim for its life
  *   shim.sock   hydra.v1.Shim
  *   netns       the pinned network namespace
  *   oci/        state of the OCI runtime
@@ -40,7 +41,7 @@ int id_check(const char *what, const char *id, struct error *err);
 
 /* Opens an existing one; -ENOENT: no such container. */
 int run_dir_open(struct run_dir *ret_self, const char *root, const char *namespace, const char *id, struct error *err);
-/* Makes it and takes its lock; -EEXIST: the name is in use, nothing was changed. */
+/* Makes it and takes LOCK_SETUP; -EEXIST: the name is in use, nothing was changed. */
 int run_dir_create(struct run_dir *ret_self, const char *root, const char *namespace, const char *id, struct error *err);
 /* Accepts a closed one; gives the lock back. */
 void run_dir_close(struct run_dir *self);
@@ -50,12 +51,15 @@ int run_dir_remove(struct run_dir *self, struct error *err);
 enum {
 	RUN_DIR_LOCKED_BY_OTHER = 1,
 };
-/* Takes the lock without waiting. 0, RUN_DIR_LOCKED_BY_OTHER, or -errno. */
-int run_dir_lock(struct run_dir *self, struct error *err);
-/* Waits for the lock. */
-int run_dir_lock_wait(struct run_dir *self, struct error *err);
-/* True when some process holds the lock: the container has a living owner. */
-bool run_dir_is_locked(const struct run_dir *self);
+#define LOCK_SETUP "lock"
+#define LOCK_SHIM  "shim.lock"
+
+/* Takes one of the locks without waiting. 0, RUN_DIR_LOCKED_BY_OTHER, or -errno. Given back by run_dir_close(). */
+int run_dir_lock(struct run_dir *self, const char *name, struct error *err);
+/* Waits for it. */
+int run_dir_lock_wait(struct run_dir *self, const char *name, struct error *err);
+/* True when some process holds it. */
+bool run_dir_is_locked(const struct run_dir *self, const char *name);
 
 /* Calls visit for each container of each namespace (or of one, if namespace is not NULL); stops when it gives false. */
 int run_dir_visit(const char *root, const char *namespace, bool (*visit)(const char *namespace, const char *id, void *context),

@@ -79,11 +79,11 @@ TEST(a_name_is_taken_once_and_a_living_owner_is_seen)
 	CHECK(run_dir_create(&first, root, "default", "web", &err) == 0);
 	CHECK(run_dir_create(&second, root, "default", "web", &err) == -EEXIST);
 	CHECK(run_dir_open(&second, root, "default", "web", &err) == 0);
-	CHECK(run_dir_is_locked(&second));
-	CHECK(run_dir_lock(&second, &err) == RUN_DIR_LOCKED_BY_OTHER);
+	CHECK(run_dir_is_locked(&second, LOCK_SETUP));
+	CHECK(run_dir_lock(&second, LOCK_SETUP, &err) == RUN_DIR_LOCKED_BY_OTHER);
 	run_dir_close(&first);
-	CHECK(!run_dir_is_locked(&second));
-	CHECK(run_dir_lock(&second, &err) == 0);
+	CHECK(!run_dir_is_locked(&second, LOCK_SETUP));
+	CHECK(run_dir_lock(&second, LOCK_SETUP, &err) == 0);
 	CHECK(run_dir_remove(&second, &err) == 0);
 	CHECK(run_dir_open(&second, root, "default", "web", &err) == -ENOENT);
 	root_remove();

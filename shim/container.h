@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A container under this shim: its record, its processes, and the operations on it.
+ *
+ * Operations that need the OCI runtime end later: their `then` is called exactly once, err->code 0 on success.
+ */
+#pragma once
+
+#include "shim/cgroup.h"
+#include "shim/lifecycle.h"
+#include "shim/process.h"
+#include "state/journal.h"
+#include "state/run_dir.h"
+
+#include <stdbool.h>
+
+typedef void container_then(struct container *container, const struct error *err, void *context);
+
+struct container {
+	struct shim *shim;
+	struct run_dir dir;
+	record *record;
+	struct journal journal;
+	struct process *init;      /* NULL before the first create */
+	struct process *processes; /* init and execs, running or ended and not yet forgotten */
+	struct ttrpc_call *waiting_events;
+	container_then *then; /* of the operation under way; NULL: none */
+	void *then_context;
+	const char *operation; /* its name, for messages */
+	struct event_timer kill_timer;    /* stop: SIGKILL when it fires */
+	struct event_timer restart_timer;
+	uint64_t restart_delay_ns;
+	struct cgroup_paths cgroup; /* of init */
+	uint64_t oom_kills; /* counted so far */
+	bool is_cleaned;    /* nothing of it is left with the runtime */
+	struct container *next;
+};
+
+/* Loads its record and takes LOCK_SHIM. */
+int container_open(struct container **ret_self, struct shim *shim, const char *id, struct error *err);
+void container_free(struct container *self);
+
+void container_create(struct container *self, container_then *then, void *context);
+void container_start(struct container *self, container_then *then, void *context);
+void container_pause(struct container *self, container_then *then, void *context);
+void container_resume(struct container *self, container_then *then, void *context);
+void container_checkpoint(struct container *self, const Hydra__V1__CheckpointRequest *request, container_then *then,
+			  void *context);
+/* exec.c: process is new and has its exec id and options; the runtime starts process_json in the container. */
+void container_exec(struct process *process, const uint8_t *process_json, size_t size, container_then *then, void *context);
+
+/* Takes over the processes that the record names; their output is gone unless somebody kept its pipes. */
+int container_adopt(struct container *self, struct error *err);
+
+/* Signals a process, or with all every process of the container. */
+int container_kill(struct container *self, struct process *process, int signal_number, bool all, struct error *err);
+/* SIGTERM now, SIGKILL after the time-out; the container will not be restarted. */
+int container_stop(struct container *self, uint32_t timeout_s, uint32_t signal_number, struct error *err);
+
+/* The process of an exec id ("" is init); NULL: no such process. */
+struct process *container_find(struct container *self, const char *exec_id);
+/* Init just began to run as pid: follows it and puts it into the record (not saved). */
+int container_follow_init(struct container *self, pid_t pid, struct error *err);
+/* The pid in a file that the runtime wrote into the run directory. */
+int container_read_pid(struct container *self, const char *name, pid_t *ret_pid, struct error *err);
+/* Forgets what the runtime keeps of it; is_cleaned is true afterwards. */
+void container_clean(struct container *self);
+
+/* Called by process.c: an exit record is durable and the process reaped. */
+void container_process_ended(struct container *self, struct process *process);
+
+int container_save(struct container *self, struct error *err);
+/* Moves the record's state by the event and saves it. */
+int container_move(struct container *self, enum lifecycle_event on, struct error *err);
+/* Writes an event into the journal and answers who waits for it. exit and detail may be NULL. */
+void container_note(struct container *self, const char *type, const struct process *process, const char *detail);
+
+/* True when neither a process, nor output, nor an operation is left. */
+bool container_is_at_rest(const struct container *self);
+
+/* For the files of an operation: claims the container for it (false: `then` was told that it is busy), and ends it. */
+bool container_begin(struct container *self, const char *operation, container_then *then, void *context);
+void container_finish(struct container *self, const struct error *err);
+
+/* runtime.c: runs `hydra OPERATION ARGUMENTS`; arguments end with NULL and hold the container's id. */
+int runtime_start(struct container *self, const char *operation, const char *const *arguments, const struct child_fd *fds,
+		  size_t fd_count, task_done *done, void *context, struct error *err);
+/* What the runtime wrote as its last error, as a report; -EIO with the status if it wrote nothing. */
+int runtime_failure(struct container *self, const char *operation, int exit_status, struct error *err);

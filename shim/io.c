@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The stdio of a process: pipes or a terminal, to the log and to attached clients.
+ */
+#include "base/fd_pass.h"
+#include "base/owned.h"
+#include "shim/client.h"
+#include "shim/container.h"
+#include "shim/process.h"
+#include "shim/shim.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define READ_SIZE  16384
+#define INPUT_HIGH 65536 /* clients are asked to wait when this much input is not taken */
+
+static struct event_loop *loop_of(struct process *self)
+{
+	return &self->container->shim->loop;
+}
+
+void process_close_end(struct process *self, int end)
+{
+	event_loop_remove(loop_of(self), &self->sources[end]);
+	owned_fd_release(&self->ends[end]);
+	self->ends[end] = FD_NONE;
+}
+
+void process_close_stdio(struct process *self)
+{
+	int listener = self->console_listener.fd;
+
+	event_loop_remove(loop_of(self), &self->console_listener);
+	owned_fd_release(&listener);
+	for (int end = 0; end < STREAM_ENDS; end++) {
+		process_close_end(self, end);
+		owned_fd_release(&self->child_ends[end]);
+		self->child_ends[end] = FD_NONE;
+	}
+}
+
+static bool output_may_flow(const struct process *self)
+{
+	return self->pid > 0 && !clients_are_behind(self) && !(self->waits_for_client && self->clients == NULL);
+}
+
+static void end_of_output(struct process *self, int end)
+{
+	process_close_end(self, end);
+	if (self->has_ended && process_is_drained(self))
+		clients_end(self);
+	shim_consider_end(self->container->shim);
+}
+
+static void handle_output(struct event_source *source, uint32_t events)
+{
+	static uint8_t bytes[READ_SIZE];
+	struct process *self = source->context;
+	int end = source == &self->sources[STREAM_STDERR_END] ? STREAM_STDERR_END : STREAM_STDOUT_END;
+	ssize_t got;
+
+	if (events == EPOLLOUT) {
+		(void) process_write_input(self, NULL, 0);
+		return;
+	}
+	got = read(source->fd, bytes, sizeof(bytes));
+	if (got < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (got <= 0) { /* EIO: the last user of the terminal is gone */
+		end_of_output(self, end);
+		return;
+	}
+	if (self->log != NULL)
+		log_file_write(self->log, end == STREAM_STDERR_END ? "stderr" : "stdout", bytes, (size_t) got);
+	clients_send(self, end == STREAM_STDERR_END ? STREAM_ERR : STREAM_OUT, bytes, (size_t) got);
+	process_resume_output(self);
+}
+
+static uint32_t wanted_events(const struct process *self, int end)
+{
+	uint32_t events = output_may_flow(self) ? EPOLLIN : 0;
+
+	if (end == STREAM_STDOUT_END && self->is_terminal && self->input_size > 0)
+		events |= EPOLLOUT;
+	return events;
+}
+
+void process_resume_output(struct process *self)
+{
+	struct error ignored;
+
+	for (int end = STREAM_STDOUT_END; end <= STREAM_STDERR_END; end++) {
+		uint32_t events = wanted_events(self, end);
+
+		if (self->ends[end] < 0)
+			continue;
+		/* without events epoll would still report the hang-up, again and again */
+		if (events == 0) {
+			event_loop_remove(loop_of(self), &self->sources[end]);
+			continue;
+		}
+		if (self->sources[end].fd >= 0) {
+			event_loop_modify(loop_of(self), &self->sources[end], events);
+			continue;
+		}
+		self->sources[end] = (struct event_source){.handle = handle_output, .context = self, .fd = FD_NONE};
+		(void) event_loop_add(loop_of(self), &self->sources[end], self->ends[end], events, &ignored);
+	}
+}
+
+bool process_is_drained(const struct process *self)
+{
+	return self->ends[STREAM_STDOUT_END] < 0 && self->ends[STREAM_STDERR_END] < 0;
+}
+
+static int input_fd(const struct process *self)
+{
+	return self->ends[self->is_terminal ? STREAM_STDOUT_END : STREAM_STDIN_END];
+}
+
+static void forget_input(struct process *self)
+{
+	free(self->input);
+	self->input = NULL;
+	self->input_size = 0;
+}
+
+static void handle_input_room(struct event_source *source, uint32_t events)
+{
+	(void) events;
+	(void) process_write_input(source->context, NULL, 0);
+}
+
+/* Waits for room, or no longer, depending on what is left. */
+static void watch_input(struct process *self)
+{
+	struct event_source *source = &self->sources[STREAM_STDIN_END];
+	struct error ignored;
+
+	if (self->is_terminal) {
+		process_resume_output(self);
+	} else if (self->input_size == 0) {
+		event_loop_remove(loop_of(self), source);
+	} else if (source->fd < 0) {
+		*source = (struct event_source){.handle = handle_input_room, .context = self, .fd = FD_NONE};
+		(void) event_loop_add(loop_of(self), source, self->ends[STREAM_STDIN_END], EPOLLOUT, &ignored);
+	}
+}
+
+int process_write_input(struct process *self, const uint8_t *data, size_t size)
+{
+	uint8_t *larger = size > 0 ? realloc(self->input, self->input_size + size) : self->input;
+	ssize_t written;
+
+	if (input_fd(self) < 0 || (size > 0 && larger == NULL))
+		return 0; /* nobody reads: as a closed pipe would, without the signal */
+	self->input = larger;
+	if (size > 0)
+		memcpy(self->input + self->input_size, data, size);
+	self->input_size += size;
+	written = self->input_size > 0 ? write(input_fd(self), self->input, self->input_size) : 0;
+	if (written < 0 && errno != EAGAIN && errno != EINTR) {
+		forget_input(self);
+		if (!self->is_terminal)
+			process_close_end(self, STREAM_STDIN_END);
+		return 0;
+	}
+	if (written > 0) {
+		self->input_size -= (size_t) written;
+		memmove(self->input, self->input + written, self->input_size);
+	}
+	if (self->input_size == 0) {
+		forget_input(self);
+		clients_resume_input(self);
+		if (self->input_ends && !self->is_terminal)
+			process_close_end(self, STREAM_STDIN_END);
+	}
+	watch_input(self);
+	return self->input_size > INPUT_HIGH ? -EAGAIN : 0;
+}
+
+void process_end_input(struct process *self)
+{
+	self->input_ends = true;
+	/* a terminal has no end of input; ^D is the way to say it, where lines are edited */
+	if (self->is_terminal)
+		(void) process_write_input(self, (const uint8_t *) "\x04", 1);
+	else if (self->input_size == 0)
+		process_close_end(self, STREAM_STDIN_END);
+}
+
+void process_resize(struct process *self, unsigned columns, unsigned rows)
+{
+	struct winsize size = {.ws_col = (unsigned short) columns, .ws_row = (unsigned short) rows};
+
+	if (self->is_terminal && self->ends[STREAM_STDOUT_END] >= 0)
+		(void) ioctl(self->ends[STREAM_STDOUT_END], TIOCSWINSZ, &size);
+}
+
+static int make_pipe(int *ret_read, int *ret_write, struct error *err)
+{
+	int ends[2];
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return fail_errno(err, errno, "make a pipe");
+	*ret_read = ends[0];
+	*ret_write = ends[1];
+	return 0;
+}
+
+static void set_nonblocking(int fd)
+{
+	(void) fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+}
+
+static int open_pipes(struct process *self, struct error *err)
+{
+	int r = make_pipe(&self->ends[STREAM_STDOUT_END], &self->child_ends[1], err);
+
+	if (r == 0)
+		r = make_pipe(&self->ends[STREAM_STDERR_END], &self->child_ends[2], err);
+	if (r == 0 && self->open_stdin)
+		r = make_pipe(&self->child_ends[0], &self->ends[STREAM_STDIN_END], err);
+	for (int end = 0; end < STREAM_ENDS && r == 0; end++) {
+		if (self->ends[end] >= 0)
+			set_nonblocking(self->ends[end]);
+	}
+	return r;
+}
+
+static void take_console(struct process *self, int connection)
+{
+	int fds[FD_PASS_MAX];
+	size_t count = 0;
+	char path[4096];
+
+	(void) fd_pass_receive(connection, path, sizeof(path), fds, &count);
+	for (size_t i = 0; i < count; i++) {
+		if (i == 0 && self->ends[STREAM_STDOUT_END] < 0) {
+			self->ends[STREAM_STDOUT_END] = fds[0];
+			set_nonblocking(fds[0]);
+		} else {
+			(void) close(fds[i]);
+		}
+	}
+	process_resume_output(self);
+}
+
+static void handle_console(struct event_source *source, uint32_t events)
+{
+	struct process *self = source->context;
+	auto_close int listener = source->fd;
+	auto_close int connection = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+
+	(void) events;
+	event_loop_remove(loop_of(self), source);
+	if (connection >= 0 && socket_peer_is_trusted(connection))
+		take_console(self, connection);
+}
+
+static int open_console(struct process *self, struct error *err)
+{
+	auto_free char *path = run_dir_path(&self->container->dir, "console.sock");
+	auto_close int listener = FD_NONE;
+	int r = socket_listen(path, &listener, err);
+
+	if (r < 0)
+		return r;
+	self->console_listener = (struct event_source){.handle = handle_console, .context = self, .fd = FD_NONE};
+	r = event_loop_add(loop_of(self), &self->console_listener, listener, EPOLLIN, err);
+	if (r == 0)
+		(void) take_fd(&listener);
+	return r;
+}
+
+int process_open_stdio(struct process *self, struct error *err)
+{
+	return self->is_terminal ? open_console(self, err) : open_pipes(self, err);
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * hydra-shim: the supervisor of a container.
+ *
+ * Started by hydra-setup or hydra-monitor with its listening socket as descriptor 3.
+ */
+#include "base/child.h"
+#include "base/log.h"
+#include "base/options.h"
+#include "base/owned.h"
+#include "shim/container.h"
+#include "shim/shim.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LISTEN_FD 3
+
+struct shim_options {
+	const char *root;
+	const char *namespace;
+	const char *id;
+	bool adopt;
+	bool version;
+};
+
+static const struct option_entry option_entries[] = {
+	{0, "root", "DIR", OPTION_STRING, offsetof(struct shim_options, root), "run directories (default /run/hydra)"},
+	{0, "namespace", "NS", OPTION_STRING, offsetof(struct shim_options, namespace), "namespace of the container"},
+	{0, "id", "ID", OPTION_STRING, offsetof(struct shim_options, id), "the container; its record must exist"},
+	{0, "adopt", NULL, OPTION_FLAG, offsetof(struct shim_options, adopt), "take over what its record says is running"},
+	{'v', "version", NULL, OPTION_FLAG, offsetof(struct shim_options, version), "print the version"},
+	{0, NULL, NULL, OPTION_FLAG, 0, NULL},
+};
+
+/* A container of `run --rm` goes with its last process: hydra-setup takes our place and removes it. */
+static void remove_if_asked(struct shim *self, const struct shim_options *options)
+{
+	struct container *container = shim_container(self);
+	auto_free char *setup = NULL;
+
+	if (container == NULL || !container->record->remove_on_exit || container->init == NULL)
+		return;
+	setup = child_program("hydra-setup");
+	(void) execl(setup, "hydra-setup", "--root", options->root, "remove", "--namespace", options->namespace, options->id,
+		     (char *) NULL);
+	log_error("container not removed", "container=%s error=\"%s: %s\"", options->id, setup, strerrordesc_np(errno));
+}
+
+static int take_charge(struct shim *self, const struct shim_options *options, struct error *err)
+{
+	struct container *container;
+	int r = container_open(&container, self, options->id, err);
+
+	if (r == 0 && options->adopt)
+		r = container_adopt(container, err);
+	return r < 0 ? r : container_save(container, err);
+}
+
+static int run(const struct shim_options *options)
+{
+	struct shim self;
+	struct error err;
+	int exit_code;
+
+	if (shim_init(&self, options->root, options->namespace, LISTEN_FD, &err) < 0 || take_charge(&self, options, &err) < 0) {
+		log_error("shim did not start", "container=%s error=\"%s\"", options->id, err.message);
+		return EXIT_FAILURE;
+	}
+	exit_code = event_loop_run(&self.loop);
+	remove_if_asked(&self, options);
+	return exit_code;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option_table table = {option_entries, false};
+	struct shim_options options = {.root = RUN_ROOT_DEFAULT, .namespace = NAMESPACE_DEFAULT};
+	struct option_rest rest;
+	struct error err;
+
+	log_open("hydra-shim", LOG_INFO);
+	if (options_parse(&table, argc, argv, &options, &rest, &err) < 0) {
+		log_error(err.message, NULL);
+		return EXIT_FAILURE;
+	}
+	if (rest.wants_help) {
+		(void) puts("hydra-shim: the supervisor of one container; hydra-setup and hydra-monitor start it\n\nOptions:");
+		options_print(&table);
+		return EXIT_SUCCESS;
+	}
+	if (options.version) {
+		(void) puts("hydra-shim " HYDRA_VERSION);
+		return EXIT_SUCCESS;
+	}
+	if (options.id == NULL) {
+		log_error("missing option: --id (--help explains)", NULL);
+		return EXIT_FAILURE;
+	}
+	return run(&options);
+}

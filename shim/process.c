@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "shim/process.h"
+
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/kernel.h"
+#include "base/log.h"
+#include "base/owned.h"
+#include "base/text.h"
+#include "proto/message.h"
+#include "shim/cgroup.h"
+#include "shim/client.h"
+#include "shim/container.h"
+#include "shim/shim.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+struct process *process_new(struct container *container, const char *exec_id)
+{
+	struct process *self = calloc(1, sizeof(*self));
+
+	if (self == NULL)
+		return NULL;
+	self->container = container;
+	(void) text_fit(self->exec_id, sizeof(self->exec_id), "%s", exec_id);
+	self->pidfd = FD_NONE;
+	self->pidfd_source.fd = FD_NONE;
+	self->console_listener.fd = FD_NONE;
+	for (int end = 0; end < STREAM_ENDS; end++) {
+		self->ends[end] = self->child_ends[end] = FD_NONE;
+		self->sources[end].fd = FD_NONE;
+	}
+	self->next = container->processes;
+	container->processes = self;
+	return self;
+}
+
+void process_free(struct process *self)
+{
+	struct event_loop *loop = &self->container->shim->loop;
+
+	for (struct process **link = &self->container->processes; *link != NULL; link = &(*link)->next) {
+		if (*link == self) {
+			*link = self->next;
+			break;
+		}
+	}
+	while (self->clients != NULL)
+		client_free(self->clients);
+	while (self->waiting != NULL) {
+		struct ttrpc_call *call = self->waiting;
+
+		self->waiting = call->waiting_next;
+		ttrpc_refuse(call, TTRPC_NOT_FOUND, "the process is gone");
+	}
+	event_loop_disarm(loop, &self->client_timer);
+	event_loop_remove(loop, &self->pidfd_source);
+	owned_fd_release(&self->pidfd);
+	process_close_stdio(self);
+	log_file_free(self->log);
+	message_free(self->exit);
+	free(self->input);
+	free(self);
+}
+
+static void handle_pidfd(struct event_source *source, uint32_t events)
+{
+	(void) events;
+	process_check(source->context);
+}
+
+static void give_up_on_client(struct event_timer *timer)
+{
+	struct process *self = timer->context;
+
+	self->waits_for_client = false;
+	process_resume_output(self);
+}
+
+/* Longer than any client needs between asking for a process and attaching to it. */
+#define CLIENT_TIMEOUT_NS (10 * NS_PER_S)
+
+int process_follow(struct process *self, pid_t pid, struct error *err)
+{
+	struct event_loop *loop = &self->container->shim->loop;
+	int r;
+
+	self->pidfd = kernel_pidfd_open(pid, 0);
+	if (self->pidfd < 0)
+		return fail_errno(err, errno, "follow process %d", (int) pid);
+	self->pid = pid;
+	self->pidfd_source = (struct event_source){.handle = handle_pidfd, .context = self, .fd = FD_NONE};
+	r = event_loop_add(loop, &self->pidfd_source, self->pidfd, EPOLLIN, err);
+	if (r < 0)
+		return r;
+	for (int i = 0; i < 3; i++) {
+		owned_fd_release(&self->child_ends[i]);
+		self->child_ends[i] = FD_NONE;
+	}
+	if (self->waits_for_client) {
+		self->client_timer = (struct event_timer){.handle = give_up_on_client, .context = self};
+		event_loop_arm(loop, &self->client_timer, CLIENT_TIMEOUT_NS);
+	}
+	process_resume_output(self);
+	return 0;
+}
+
+/* Peeks at the end of our child without reaping it. 1: ended; 0: runs; -ECHILD: not ours. */
+static int peek_child(pid_t pid, int *ret_wait_status, struct rusage *ret_usage)
+{
+	siginfo_t info = {0};
+
+	if (syscall(SYS_waitid, P_PID, pid, &info, WEXITED | WNOHANG | WNOWAIT, ret_usage) < 0)
+		return -errno;
+	if (info.si_pid == 0)
+		return 0;
+	*ret_wait_status = info.si_code == CLD_EXITED ? info.si_status << 8 : info.si_status & 0x7f;
+	return 1;
+}
+
+static uint64_t microseconds(const struct timeval *time)
+{
+	return (uint64_t) time->tv_sec * 1000000 + (uint64_t) time->tv_usec;
+}
+
+/* True when it ended; the record then says how, as far as anybody can know. */
+static bool find_out(struct process *self, exit_record *exit, Hydra__V1__Usage *usage, char *reason, size_t reason_size)
+{
+	struct rusage resources = {0};
+	int wait_status = 0;
+	int r = peek_child(self->pid, &wait_status, &resources);
+
+	if (r == 0)
+		return false;
+	if (r > 0) {
+		usage->user_us = microseconds(&resources.ru_utime);
+		usage->system_us = microseconds(&resources.ru_stime);
+		usage->max_rss_kib = (uint64_t) resources.ru_maxrss;
+		exit->usage = usage;
+		exit_record_set_status(exit, wait_status);
+		return true;
+	}
+	/* not our child: another shim's before us */
+	r = kernel_pidfd_exit_status(self->pidfd, &wait_status);
+	if (r == -EAGAIN)
+		return false;
+	if (r == 0) {
+		exit_record_set_status(exit, wait_status);
+		return true;
+	}
+	(void) text_fit(reason, reason_size, "it ended while nobody could see its status: %s", strerrordesc_np(-r));
+	exit->reason = reason;
+	return true;
+}
+
+/* The kernel killed it for lack of memory: the count of its cgroup grew. */
+static bool was_oom_killed(struct process *self, const exit_record *exit)
+{
+	struct container *container = self->container;
+	uint64_t kills = cgroup_oom_kills(&container->cgroup);
+
+	if (kills <= container->oom_kills)
+		return false;
+	container->oom_kills = kills;
+	container_note(container, "oom", self, NULL);
+	return exit->signal == SIGKILL;
+}
+
+static void record_end(struct process *self, exit_record *exit)
+{
+	struct container *container = self->container;
+	struct error err;
+
+	exit->version = 1;
+	exit->id = container->dir.id;
+	exit->exec_id = self->exec_id;
+	exit->pid = self->pid;
+	exit->started_ns = self->started_ns;
+	exit->finished_ns = clock_realtime_ns();
+	exit->restart_count = container->record->restart_count;
+	exit->oom_killed = was_oom_killed(self, exit);
+	fault_point("shim.before-exit-record");
+	if (exit_record_save(container->dir.fd, exit, &err) < 0)
+		log_error("exit record not written", "container=%s error=\"%s\"", container->dir.id, err.message);
+	fault_point("shim.after-exit-record");
+	self->exit = (exit_record *) (void *) message_copy(&exit->base);
+}
+
+void process_check(struct process *self)
+{
+	exit_record exit = HYDRA__V1__EXIT_RECORD__INIT;
+	Hydra__V1__Usage usage = HYDRA__V1__USAGE__INIT;
+	char reason[128];
+
+	if (self->has_ended || self->pid <= 0)
+		return;
+	if (self->container->operation != NULL) {
+		/* the operation's own outcome comes first; container_finish() looks again */
+		event_loop_remove(&self->container->shim->loop, &self->pidfd_source);
+		return;
+	}
+	if (!find_out(self, &exit, &usage, reason, sizeof(reason)))
+		return;
+	record_end(self, &exit);
+	self->has_ended = true;
+	(void) waitpid(self->pid, NULL, WNOHANG);
+	event_loop_remove(&self->container->shim->loop, &self->pidfd_source);
+	owned_fd_release(&self->pidfd);
+	self->pidfd = FD_NONE;
+	container_process_ended(self->container, self);
+}
+
+void process_watch_end(struct process *self)
+{
+	struct error ignored;
+
+	if (!self->has_ended && self->pidfd >= 0 && self->pidfd_source.fd < 0)
+		(void) event_loop_add(&self->container->shim->loop, &self->pidfd_source, self->pidfd, EPOLLIN, &ignored);
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One process of a container, init or exec: its pid, its stdio, how it ended, who waits for that.
+ */
+#pragma once
+
+#include "base/event_loop.h"
+#include "shim/log_file.h"
+#include "shim/task.h"
+#include "state/exit_record.h"
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct container;
+struct client;
+struct ttrpc_call;
+
+enum {
+	STREAM_STDIN_END,  /* ours: written to */
+	STREAM_STDOUT_END, /* read; with a terminal the pty master, which is written to as well */
+	STREAM_STDERR_END,
+	STREAM_ENDS,
+};
+
+struct process {
+	struct container *container;
+	char exec_id[80]; /* "": init */
+	pid_t pid;
+	int pidfd;
+	struct event_source pidfd_source;
+	bool is_terminal;
+	bool open_stdin;
+	bool has_started;
+	bool has_ended;    /* its exit record is written */
+	bool waits_for_client; /* output is not read before somebody attached */
+	uint64_t started_ns;
+	exit_record *exit;
+
+	int ends[STREAM_ENDS]; /* ours, non-blocking; FD_NONE: none or closed */
+	struct event_source sources[STREAM_ENDS];
+	int child_ends[3];     /* the process's, kept until it runs */
+	struct log_file *log;  /* NULL: output goes to clients only */
+	struct event_source console_listener; /* while the runtime is to send the pty master */
+	struct event_timer client_timer;
+	uint8_t *input; /* for the process, when it does not read */
+	size_t input_size;
+	bool input_ends; /* close stdin when input is written */
+	struct client *clients;
+	struct ttrpc_call *waiting; /* calls of Wait and Stop */
+	struct process *next;
+};
+
+/* Adds it to the container. */
+struct process *process_new(struct container *container, const char *exec_id);
+void process_free(struct process *self);
+
+/* Makes its pipes, or the socket on which the runtime will send the pty master. */
+int process_open_stdio(struct process *self, struct error *err);
+/* The runtime made the process: follow it. Our copies of its ends are closed, its output is read from now on. */
+int process_follow(struct process *self, pid_t pid, struct error *err);
+/* Looks whether it ended; if so writes the exit record, then reaps it. */
+void process_check(struct process *self);
+/* Watches for its end again, after an operation of the container during which ends were held back. */
+void process_watch_end(struct process *self);
+/* All output is read and nobody is left to send it to. */
+bool process_is_drained(const struct process *self);
+/* Begins to read output (again). */
+void process_resume_output(struct process *self);
+
+/* Input from a client; -EAGAIN: full, ask again when process_on_input_room is called. */
+int process_write_input(struct process *self, const uint8_t *data, size_t size);
+void process_end_input(struct process *self);
+void process_resize(struct process *self, unsigned columns, unsigned rows);
+
+/* io.c */
+void process_close_end(struct process *self, int end);
+void process_close_stdio(struct process *self);

@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "shim/service.h"
+
+#include "base/clock.h"
+#include "base/owned.h"
+#include "proto/message.h"
+#include "shim.pb-c.h"
+#include "shim/client.h"
+#include "shim/container.h"
+#include "shim/shim.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define EVENTS_AT_ONCE 128
+
+static struct container *container_of_call(struct ttrpc_call *call)
+{
+	return shim_container(call->server->context);
+}
+
+/* The end of every operation: its result is the answer. */
+static void answer(struct container *container, const struct error *err, void *context)
+{
+	struct ttrpc_call *call = context;
+
+	(void) container;
+	if (err->code < 0)
+		ttrpc_refuse_error(call, err);
+	else
+		ttrpc_reply_empty(call);
+}
+
+static void handle_create(struct ttrpc_call *call, const ProtobufCMessage *message)
+{
+	(void) message;
+	container_create(container_of_call(call), answer, call);
+}
+
+static void handle_start(struct ttrpc_call *call, const ProtobufCMessage *message)
+{
+	struct container *container = container_of_call(call);
+
+	(void) message;
+	container->record->stop_was_asked = false;
+	container_start(container, answer, call);
+}
+
+static void handle_pause(struct ttrpc_call *call, const ProtobufCMessage *message)
+{
+	(void) message;
+	container_pause(container_of_call(call), answer, call);
+}
+
+static void handle_resume(struct ttrpc_call *call, const ProtobufCMessage *message)
+{
+	(void) message;
+	container_resume(container_of_call(call), answer, call);
+}
+
+static void handle_state(struct ttrpc_call *call, const ProtobufCMessage *message)
+{
+	struct container *container = container_of_call(call);
+	Hydra__V1__StateResponse response = HYDRA__V1__STATE_RESPONSE__INIT;
+	Hydra__V1__ProcessStatus statuses[64];
+	Hydra__V1__ProcessStatus *pointers[64];
+	char version[] = HYDRA_VERSION;
+
+	(void) message;
+	response.record = container->record;
+	response.exit = container->init != NULL ? container->init->exit : NULL;
+	response.shim_pid = (uint32_t) getpid();
+	response.shim_version = version;
+	response.processes = pointers;
+	for (struct process *process = container->processes; process != NULL && response.n_processes < 64;
+	     process = process->next) {
+		Hydra__V1__ProcessStatus *status = &statuses[response.n_processes];
+
+		hydra__v1__process_status__init(status);
+		status->exec_id = process->exec_id;
+		status->pid = process->pid;
+		status->has_exited = process->has_ended;
+		status->exit = process->exit;
+		pointers[response.n_processes++] = status;
+	}
+	ttrpc_reply(call, &response.base);
+}
+
+static struct process *find_process(struct ttrpc_call *call, const char *exec_id)
+{
+	struct process *process = container_find(container_of_call(call), exec_id);
+
+	if (process == NULL)
+		ttrpc_refuse(call, TTRPC_NOT_FOUND, exec_id[0] != '\0' ? "no exec '%s'" : "the container was not created yet%s",
+			     exec_id);
+	return process;
+}
+
+static void handle_kill(struct ttrpc_call *call, const ProtobufCMessage *message)
+{
+	const Hydra__V1__KillRequest *request = (const void *) message;
+	struct process *process = find_process(call, request->exec_id);
+	struct error err = ERROR_NONE;
+
+	if (process == NULL)
+		return;
+	(void) container_kill(process->container, process, (int) request->signal, request->all, &err);
+	answer(process->container, &err, call);
+}
+
+static void reply_exit(struct ttrpc_call *call, exit_record *exit)
+{
+	Hydra__V1__WaitResponse response = HYDRA__V1__WAIT_RESPONSE__INIT;
+
+	response.exit = exit;
+	ttrpc_reply(call, &response.base);
+}
+
+static void forget_waiting(struct ttrpc_call *call)
+{
+	struct process *process = call->user;
+
+	for (struct ttrpc_call **link = &process->waiting; *link != NULL; link = &(*link)->waiting_next) {
+		if (*link == call) {
+			*link = call->waiting_next;
+			break;
+		}
+	}
+	ttrpc_reply_empty(call);
+}
+
+static void wait_for(struct ttrpc_call *call, struct process *process)
+{
+	if (process->has_ended) {
+		reply_exit(call, process->exit);
+		return;
+	}
+	call->user = process;
+	call->on_abandoned = forget_waiting;
+	call->waiting_next = process->waiting;
+	process->waiting = call;
+}
+
+void service_answer_waiting(struct process *process)
+{
+	while (process->waiting != NULL) {
+		struct ttrpc_call *call = process->waiting;
+
+		process->waiting = call->waiting_next;
+		reply_exit(call, process->exit);
+	}
+}
+
+static void handle_wait(struct ttrpc_call *call, const ProtobufCMessage *message)
+{
+	const Hydra__V1__WaitRequest *request = (const void *) message;
+	struct process *process = find_process(call, request->exec_id);
+
+	if (process != NULL)
+		wait_for(call, process);
+}
+
+static void handle_stop(struct ttrpc_call *call, const ProtobufCMessage *message)
+{
+	const Hydra__V1__StopRequest *request = (const void *) message;
+	struct container *container = container_of_call(call);
+	struct error err = ERROR_NONE;
+
+	if (find_process(call, "") == NULL)
+		return;
+	if (container_stop(container, request->timeout_s, request->signal, &err) < 0)
+		ttrpc_refuse_error(call, &err);
+	else
+		wait_for(call, container->init);
+}
+
+static void exec_answer(struct container *container, const struct error *err, void *context)
+{
+	Hydra__V1__ExecResponse response = HYDRA__V1__EXEC_RESPONSE__INIT;
+	struct ttrpc_call *call = context;
+	struct process *process = call->user;
+
+	(void) container;
+	if (err->code < 0) {
+		ttrpc_refuse_error(call, err);
+		return;
+	}
+	response.pid = process->pid;
+	ttrpc_reply(call, &response.base);
+}
+
+static void handle_exec(struct ttrpc_call *call, const ProtobufCMessage *message)
+{
+	const Hydra__V1__ExecRequest *request = (const void *) message;
+	struct container *container = container_of_call(call);
+	struct process *process;
+	struct error err;
+
+	if (id_check("exec id", request->exec_id, &err) < 0) {
+		ttrpc_refuse_error(call, &err);
+		return;
+	}
+	if (container_find(container, request->exec_id) != NULL) {
+		ttrpc_refuse(call, TTRPC_ALREADY_EXISTS, "exec '%s' exists", request->exec_id);
+		return;
+	}
+	process = process_new(container, request->exec_id);
+	if (process == NULL) {
+		ttrpc_refuse(call, TTRPC_RESOURCE_EXHAUSTED, "no memory");
+		return;
+	}
+	process->is_terminal = request->terminal;
+	process->open_stdin = request->open_stdin;
+	process->waits_for_client = request->wait_for_attach;
+	call->user = process;
+	container_exec(process, request->process_json.data, request->process_json.len, exec_answer, call);
+}
+
+static void handle_attach(struct ttrpc_call *call, const ProtobufCMessage *message)
+{
+	const Hydra__V1__AttachRequest *request = (const void *) message;
+	Hydra__V1__Empty response = HYDRA__V1__EMPTY__INIT;
+	struct process *process = find_process(call, request->exec_id);
+	auto_free uint8_t *rest = NULL;
+	size_t rest_size = 0;
+	struct error ignored;
+	int fd;
+
+	if (process == NULL)
+		return;
+	fd = ttrpc_take_over(call, &response.base, &rest, &rest_size);
+	if (fd < 0 || client_new(process, fd, request->input, rest, rest_size, &ignored) < 0)
+		return;
+	if (request->width > 0 && request->height > 0)
+		process_resize(process, request->width, request->height);
+	process->waits_for_client = false;
+	process_resume_output(process);
+	if (process->has_ended && process_is_drained(process))
+		clients_end(process);
+}
+
+static void handle_resize(struct ttrpc_call *call, const ProtobufCMessage *message)
+{
+	const Hydra__V1__ResizeRequest *request = (const void *) message;
+	struct process *process = find_process(call, request->exec_id);
+
+	if (process == NULL)
+		return;
+	process_resize(process, request->width, request->height);
+	ttrpc_reply_empty(call);
+}
+
+static void handle_stats(struct ttrpc_call *call, const ProtobufCMessage *message)
+{
+	Hydra__V1__StatsResponse response = HYDRA__V1__STATS_RESPONSE__INIT;
+	struct process *process = find_process(call, "");
+
+	(void) message;
+	if (process == NULL)
+		return;
+	response.time_ns = clock_realtime_ns();
+	cgroup_stats(&process->container->cgroup, &response);
+	if (process->log != NULL) {
+		response.log_bytes = process->log->written;
+		response.log_dropped_bytes = process->log->dropped;
+	}
+	ttrpc_reply(call, &response.base);
+}
+
+struct event_list {
+	Hydra__V1__Event *items[EVENTS_AT_ONCE];
+	size_t count;
+};
+
+static bool collect_event(const event *entry, void *context)
+{
+	struct event_list *list = context;
+
+	list->items[list->count] = (event *) (void *) message_copy(&entry->base);
+	if (list->items[list->count] != NULL)
+		list->count++;
+	return list->count < EVENTS_AT_ONCE;
+}
+
+static void forget_waiting_events(struct ttrpc_call *call)
+{
+	struct container *container = container_of_call(call);
+
+	for (struct ttrpc_call **link = &container->waiting_events; *link != NULL; link = &(*link)->waiting_next) {
+		if (*link == call) {
+			*link = call->waiting_next;
+			break;
+		}
+	}
+	ttrpc_reply_empty(call);
+}
+
+/* Called again, without a message, when there is a new event for a call that waits. */
+static void handle_events(struct ttrpc_call *call, const ProtobufCMessage *message)
+{
+	const Hydra__V1__EventsRequest *request = (const void *) message;
+	struct container *container = container_of_call(call);
+	Hydra__V1__EventsResponse response = HYDRA__V1__EVENTS_RESPONSE__INIT;
+	struct event_list list = {.count = 0};
+	struct error err = ERROR_NONE;
+
+	if (request != NULL)
+		call->user = (void *) (uintptr_t) request->since;
+	if (journal_replay(container->dir.fd, (uint64_t) (uintptr_t) call->user, collect_event, &list, &err) < 0) {
+		ttrpc_refuse_error(call, &err);
+	} else if (list.count == 0 && request != NULL && request->wait) {
+		call->on_abandoned = forget_waiting_events;
+		call->waiting_next = container->waiting_events;
+		container->waiting_events = call;
+	} else {
+		response.events = list.items;
+		response.n_events = list.count;
+		response.oldest = list.count > 0 ? list.items[0]->sequence : 0;
+		ttrpc_reply(call, &response.base);
+	}
+	for (size_t i = 0; i < list.count; i++)
+		message_free(list.items[i]);
+}
+
+static void handle_update(struct ttrpc_call *call, const ProtobufCMessage *message)
+{
+	const Hydra__V1__UpdateRequest *request = (const void *) message;
+	struct container *container = container_of_call(call);
+	Hydra__V1__RestartPolicy *policy;
+	struct error err = ERROR_NONE;
+
+	if (request->restart != NULL) {
+		policy = (Hydra__V1__RestartPolicy *) (void *) message_copy(&request->restart->base);
+		message_free(container->record->restart);
+		container->record->restart = policy;
+	}
+	(void) container_save(container, &err);
+	answer(container, &err, call);
+}
+
+#define SHIM(name_, request_, handler_) {"hydra.v1.Shim", name_, &hydra__v1__##request_##__descriptor, handler_}
+
+const struct ttrpc_method service_methods[] = {
+	SHIM("State", empty, handle_state),
+	SHIM("Create", empty, handle_create),
+	SHIM("Start", empty, handle_start),
+	SHIM("Kill", kill_request, handle_kill),
+	SHIM("Stop", stop_request, handle_stop),
+	SHIM("Exec", exec_request, handle_exec),
+	SHIM("Wait", wait_request, handle_wait),
+	SHIM("Attach", attach_request, handle_attach),
+	SHIM("Resize", resize_request, handle_resize),
+	SHIM("Pause", empty, handle_pause),
+	SHIM("Resume", empty, handle_resume),
+	SHIM("Stats", empty, handle_stats),
+	SHIM("Events", events_request, handle_events),
+	SHIM("Update", update_request, handle_update),
+	{NULL, NULL, NULL, NULL},
+};

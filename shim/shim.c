@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "shim/shim.h"
+
+#include "base/child.h"
+#include "base/clock.h"
+#include "shim/container.h"
+#include "shim/service.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+#define LONELY_NS (30 * NS_PER_S) /* a shim that nobody gave anything to do ends after this */
+#define FLUSH_NS  (100 * NS_PER_MS)
+
+struct container *shim_container(struct shim *self)
+{
+	return self->containers;
+}
+
+void shim_reap(struct shim *self)
+{
+	siginfo_t info = {0};
+
+	for (;;) {
+		struct process *known = NULL;
+
+		info.si_pid = 0;
+		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0)
+			return;
+		if (task_reap(self, info.si_pid))
+			continue;
+		for (struct container *container = self->containers; container != NULL && known == NULL;
+		     container = container->next) {
+			/* a child that the runtime is just making is not known yet: the operation's end looks again */
+			if (container->operation != NULL)
+				return;
+			for (struct process *process = container->processes; process != NULL; process = process->next) {
+				if (process->pid == info.si_pid && !process->has_ended)
+					known = process;
+			}
+		}
+		if (known != NULL)
+			process_check(known);
+		else
+			(void) waitpid(info.si_pid, NULL, WNOHANG);
+	}
+}
+
+static void handle_signal(struct event_loop *loop, const int signal_number, void *context)
+{
+	(void) loop;
+	/* SIGTERM and SIGINT: the container is not ours to end; only its own end ends us */
+	if (signal_number == SIGCHLD)
+		shim_reap(context);
+}
+
+void shim_consider_end(struct shim *self)
+{
+	for (struct container *container = self->containers; container != NULL; container = container->next) {
+		if (!container_is_at_rest(container) ||
+		    container->record->state != HYDRA__V1__CONTAINER_STATE__STATE_STOPPED || container->init == NULL)
+			return;
+	}
+	if (!ttrpc_server_is_flushed(&self->server) && !self->is_ending) {
+		self->is_ending = true;
+		event_loop_arm(&self->loop, &self->end_timer, FLUSH_NS);
+		return;
+	}
+	event_loop_stop(&self->loop, 0);
+}
+
+static void lonely(struct event_timer *timer)
+{
+	struct shim *self = timer->context;
+	bool has_work = self->server.connection_count > 0;
+
+	for (struct container *container = self->containers; container != NULL; container = container->next)
+		has_work |= container->init != NULL || container->operation != NULL;
+	if (self->is_ending)
+		shim_consider_end(self);
+	else if (has_work)
+		event_loop_arm(&self->loop, timer, LONELY_NS);
+	else
+		event_loop_stop(&self->loop, 0);
+}
+
+static int watch_signals(struct shim *self, struct error *err)
+{
+	sigset_t mask;
+
+	(void) sigemptyset(&mask);
+	(void) sigaddset(&mask, SIGCHLD);
+	(void) sigaddset(&mask, SIGTERM);
+	(void) sigaddset(&mask, SIGINT);
+	(void) signal(SIGPIPE, SIG_IGN);
+	(void) signal(SIGHUP, SIG_IGN);
+	return event_loop_watch_signals(&self->loop, &mask, handle_signal, self, err);
+}
+
+int shim_init(struct shim *self, const char *root, const char *namespace, int listen_fd, struct error *err)
+{
+	int r;
+
+	*self = (struct shim){.root = root, .namespace = namespace, .listen_fd = listen_fd};
+	self->end_timer = (struct event_timer){.handle = lonely, .context = self};
+	(void) fcntl(listen_fd, F_SETFD, FD_CLOEXEC);
+	if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
+		return fail_errno(err, errno, "become a subreaper");
+	self->runtime_path = child_program("hydra");
+	self->checkpoint_path = child_program("hydra-checkpoint");
+	r = event_loop_init(&self->loop, err);
+	if (r == 0)
+		r = watch_signals(self, err);
+	if (r == 0)
+		r = ttrpc_server_init(&self->server, &self->loop, listen_fd, service_methods, self, err);
+	if (r == 0)
+		event_loop_arm(&self->loop, &self->end_timer, LONELY_NS);
+	return r;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The supervisor of one container, or of the containers of one pod: one event loop, no threads.
+ *
+ * It must never block, and never end while a container that it supervises runs.
+ */
+#pragma once
+
+#include "base/event_loop.h"
+#include "proto/ttrpc_server.h"
+
+#include <stdbool.h>
+
+struct container;
+struct task;
+
+struct shim {
+	struct event_loop loop;
+	struct ttrpc_server server;
+	int listen_fd;
+	const char *root;
+	const char *namespace;
+	char *runtime_path;
+	char *checkpoint_path;
+	struct container *containers;
+	struct task *tasks;
+	struct event_timer end_timer;
+	bool is_ending;
+};
+
+/* listen_fd: bound, listening, and the caller's. */
+int shim_init(struct shim *self, const char *root, const char *namespace, int listen_fd, struct error *err);
+
+/* The only container of a shim that hydra-setup or the monitor started. */
+struct container *shim_container(struct shim *self);
+
+/* Called whenever something came to its end: leaves the loop when nothing is left to do. */
+void shim_consider_end(struct shim *self);
+/* SIGCHLD: somebody ended. */
+void shim_reap(struct shim *self);
