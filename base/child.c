@@ -186,7 +186,7 @@ static char *program_from_environment(const char *name)
 }
 
 /* Where a program's siblings are, seen from its own folder: installed side by side or below libexec, or in a build tree. */
-static const char *const sibling_folders[] = {"", "../bin/", "../libexec/hydra/", "../../bin/", "../runtime/", "../shim/",
+static const char *const sibling_folders[] = {"", "../bin/", "../libexec/hydra/", "../../bin/", "../runtime/", "../shim/", "../setup/",
 					      "../checkpoint/", "../monitor/", "../daemon/", "../cli/"};
 
 char *child_program(const char *name)

@@ -11,6 +11,7 @@ MAY_INCLUDE = {
     "proto": {"base"},
     "runtime": {"base", "state", "proto"},
     "shim": {"base", "state", "proto"},
+    "setup": {"base", "state", "proto"},
     "checkpoint": {"base", "state", "proto"},
     "monitor": {"base", "state", "proto"},
     "daemon": {"base", "state", "proto"},
@@ -20,7 +21,7 @@ MAY_INCLUDE = {
 CONFINED = {
     "seccomp.h": {"runtime"},
     "sys/capability.h": {"runtime"},
-    "yyjson.h": {"runtime", "cli", "checkpoint", "daemon"},
+    "yyjson.h": {"runtime", "setup", "cli", "checkpoint"},
     "openssl/": {"checkpoint"},
     "linux/userfaultfd.h": {"checkpoint"},
     "systemd/": {"daemon"},

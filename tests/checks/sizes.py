@@ -7,7 +7,7 @@ import sys
 
 FILE_LINES, FUNCTION_LINES = 500, 60
 root, broken = pathlib.Path(sys.argv[1]), []
-sources = [path for folder in ("base", "state", "proto", "runtime", "shim", "checkpoint", "monitor", "daemon", "cli", "tests")
+sources = [path for folder in ("base", "state", "proto", "runtime", "shim", "setup", "checkpoint", "monitor", "daemon", "cli", "tests")
            for path in sorted((root / folder).rglob("*.[ch]"))]
 for source in sources:
     lines = source.read_text().splitlines()

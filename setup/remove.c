@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/child.h"
+#include "base/fault.h"
+#include "base/file.h"
+#include "base/kernel.h"
+#include "base/owned.h"
+#include "base/text.h"
+#include "proto/message.h"
+#include "proto/ttrpc_call.h"
+#include "setup/setup.h"
+#include "shim.pb-c.h"
+#include "state/shim_process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#define STOP_TIMEOUT_MS 10000
+
+/* Forgets what the runtime knows; kills what still runs. For containers whose shim can't do it any more. */
+static int runtime_delete(struct run_dir *dir, struct error *err)
+{
+	auto_free char *program = child_program("hydra");
+	auto_free char *oci_root = run_dir_path(dir, "oci");
+	const char *argv[] = {"hydra", "--root", oci_root, "delete", "--force", dir->id, NULL};
+	struct child_spec spec = {.path = program, .argv = argv, .cwd = "/", .fds = {{STDERR_FILENO, 2}}, .fd_count = 1};
+	pid_t pid;
+	int status;
+	int r;
+
+	if (!path_exists(dir->fd, "oci"))
+		return 0;
+	r = child_start(&spec, &pid, NULL, err);
+	if (r == 0)
+		r = child_wait(pid, &status, err);
+	if (r == 0 && status != 0)
+		r = fail_because(err, EIO, "remove container '%s': the runtime could not delete it", dir->id);
+	return r;
+}
+
+int container_remove_parts(struct run_dir *dir, const record *container, struct error *err)
+{
+	int r = runtime_delete(dir, err);
+
+	fault_point("setup.remove.runtime");
+	if (r == 0)
+		r = network_remove(dir, container, err);
+	fault_point("setup.remove.network");
+	if (r == 0)
+		r = bundle_remove(container, err);
+	fault_point("setup.remove.bundle");
+	return r < 0 ? r : run_dir_remove(dir, err);
+}
+
+static int stop_by_shim(const char *root, const char *namespace, const char *id, struct error *err)
+{
+	Hydra__V1__StopRequest request = HYDRA__V1__STOP_REQUEST__INIT;
+	auto_message ProtobufCMessage *response = NULL;
+	auto_close int fd = FD_NONE;
+	int r = shim_process_connect(root, namespace, id, &fd, err);
+
+	if (r < 0)
+		return r;
+	return ttrpc_call_blocking(fd, "hydra.v1.Shim", "Stop", &request.base, &hydra__v1__wait_response__descriptor,
+				   STOP_TIMEOUT_MS, &response, err);
+}
+
+/* A shim that has not created anything, or that does not answer: it goes, the container with it. */
+static void kill_shim(const record *container)
+{
+	auto_close int pidfd = container != NULL && container->shim_pid > 0 ? kernel_pidfd_open(container->shim_pid, 0) : FD_NONE;
+	auto_free char *path = container != NULL ? text_format("/proc/%d/exe", container->shim_pid) : NULL;
+	struct pollfd ready = {.fd = pidfd, .events = POLLIN};
+	char program[256];
+	ssize_t size = pidfd >= 0 ? readlink(path, program, sizeof(program) - 1) : -1;
+
+	program[size > 0 ? size : 0] = '\0';
+	/* the pid is from the record: make sure that it still is a shim's */
+	if (strstr(program, "shim") == NULL)
+		return;
+	(void) kernel_pidfd_send_signal(pidfd, SIGKILL);
+	(void) poll(&ready, 1, STOP_TIMEOUT_MS);
+}
+
+static int end_shim(struct run_dir *dir, const char *root, const char *namespace, const record *container, struct error *err)
+{
+	struct run_dir shim;
+	struct error ignored;
+	int r;
+
+	if (stop_by_shim(root, namespace, dir->id, &ignored) < 0)
+		kill_shim(container);
+	r = run_dir_open(&shim, root, namespace, dir->id, err);
+	if (r == 0)
+		r = run_dir_lock_wait(&shim, LOCK_SHIM, err);
+	run_dir_close(&shim);
+	return r;
+}
+
+static int remove_locked(struct run_dir *dir, const char *root, const char *namespace, bool force, struct error *err)
+{
+	auto_record *container = NULL;
+	record empty = HYDRA__V1__CONTAINER_RECORD__INIT;
+	struct error unreadable;
+	int r = 0;
+
+	if (record_load(dir->fd, &container, &unreadable) < 0 && unreadable.code != -ENOENT && !force)
+		return fail_because(err, EPROTO, "%s; --force removes it all the same", unreadable.message);
+	if (run_dir_is_locked(dir, LOCK_SHIM)) {
+		bool is_stopped = container != NULL && container->state == HYDRA__V1__CONTAINER_STATE__STATE_STOPPED;
+
+		if (!force && !is_stopped)
+			return fail_because(err, EBUSY, "container '%s' is %s: stop it first, or use --force", dir->id,
+					    container != NULL ? state_name(container->state) : "unknown");
+		r = end_shim(dir, root, namespace, container, err);
+	}
+	if (r == 0 && container != NULL) {
+		container->state = HYDRA__V1__CONTAINER_STATE__STATE_REMOVING;
+		r = record_save(dir->fd, container, err);
+	}
+	fault_point("setup.remove.intent");
+	if (r == 0 && container == NULL) {
+		empty.id = dir->id;
+		empty.namespace_ = (char *) (uintptr_t) namespace;
+	}
+	return r < 0 ? r : container_remove_parts(dir, container != NULL ? container : &empty, err);
+}
+
+int container_remove(const char *root, const char *namespace, const char *id, bool force, struct error *err)
+{
+	struct run_dir dir;
+	int r = run_dir_open(&dir, root, namespace, id, err);
+
+	if (r < 0)
+		return r;
+	r = run_dir_lock_wait(&dir, LOCK_SETUP, err);
+	/* while we waited somebody else may have removed it */
+	if (r == 0 && !path_exists(AT_FDCWD, dir.path))
+		r = fail_because(err, ENOENT, "no container '%s'", id);
+	if (r == 0)
+		r = remove_locked(&dir, root, namespace, force, err);
+	run_dir_close(&dir);
+	return r;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The parts of hydra-setup. It does what takes time or blocks, so that no daemon has to, and is gone afterwards:
+ * whoever starts it may die, the work is finished or undone all the same.
+ */
+#pragma once
+
+#include "base/error.h"
+#include "daemon.pb-c.h"
+#include "state/record.h"
+#include "state/run_dir.h"
+
+#include <stdbool.h>
+
+typedef Hydra__V1__CreateRequest create_request;
+
+/* bundle.c: folders, the overlay mount and config.json; fills in the record's bundle and rootfs. */
+int bundle_make(const create_request *request, record *container, struct error *err);
+/* Unmounts and removes what bundle_make() made for it; what a user brought stays. */
+int bundle_remove(const record *container, struct error *err);
+/* <data>/<namespace>/<id>, the caller's to free. */
+char *bundle_data_path(const char *namespace, const char *id);
+
+/* spec.c: config.json for a request whose rootfs is mounted at "rootfs" beside it. */
+int spec_write(const create_request *request, const char *netns_path, const char *path, struct error *err);
+
+/* network.c: pins a network namespace and lets the CNI plugins connect it; fills in the record's network. */
+int network_add(struct run_dir *dir, record *container, struct error *err);
+/* The reverse; succeeds when there is nothing. */
+int network_remove(struct run_dir *dir, const record *container, struct error *err);
+
+/* cni.c: runs all plugins of a network. result_json is the caller's to free. */
+struct cni_call {
+	const char *command;      /* "ADD" or "DEL" */
+	const char *network;      /* name in the configuration */
+	const char *container_id;
+	const char *netns_path;
+	const char *ip;           /* "" lets the plugin choose */
+	const char *mac;
+	const char *previous;     /* result of ADD, for DEL; NULL */
+};
+int cni_run(const struct cni_call *call, char **ret_result_json, struct error *err);
+/* Takes addresses and interface names from a result. */
+int cni_read_result(const char *result_json, Hydra__V1__Network *network, struct error *err);
+
+/* launch.c: the shim, by the monitor when there is one, and its first requests. */
+int launch_shim(const char *root, const char *namespace, const char *id, struct error *err);
+int launch_call(const char *root, const char *namespace, const char *id, const char *method, struct error *err);
+
+/* remove.c */
+int container_remove(const char *root, const char *namespace, const char *id, bool force, struct error *err);
+/* Removes everything of it; dir is locked by us and no shim runs. */
+int container_remove_parts(struct run_dir *dir, const record *container, struct error *err);
+
+/* create.c */
+int container_create(const char *root, const create_request *request, struct error *err);
+int container_start_again(const char *root, const char *namespace, const char *id, struct error *err);
