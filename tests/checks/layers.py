@@ -25,7 +25,7 @@ CONFINED = {
     "openssl/": {"checkpoint"},
     "linux/userfaultfd.h": {"checkpoint"},
     "systemd/": {"daemon"},
-    "protobuf-c/": {"proto", "state", "checkpoint"},
+    "protobuf-c/": {"proto", "state", "shim", "setup", "checkpoint", "monitor", "daemon", "cli"},
 }
 
 root, broken = pathlib.Path(sys.argv[1]), []

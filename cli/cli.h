@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the commands of hydractl share.
+ *
+ * Commands about one container talk to its shim: a daemon that is down, hung or just being upgraded is not in the way.
+ */
+#pragma once
+
+#include "base/error.h"
+#include "base/options.h"
+#include "daemon.pb-c.h"
+#include "shim.pb-c.h"
+#include "state/record.h"
+
+#include <protobuf-c/protobuf-c.h>
+#include <stdbool.h>
+
+struct cli {
+	const char *root;
+	const char *namespace;
+	const char *format; /* "table" or "json" */
+	bool plain;         /* no progress bars, no colours */
+};
+
+struct command {
+	const char *name;
+	const char *arguments; /* as the usage line shows them */
+	const char *summary;
+	const struct option_entry *options; /* NULL: none */
+	size_t options_size;                /* of the structure they go to */
+	int min_arguments, max_arguments;   /* max < 0: any number */
+	bool stops_at_positional;
+	/* Returns an exit status >= 0, or -errno with a report. options is zeroed before parsing. */
+	int (*run)(const struct cli *cli, void *options, const struct option_rest *rest, struct error *err);
+};
+
+extern const struct command command_attach, command_checkpoint, command_create, command_daemon, command_events, command_exec,
+	command_host_check, command_inspect, command_kill, command_logs, command_migrate, command_pause, command_ps,
+	command_restore, command_resume, command_rm, command_run, command_start, command_stats, command_stop, command_update,
+	command_wait;
+
+/* Exit statuses of hydractl itself, as Docker's. */
+enum {
+	EXIT_OF_HYDRACTL = 125,
+	EXIT_INTERRUPTED = 130,
+};
+
+/* call.c: -ENOENT, -ECONNREFUSED: nobody answers there. timeout_ms 0: none. */
+int cli_call_shim(const struct cli *cli, const char *id, const char *method, const ProtobufCMessage *request,
+		  const ProtobufCMessageDescriptor *response, int timeout_ms, void *ret_response, struct error *err);
+int cli_call_daemon(const struct cli *cli, const char *method, const ProtobufCMessage *request,
+		    const ProtobufCMessageDescriptor *response, int timeout_ms, void *ret_response, struct error *err);
+/* Runs hydra-setup with input on its standard input; its report becomes ours. */
+int cli_setup(const struct cli *cli, const char *const *arguments, const void *input, size_t size, struct error *err);
+/* By the daemon when one answers, else by hydra-setup. */
+int cli_create(const struct cli *cli, const Hydra__V1__CreateRequest *request, struct error *err);
+int cli_remove(const struct cli *cli, const char *id, bool force, struct error *err);
+
+/* run.c: "no", "always", "on-failure:3"... as --restart takes it. */
+int parse_restart(const char *text, Hydra__V1__RestartPolicy *policy, struct error *err);
+
+/* find.c: what is known of a container. is_reachable: by its shim, else from disk. */
+struct container_view {
+	record *record;
+	Hydra__V1__ExitRecord *exit; /* NULL: none */
+	bool is_reachable;
+	const char *state; /* "unknown" when a living shim does not answer */
+};
+int cli_view(const struct cli *cli, const char *id, struct container_view *ret_view, struct error *err);
+void container_view_deinit(struct container_view *self);
+
+/* session.c: our terminal and an attached process. stdin: whether input is sent. Returns the exit status. */
+struct session_options {
+	const char *id;
+	const char *exec_id; /* "": init */
+	bool input;
+	bool terminal;
+	bool starts_container; /* after attaching */
+	bool forwards_signals;
+};
+int session_run(const struct cli *cli, const struct session_options *options, struct error *err);
+/* The exit status to give for an exit record; -EIO with a report when it is unknown. */
+int session_exit_status(const Hydra__V1__ExitRecord *exit, struct error *err);
+
+/* output.c */
+struct table;
+struct table *table_new(const char *const *headers); /* ends with NULL */
+void table_add(struct table *self, const char *const *cells);
+/* Prints and frees. */
+void table_print(struct table *self);
+bool cli_wants_json(const struct cli *cli);
+/* "3 minutes ago" */
+void format_age(uint64_t since_ns, char *buffer, size_t size);
+void format_size(uint64_t bytes, char *buffer, size_t size);
+/* The whole record as JSON, for inspect and --format json. */
+char *json_of_view(const struct container_view *view, bool pretty);
+/* A protobuf message as JSON: field names in camelCase. */
+char *json_of_message(const ProtobufCMessage *message, bool pretty);

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * hydractl events, stats, daemon, host-check: what goes on.
+ */
+#include "base/child.h"
+#include "base/clock.h"
+#include "base/number.h"
+#include "base/owned.h"
+#include "base/text.h"
+#include "cli/cli.h"
+#include "proto/message.h"
+#include "state/journal.h"
+#include "state/run_dir.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct events_options {
+	const char *since;
+	bool follow;
+};
+
+static const struct option_entry events_entries[] = {
+	{0, "since", "N", OPTION_STRING, offsetof(struct events_options, since), "only events after number N"},
+	{'f', "follow", NULL, OPTION_FLAG, offsetof(struct events_options, follow), "wait for further ones until it ends"},
+	{0, NULL, NULL, OPTION_FLAG, 0, NULL},
+};
+
+struct event_printer {
+	const struct cli *cli;
+	uint64_t last;
+};
+
+static bool print_event(const event *entry, void *context)
+{
+	struct event_printer *self = context;
+	char time_text[CLOCK_TEXT_SIZE];
+
+	self->last = entry->sequence;
+	if (cli_wants_json(self->cli)) {
+		auto_free char *json = json_of_message(&entry->base, false);
+
+		(void) puts(json);
+	} else {
+		clock_format(entry->time_ns, time_text);
+		(void) printf("%llu %s %s %s", (unsigned long long) entry->sequence, time_text, entry->container_id, entry->type);
+		if (entry->exec_id[0] != '\0')
+			(void) printf(" exec=%s", entry->exec_id);
+		if (entry->exit != NULL && entry->exit->is_known)
+			(void) printf(" status=%u%s", entry->exit->exit_code, entry->exit->oom_killed ? " oom" : "");
+		(void) printf("%s%s\n", entry->detail[0] != '\0' ? " " : "", entry->detail);
+	}
+	(void) fflush(stdout);
+	return true;
+}
+
+static int follow_events(const struct cli *cli, const char *id, struct event_printer *printer, struct error *err)
+{
+	for (;;) {
+		Hydra__V1__EventsRequest request = HYDRA__V1__EVENTS_REQUEST__INIT;
+		auto_message Hydra__V1__EventsResponse *response = NULL;
+		int r;
+
+		request.since = printer->last;
+		request.wait = true;
+		r = cli_call_shim(cli, id, "Events", &request.base, &hydra__v1__events_response__descriptor, 0, &response, err);
+		if (r < 0)
+			return r;
+		for (size_t i = 0; i < response->n_events; i++)
+			(void) print_event(response->events[i], printer);
+	}
+}
+
+static int events(const struct cli *cli, void *context, const struct option_rest *rest, struct error *err)
+{
+	const struct events_options *options = context;
+	struct event_printer printer = {.cli = cli};
+	struct run_dir dir;
+	struct error ended;
+	int r = run_dir_open(&dir, cli->root, cli->namespace, rest->positional[0], err);
+
+	if (r < 0)
+		return r;
+	if (options->since != NULL && number_parse_u64(options->since, &printer.last) < 0)
+		r = fail_because(err, EINVAL, "option --since: '%s': expected the number of an event", options->since);
+	if (r == 0)
+		r = journal_replay(dir.fd, printer.last, print_event, &printer, err);
+	if (r == 0 && options->follow) {
+		/* the shim goes with its container; what it wrote last is in the journal */
+		(void) follow_events(cli, rest->positional[0], &printer, &ended);
+		r = journal_replay(dir.fd, printer.last, print_event, &printer, err);
+	}
+	run_dir_close(&dir);
+	return r;
+}
+
+const struct command command_events = {
+	"events", "[OPTIONS] CONTAINER", "what happened to a container", events_entries, sizeof(struct events_options), 1, 1, false,
+	events};
+
+static int stats(const struct cli *cli, void *options, const struct option_rest *rest, struct error *err)
+{
+	static const char *const headers[] = {"NAME", "CPU TIME", "MEMORY", "LIMIT", "PIDS", "OOM KILLS", NULL};
+	Hydra__V1__Empty request = HYDRA__V1__EMPTY__INIT;
+	auto_message Hydra__V1__StatsResponse *response = NULL;
+	char cpu[32], memory[32], limit[32], pids[32], kills[32];
+	struct table *table;
+	int r = cli_call_shim(cli, rest->positional[0], "Stats", &request.base, &hydra__v1__stats_response__descriptor, 5000,
+			      &response, err);
+
+	(void) options;
+	if (r == -ENOENT || r == -ECONNREFUSED)
+		return fail_because(err, EBUSY, "container '%s' does not run", rest->positional[0]);
+	if (r < 0)
+		return r;
+	if (cli_wants_json(cli)) {
+		auto_free char *json = json_of_message(&response->base, true);
+
+		(void) puts(json);
+		return 0;
+	}
+	(void) text_fit(cpu, sizeof(cpu), "%.3f s", (double) response->cpu_ns / 1e9);
+	format_size(response->memory_bytes, memory, sizeof(memory));
+	format_size(response->memory_limit_bytes, limit, sizeof(limit));
+	(void) text_fit(pids, sizeof(pids), "%llu", (unsigned long long) response->pids);
+	(void) text_fit(kills, sizeof(kills), "%llu", (unsigned long long) response->oom_kills);
+	table = table_new(headers);
+	table_add(table, (const char *[]){rest->positional[0], cpu, memory, response->memory_limit_bytes > 0 ? limit : "none", pids,
+					  kills});
+	table_print(table);
+	return 0;
+}
+
+const struct command command_stats = {"stats", "CONTAINER", "what a container uses", NULL, 0, 1, 1, false, stats};
+
+static int daemon_command(const struct cli *cli, void *options, const struct option_rest *rest, struct error *err)
+{
+	Hydra__V1__Empty request = HYDRA__V1__EMPTY__INIT;
+	auto_message Hydra__V1__DaemonInfo *info = NULL;
+	auto_free char *json = NULL;
+	char age[64];
+	int r = cli_call_daemon(cli, "Info", &request.base, &hydra__v1__daemon_info__descriptor, 5000, &info, err);
+
+	(void) options;
+	(void) rest;
+	if (r == -ENOENT || r == -ECONNREFUSED)
+		return fail_because(err, ECONNREFUSED, "hydrad does not run at %s (containers don't need it)", cli->root);
+	if (r < 0)
+		return r;
+	if (cli_wants_json(cli)) {
+		json = json_of_message(&info->base, true);
+		(void) puts(json);
+		return 0;
+	}
+	format_age(info->started_ns, age, sizeof(age));
+	(void) printf("version      %s\npid          %d\nstarted      %s\nrecovery     %.3f ms\ncontainers   %u (%u answer)\nmigration    %s\n",
+		      info->version, info->pid, age, (double) info->recovery_us / 1000, info->containers, info->reachable,
+		      info->migration_address[0] != '\0' ? info->migration_address : "not configured");
+	return 0;
+}
+
+const struct command command_daemon = {"daemon", "", "about the daemon", NULL, 0, 0, 0, false, daemon_command};
+
+static int host_check(const struct cli *cli, void *options, const struct option_rest *rest, struct error *err)
+{
+	auto_free char *program = child_program("hydra-checkpoint");
+	const char *argv[] = {"hydra-checkpoint", "check", cli_wants_json(cli) ? "--json" : NULL, NULL};
+	struct child_spec spec = {
+		.path = program, .argv = argv, .fds = {{STDOUT_FILENO, 1}, {STDERR_FILENO, 2}}, .fd_count = 2};
+	pid_t pid;
+	int status;
+	int r = child_start(&spec, &pid, NULL, err);
+
+	(void) options;
+	(void) rest;
+	if (r == 0)
+		r = child_wait(pid, &status, err);
+	return r < 0 ? r : status;
+}
+
+const struct command command_host_check = {"host-check", "", "what this host can do", NULL, 0, 0, 0, false, host_check};
