@@ -8,6 +8,7 @@
  *   lock        held by hydra-setup while it creates or removes
  *   shim.lock   held by the shim for its life
  *   shim.sock   hydra.v1.Shim
+ *   shim.log    what the shim complains about
  *   netns       the pinned network namespace
  *   oci/        state of the OCI runtime
  */
