@@ -120,6 +120,18 @@ static int make_process_json(const struct cli *cli, const struct exec_options *o
 	return r;
 }
 
+/* As shells and Docker tell it: 127 no such program, 126 not executable. */
+static int exit_status_of_failure(int r, const struct error *err)
+{
+	if (strstr(err->message, "executable file not found") != NULL || strstr(err->message, "no such file") != NULL)
+		r = 127;
+	else if (strcasestr(err->message, "permission denied") != NULL)
+		r = 126;
+	if (r > 0)
+		(void) fprintf(stderr, "hydractl: %s\n", err->message);
+	return r;
+}
+
 static int exec(const struct cli *cli, void *context, const struct option_rest *rest, struct error *err)
 {
 	struct exec_options *options = context;
@@ -142,7 +154,7 @@ static int exec(const struct cli *cli, void *context, const struct option_rest *
 	r = cli_call_shim(cli, rest->positional[0], "Exec", &request.base, &hydra__v1__exec_response__descriptor, 0, &response,
 			  err);
 	if (r < 0)
-		return r;
+		return exit_status_of_failure(r, err);
 	if (options->detach) {
 		(void) puts(exec_id);
 		return 0;

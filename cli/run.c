@@ -272,9 +272,9 @@ static int create_and_maybe_start(const struct cli *cli, const struct run_option
 		return 0;
 	}
 	r = session_run(cli, &session, err);
-	/* never started: nobody would remove it */
-	if (r < 0 && options->remove)
-		(void) cli_remove(cli, request->id, true, &ignored);
+	/* its shim removes it too; this waits for that, or does it where the container never started */
+	if (options->remove)
+		(void) cli_remove(cli, request->id, r < 0, &ignored);
 	return r;
 }
 

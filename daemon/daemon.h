@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * hydrad: what is common to its parts.
+ *
+ * It owns nothing that it can't rebuild: containers belong to their shims, and what takes time is done by workers
+ * (hydra-setup, hydra-checkpoint) that outlive it.
+ */
+#pragma once
+
+#include "base/event_loop.h"
+#include "daemon.pb-c.h"
+#include "proto/ttrpc_client.h"
+#include "proto/ttrpc_server.h"
+#include "state/record.h"
+
+#include <stdbool.h>
+
+struct worker;
+struct recent_events;
+
+struct daemon {
+	struct event_loop loop;
+	struct ttrpc_server server;
+	const char *root;
+	int lock_fd;
+	int listen_fd;
+	int migration_fd; /* where other hosts connect; FD_NONE: not configured */
+	struct event_source migration_source;
+	const char *migration_address;
+	const char *certificates;
+	struct entry *entries;
+	struct worker *workers;
+	struct recent_events *events;
+	struct migration *migrations;
+	uint64_t started_ns;     /* realtime */
+	uint64_t started_mono_ns;
+	uint64_t recovery_us;    /* 0: still finding out */
+	unsigned asking;         /* shims whose first answer is awaited */
+};
+
+/* entries.c: the containers, as their shims tell. */
+struct entry {
+	struct daemon *daemon;
+	char *namespace;
+	char *id;
+	record *record;              /* NULL: not read yet */
+	Hydra__V1__ExitRecord *exit;
+	struct ttrpc_client client;
+	bool has_client;
+	bool is_reachable;
+	bool is_first_answer_due;
+	uint64_t last_sequence;      /* of its journal */
+	struct event_timer timer;    /* of the first answer, then of looking again */
+	struct entry *next;
+};
+
+/* Reads all run directories and asks all shims at once. */
+int entries_recover(struct daemon *daemon, struct error *err);
+struct entry *entry_find(struct daemon *daemon, const char *namespace, const char *id);
+/* Looks at the container (again): its disk state, its shim. Makes or drops the entry. */
+void entry_refresh(struct daemon *daemon, const char *namespace, const char *id);
+void entry_free(struct entry *self);
+
+/* service.c */
+extern const struct ttrpc_method daemon_methods[];
+
+/* events.c: the last events of all containers, numbered. */
+int events_init(struct daemon *daemon, struct error *err);
+void events_deinit(struct daemon *daemon);
+void events_add(struct daemon *daemon, const Hydra__V1__Event *event);
+void events_answer(struct daemon *daemon, struct ttrpc_call *call, uint64_t since, bool wait);
+
+/* worker.c: programs that do what takes time. message: what it wrote on standard error. */
+typedef void worker_done(struct daemon *daemon, int exit_status, const char *message, void *context);
+/* input: bytes for its standard input. Takes nothing; the worker goes on when we die. */
+int worker_start(struct daemon *daemon, const char *program, const char *const *arguments, const void *input, size_t size,
+		 worker_done *done, void *context, struct error *err);
+/* SIGCHLD. */
+void workers_reap(struct daemon *daemon);

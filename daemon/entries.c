@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/owned.h"
+#include "base/text.h"
+#include "daemon/daemon.h"
+#include "proto/message.h"
+#include "state/exit_record.h"
+#include "state/run_dir.h"
+#include "state/shim_process.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FIRST_ANSWER_NS NS_PER_S /* a shim that takes longer is unknown until it answers; nobody waits for it */
+#define LOOK_AGAIN_NS   (500 * NS_PER_MS)
+
+static void ask_state(struct entry *self);
+static void connect_shim(struct entry *self);
+
+struct entry *entry_find(struct daemon *daemon, const char *namespace, const char *id)
+{
+	for (struct entry *entry = daemon->entries; entry != NULL; entry = entry->next) {
+		if (strcmp(entry->id, id) == 0 && strcmp(entry->namespace, namespace) == 0)
+			return entry;
+	}
+	return NULL;
+}
+
+/* The recovery is over when every shim has answered or has used up its time. */
+static void first_answer_is_in(struct entry *self)
+{
+	struct daemon *daemon = self->daemon;
+
+	if (!self->is_first_answer_due)
+		return;
+	self->is_first_answer_due = false;
+	event_loop_disarm(&daemon->loop, &self->timer);
+	if (--daemon->asking == 0 && daemon->recovery_us == 0)
+		daemon->recovery_us = (clock_monotonic_ns() - daemon->started_mono_ns) / 1000 + 1;
+}
+
+static void hang_up(struct entry *self)
+{
+	if (self->has_client)
+		ttrpc_client_deinit(&self->client);
+	self->has_client = false;
+	self->is_reachable = false;
+}
+
+void entry_free(struct entry *self)
+{
+	for (struct entry **link = &self->daemon->entries; *link != NULL; link = &(*link)->next) {
+		if (*link == self) {
+			*link = self->next;
+			break;
+		}
+	}
+	first_answer_is_in(self);
+	event_loop_disarm(&self->daemon->loop, &self->timer);
+	hang_up(self);
+	record_free(self->record);
+	message_free(self->exit);
+	free(self->namespace);
+	free(self->id);
+	free(self);
+}
+
+static void removed(struct daemon *daemon, int exit_status, const char *message, void *context)
+{
+	auto_free char *path = context;
+	char *slash = strchr(path, '/');
+
+	*slash = '\0';
+	if (exit_status != 0)
+		log_error("half-done container not cleaned up", "container=%s error=\"%s\"", slash + 1, message);
+	else
+		log_info("half-done container cleaned up", "container=%s", slash + 1);
+	entry_refresh(daemon, path, slash + 1);
+}
+
+/* What nobody owns and nobody finishes any more: a creation, a removal, or a folder that never got a record. */
+static bool is_half_done(const struct run_dir *dir, const record *container)
+{
+	if (run_dir_is_locked(dir, LOCK_SETUP) || run_dir_is_locked(dir, LOCK_SHIM))
+		return false;
+	return container == NULL || container->state == HYDRA__V1__CONTAINER_STATE__STATE_CREATING ||
+	       container->state == HYDRA__V1__CONTAINER_STATE__STATE_REMOVING;
+}
+
+static void clean_up(struct entry *self)
+{
+	const char *arguments[] = {"--root", self->daemon->root, "--namespace", self->namespace, "remove", "--force", self->id, NULL};
+	char *path = text_format("%s/%s", self->namespace, self->id);
+	struct error err;
+
+	if (worker_start(self->daemon, "hydra-setup", arguments, NULL, 0, removed, path, &err) < 0) {
+		log_error("half-done container not cleaned up", "container=%s error=\"%s\"", self->id, err.message);
+		free(path);
+	}
+}
+
+/* False: the container is gone, and its entry with it. */
+static bool load_from_disk(struct entry *self)
+{
+	struct run_dir dir;
+	struct error err;
+	record *loaded = NULL;
+	bool half_done;
+
+	if (run_dir_open(&dir, self->daemon->root, self->namespace, self->id, &err) < 0) {
+		entry_free(self);
+		return false;
+	}
+	if (record_load(dir.fd, &loaded, &err) == 0) {
+		record_free(self->record);
+		self->record = loaded;
+	} else if (err.code != -ENOENT) {
+		log_error("record not readable", "container=%s error=\"%s\"", self->id, err.message);
+	}
+	message_free(self->exit);
+	self->exit = NULL;
+	(void) exit_record_load(dir.fd, "", &self->exit, &err);
+	half_done = is_half_done(&dir, loaded) && (loaded != NULL || err.code == -ENOENT);
+	run_dir_close(&dir);
+	if (half_done)
+		clean_up(self);
+	return true;
+}
+
+static void look_again(struct event_timer *timer)
+{
+	struct entry *self = timer->context;
+
+	if (self->is_first_answer_due) {
+		log_warning("shim did not answer in time", "container=%s", self->id);
+		first_answer_is_in(self);
+		return;
+	}
+	if (!self->has_client && load_from_disk(self))
+		connect_shim(self);
+}
+
+static bool is_over(const record *container)
+{
+	return container != NULL && container->state == HYDRA__V1__CONTAINER_STATE__STATE_STOPPED;
+}
+
+static void shim_closed(struct ttrpc_client *client)
+{
+	struct entry *self = client->context;
+
+	self->has_client = false;
+	self->is_reachable = false;
+	first_answer_is_in(self);
+	if (load_from_disk(self) && !is_over(self->record))
+		event_loop_arm(&self->daemon->loop, &self->timer, LOOK_AGAIN_NS);
+}
+
+static void events_came(struct ttrpc_client *client, const ProtobufCMessage *message, const struct error *err, void *user)
+{
+	const Hydra__V1__EventsResponse *response = (const void *) message;
+	struct entry *self = user;
+
+	(void) client;
+	(void) err;
+	if (response == NULL)
+		return;
+	for (size_t i = 0; i < response->n_events; i++) {
+		self->last_sequence = response->events[i]->sequence;
+		events_add(self->daemon, response->events[i]);
+	}
+	ask_state(self);
+}
+
+static void ask_events(struct entry *self)
+{
+	Hydra__V1__EventsRequest request = HYDRA__V1__EVENTS_REQUEST__INIT;
+	struct error ignored;
+
+	request.since = self->last_sequence;
+	request.wait = true;
+	(void) ttrpc_client_call(&self->client, "hydra.v1.Shim", "Events", &request.base, &hydra__v1__events_response__descriptor,
+				 events_came, self, &ignored);
+}
+
+static void state_came(struct ttrpc_client *client, const ProtobufCMessage *message, const struct error *err, void *user)
+{
+	const Hydra__V1__StateResponse *response = (const void *) message;
+	struct entry *self = user;
+
+	(void) client;
+	(void) err;
+	if (response == NULL || response->record == NULL)
+		return;
+	record_free(self->record);
+	message_free(self->exit);
+	self->record = (record *) (void *) message_copy(&response->record->base);
+	self->exit = response->exit != NULL ? (void *) message_copy(&response->exit->base) : NULL;
+	self->is_reachable = true;
+	first_answer_is_in(self);
+	ask_events(self);
+}
+
+static void ask_state(struct entry *self)
+{
+	Hydra__V1__Empty request = HYDRA__V1__EMPTY__INIT;
+	struct error ignored;
+
+	(void) ttrpc_client_call(&self->client, "hydra.v1.Shim", "State", &request.base, &hydra__v1__state_response__descriptor,
+				 state_came, self, &ignored);
+}
+
+static void connect_shim(struct entry *self)
+{
+	struct error err;
+	int fd;
+
+	if (is_over(self->record))
+		return;
+	if (shim_process_connect(self->daemon->root, self->namespace, self->id, &fd, &err) < 0 ||
+	    ttrpc_client_init(&self->client, &self->daemon->loop, fd, &err) < 0) {
+		event_loop_arm(&self->daemon->loop, &self->timer, LOOK_AGAIN_NS);
+		return;
+	}
+	self->has_client = true;
+	self->client.context = self;
+	self->client.on_closed = shim_closed;
+	ask_state(self);
+}
+
+static struct entry *entry_new(struct daemon *daemon, const char *namespace, const char *id)
+{
+	struct entry *self = calloc(1, sizeof(*self));
+
+	if (self == NULL)
+		return NULL;
+	self->daemon = daemon;
+	self->namespace = text_copy(namespace);
+	self->id = text_copy(id);
+	self->timer = (struct event_timer){.handle = look_again, .context = self};
+	self->next = daemon->entries;
+	daemon->entries = self;
+	return self;
+}
+
+void entry_refresh(struct daemon *daemon, const char *namespace, const char *id)
+{
+	struct entry *self = entry_find(daemon, namespace, id);
+
+	if (self == NULL)
+		self = entry_new(daemon, namespace, id);
+	if (self != NULL && load_from_disk(self) && !self->has_client)
+		connect_shim(self);
+}
+
+static bool recover_one(const char *namespace, const char *id, void *context)
+{
+	struct daemon *daemon = context;
+	struct entry *self = entry_new(daemon, namespace, id);
+
+	if (self == NULL || !load_from_disk(self))
+		return true;
+	connect_shim(self);
+	if (self->has_client) {
+		self->is_first_answer_due = true;
+		daemon->asking++;
+		event_loop_arm(&daemon->loop, &self->timer, FIRST_ANSWER_NS);
+	}
+	return true;
+}
+
+int entries_recover(struct daemon *daemon, struct error *err)
+{
+	int r = run_dir_visit(daemon->root, NULL, recover_one, daemon, err);
+
+	if (r == 0 && daemon->asking == 0)
+		daemon->recovery_us = (clock_monotonic_ns() - daemon->started_mono_ns) / 1000 + 1;
+	return r;
+}

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * hydrad: the API of a host.
+ */
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/fd_pass.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/options.h"
+#include "base/owned.h"
+#include "base/text.h"
+#include "daemon/daemon.h"
+#include "state/run_dir.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+struct daemon_options {
+	const char *root;
+	const char *listen;
+	const char *certificates;
+	bool version;
+};
+
+static const struct option_entry option_entries[] = {
+	{0, "root", "DIR", OPTION_STRING, offsetof(struct daemon_options, root), "run directories (default $HYDRA_ROOT or /run/hydra)"},
+	{'v', "version", NULL, OPTION_FLAG, offsetof(struct daemon_options, version), "print the version"},
+	{0, NULL, NULL, OPTION_FLAG, 0, NULL},
+};
+
+/* One daemon a host: a second one says so and goes. */
+static int take_lock(struct daemon *self, struct error *err)
+{
+	auto_free char *path = text_format("%s/hydrad.lock", self->root);
+
+	self->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (self->lock_fd < 0)
+		return fail_errno(err, errno, "open '%s'", path);
+	if (flock(self->lock_fd, LOCK_EX | LOCK_NB) < 0)
+		return fail_because(err, EBUSY, "another hydrad serves '%s'", self->root);
+	return 0;
+}
+
+/* The socket systemd gives us, or one of our own. */
+static int open_socket(struct daemon *self, struct error *err)
+{
+	auto_free char *path = text_format("%s/hydrad.sock", self->root);
+
+	if (sd_listen_fds(1) >= 1) {
+		self->listen_fd = SD_LISTEN_FDS_START;
+		(void) fcntl(self->listen_fd, F_SETFL, fcntl(self->listen_fd, F_GETFL) | O_NONBLOCK);
+		return 0;
+	}
+	return socket_listen(path, &self->listen_fd, err);
+}
+
+static void handle_signal(struct event_loop *loop, const int signal_number, void *context)
+{
+	struct daemon *self = context;
+
+	if (signal_number == SIGCHLD)
+		workers_reap(self);
+	else
+		event_loop_stop(loop, EXIT_SUCCESS);
+}
+
+static int watch_signals(struct daemon *self, struct error *err)
+{
+	sigset_t mask;
+
+	(void) sigemptyset(&mask);
+	(void) sigaddset(&mask, SIGCHLD);
+	(void) sigaddset(&mask, SIGTERM);
+	(void) sigaddset(&mask, SIGINT);
+	(void) signal(SIGPIPE, SIG_IGN);
+	return event_loop_watch_signals(&self->loop, &mask, handle_signal, self, err);
+}
+
+static int daemon_init(struct daemon *self, const struct daemon_options *options, struct error *err)
+{
+	int r;
+
+	*self = (struct daemon){.root = options->root,
+				.lock_fd = FD_NONE,
+				.listen_fd = FD_NONE,
+				.migration_fd = FD_NONE,
+				.migration_source.fd = FD_NONE,
+				.started_ns = clock_realtime_ns(),
+				.started_mono_ns = clock_monotonic_ns()};
+	r = dir_make_all(self->root, 0700, err);
+	if (r == 0)
+		r = take_lock(self, err);
+	if (r == 0)
+		r = event_loop_init(&self->loop, err);
+	if (r == 0)
+		r = watch_signals(self, err);
+	if (r == 0)
+		r = events_init(self, err);
+	if (r == 0)
+		r = open_socket(self, err);
+	fault_point("hydrad.listening");
+	if (r == 0)
+		r = entries_recover(self, err);
+	fault_point("hydrad.recovered");
+	if (r == 0)
+		r = ttrpc_server_init(&self->server, &self->loop, self->listen_fd, daemon_methods, self, err);
+	return r;
+}
+
+static void daemon_deinit(struct daemon *self)
+{
+	ttrpc_server_deinit(&self->server);
+	while (self->entries != NULL)
+		entry_free(self->entries);
+	events_deinit(self);
+	event_loop_deinit(&self->loop);
+	owned_fd_release(&self->listen_fd);
+	owned_fd_release(&self->lock_fd);
+}
+
+static int serve(const struct daemon_options *options)
+{
+	struct daemon self;
+	struct error err;
+	int exit_code;
+
+	if (daemon_init(&self, options, &err) < 0) {
+		log_error("daemon did not start", "error=\"%s\"", err.message);
+		return EXIT_FAILURE;
+	}
+	log_info("daemon started", "root=%s version=%s", self.root, HYDRA_VERSION);
+	(void) sd_notify(0, "READY=1\nSTATUS=Containers run whether or not I do.");
+	exit_code = event_loop_run(&self.loop);
+	(void) sd_notify(0, "STOPPING=1");
+	daemon_deinit(&self);
+	return exit_code;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option_table table = {option_entries, false};
+	struct daemon_options options = {.root = run_root()};
+	struct option_rest rest;
+	struct error err;
+
+	log_open("hydrad", LOG_INFO);
+	if (options_parse(&table, argc, argv, &options, &rest, &err) < 0) {
+		log_error(err.message, NULL);
+		return EXIT_FAILURE;
+	}
+	if (rest.wants_help || options.version) {
+		(void) puts("hydrad " HYDRA_VERSION ": the API of a host for hydractl and for other hosts\n\nOptions:");
+		options_print(&table);
+		return EXIT_SUCCESS;
+	}
+	option_rest_deinit(&rest);
+	return serve(&options);
+}

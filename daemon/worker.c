@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/child.h"
+#include "base/file.h"
+#include "base/owned.h"
+#include "base/text.h"
+#include "daemon/daemon.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MESSAGE_MAX 8192
+
+struct worker {
+	pid_t pid;
+	int message_fd; /* a memfd: nobody has to read it for the worker to go on */
+	worker_done *done;
+	void *context;
+	struct worker *next;
+};
+
+static int memory_file(const char *name, const void *data, size_t size, int *ret_fd, struct error *err)
+{
+	auto_close int fd = memfd_create(name, MFD_CLOEXEC);
+	int r = fd < 0 ? -errno : fd_write_full(fd, data, size);
+
+	if (r < 0 || lseek(fd, 0, SEEK_SET) < 0)
+		return fail_errno(err, r < 0 ? -r : errno, "prepare a worker");
+	*ret_fd = take_fd(&fd);
+	return 0;
+}
+
+int worker_start(struct daemon *daemon, const char *program, const char *const *arguments, const void *input, size_t size,
+		 worker_done *done, void *context, struct error *err)
+{
+	auto_free char *path = child_program(program);
+	auto_free struct worker *worker = calloc(1, sizeof(*worker));
+	auto_close int input_fd = FD_NONE;
+	auto_close int message_fd = FD_NONE;
+	const char *argv[16] = {program};
+	struct child_spec spec = {.path = path, .argv = argv, .cwd = "/", .new_session = true};
+	int r = worker == NULL ? fail_errno(err, ENOMEM, "start %s", program) : 0;
+
+	for (size_t i = 0; arguments[i] != NULL && i < 14; i++)
+		argv[1 + i] = arguments[i];
+	if (r == 0)
+		r = memory_file("input", input, size, &input_fd, err);
+	if (r == 0)
+		r = memory_file("message", NULL, 0, &message_fd, err);
+	if (r < 0)
+		return r;
+	spec.fds[spec.fd_count++] = (struct child_fd){input_fd, 0};
+	spec.fds[spec.fd_count++] = (struct child_fd){message_fd, 2};
+	r = child_start(&spec, &worker->pid, NULL, err);
+	if (r < 0)
+		return r;
+	worker->message_fd = take_fd(&message_fd);
+	worker->done = done;
+	worker->context = context;
+	worker->next = daemon->workers;
+	daemon->workers = take_ptr(&worker);
+	return 0;
+}
+
+static void end(struct daemon *daemon, struct worker *worker, int status)
+{
+	char message[MESSAGE_MAX + 1];
+	ssize_t size = pread(worker->message_fd, message, MESSAGE_MAX, 0);
+
+	message[size > 0 ? size : 0] = '\0';
+	for (; size > 0 && message[size - 1] == '\n'; size--)
+		message[size - 1] = '\0';
+	worker->done(daemon, WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status), message, worker->context);
+	(void) close(worker->message_fd);
+	free(worker);
+}
+
+void workers_reap(struct daemon *daemon)
+{
+	struct worker **link = &daemon->workers;
+
+	while (*link != NULL) {
+		struct worker *worker = *link;
+		int status;
+
+		if (waitpid(worker->pid, &status, WNOHANG) != worker->pid) {
+			link = &worker->next;
+			continue;
+		}
+		*link = worker->next;
+		end(daemon, worker, status);
+		link = &daemon->workers; /* what was done may have started others */
+	}
+}
