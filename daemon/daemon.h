@@ -51,6 +51,7 @@ struct entry {
 	bool is_first_answer_due;
 	uint64_t last_sequence;      /* of its journal */
 	struct event_timer timer;    /* of the first answer, then of looking again */
+	uint64_t look_again_ns;      /* doubled each time in vain */
 	struct entry *next;
 };
 

@@ -14,7 +14,8 @@
 #include <string.h>
 
 #define FIRST_ANSWER_NS NS_PER_S /* a shim that takes longer is unknown until it answers; nobody waits for it */
-#define LOOK_AGAIN_NS   (500 * NS_PER_MS)
+#define LOOK_FIRST_NS   (100 * NS_PER_MS)
+#define LOOK_LAST_NS    (30 * NS_PER_S)
 
 static void ask_state(struct entry *self);
 static void connect_shim(struct entry *self);
@@ -129,6 +130,16 @@ static bool load_from_disk(struct entry *self)
 	return true;
 }
 
+/* A shim that is not there may be on its way: soon looked for, then less and less. */
+static void look_later(struct entry *self)
+{
+	if (self->look_again_ns == 0)
+		self->look_again_ns = LOOK_FIRST_NS;
+	event_loop_arm(&self->daemon->loop, &self->timer, self->look_again_ns);
+	if (self->look_again_ns < LOOK_LAST_NS)
+		self->look_again_ns *= 2;
+}
+
 static void look_again(struct event_timer *timer)
 {
 	struct entry *self = timer->context;
@@ -155,7 +166,7 @@ static void shim_closed(struct ttrpc_client *client)
 	self->is_reachable = false;
 	first_answer_is_in(self);
 	if (load_from_disk(self) && !is_over(self->record))
-		event_loop_arm(&self->daemon->loop, &self->timer, LOOK_AGAIN_NS);
+		look_later(self);
 }
 
 static void events_came(struct ttrpc_client *client, const ProtobufCMessage *message, const struct error *err, void *user)
@@ -221,10 +232,11 @@ static void connect_shim(struct entry *self)
 		return;
 	if (shim_process_connect(self->daemon->root, self->namespace, self->id, &fd, &err) < 0 ||
 	    ttrpc_client_init(&self->client, &self->daemon->loop, fd, &err) < 0) {
-		event_loop_arm(&self->daemon->loop, &self->timer, LOOK_AGAIN_NS);
+		look_later(self);
 		return;
 	}
 	self->has_client = true;
+	self->look_again_ns = 0;
 	self->client.context = self;
 	self->client.on_closed = shim_closed;
 	ask_state(self);

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * hydra-monitor: one per host.
+ *
+ * When it ends, everything else goes on; when it comes back, it takes up what it finds.
+ */
+#include "base/clock.h"
+#include "base/fd_pass.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/options.h"
+#include "base/owned.h"
+#include "base/text.h"
+#include "monitor/monitor.h"
+#include "state/run_dir.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* How long an orphan's status waits to be seen by a successor before it is reaped. */
+#define ORPHAN_NS (2 * NS_PER_S)
+
+struct monitor_options {
+	const char *root;
+	int metrics_port;
+	bool no_daemon;
+	bool version;
+};
+
+static const struct option_entry option_entries[] = {
+	{0, "root", "DIR", OPTION_STRING, offsetof(struct monitor_options, root), "run directories (default $HYDRA_ROOT or /run/hydra)"},
+	{0, "no-daemon", NULL, OPTION_FLAG, offsetof(struct monitor_options, no_daemon), "do not start hydrad (systemd does)"},
+	{0, "metrics-port", "PORT", OPTION_INT, offsetof(struct monitor_options, metrics_port), "serve Prometheus on this loopback port too"},
+	{'v', "version", NULL, OPTION_FLAG, offsetof(struct monitor_options, version), "print the version"},
+	{0, NULL, NULL, OPTION_FLAG, 0, NULL},
+};
+
+/* Children that are neither shims nor the daemon: what shims that died left to us. */
+static void reap_orphans(struct event_timer *timer)
+{
+	struct monitor *self = timer->context;
+	siginfo_t info = {0};
+	int status;
+
+	while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0) {
+		if (waitpid(info.si_pid, &status, WNOHANG) > 0 && !daemon_ended(self, info.si_pid, status))
+			(void) shims_ended(self, info.si_pid, status);
+		info.si_pid = 0;
+	}
+}
+
+static void reap(struct monitor *self)
+{
+	struct watched_shim *next;
+	int status;
+
+	if (self->daemon_pid > 0 && waitpid(self->daemon_pid, &status, WNOHANG) > 0)
+		(void) daemon_ended(self, self->daemon_pid, status);
+	for (struct watched_shim *shim = self->shims; shim != NULL; shim = next) {
+		next = shim->next;
+		if (shim->pid > 0 && waitpid(shim->pid, &status, WNOHANG) > 0)
+			(void) shims_ended(self, shim->pid, status);
+	}
+	if (self->orphan_timer.due_ns == 0)
+		event_loop_arm(&self->loop, &self->orphan_timer, ORPHAN_NS);
+}
+
+static void handle_signal(struct event_loop *loop, const int signal_number, void *context)
+{
+	struct monitor *self = context;
+
+	if (signal_number == SIGCHLD) {
+		reap(self);
+		return;
+	}
+	if (self->daemon_pid > 0)
+		(void) kill(self->daemon_pid, SIGTERM);
+	event_loop_stop(loop, EXIT_SUCCESS);
+}
+
+static int watch_signals(struct monitor *self, struct error *err)
+{
+	sigset_t mask;
+
+	(void) sigemptyset(&mask);
+	(void) sigaddset(&mask, SIGCHLD);
+	(void) sigaddset(&mask, SIGTERM);
+	(void) sigaddset(&mask, SIGINT);
+	(void) signal(SIGPIPE, SIG_IGN);
+	return event_loop_watch_signals(&self->loop, &mask, handle_signal, self, err);
+}
+
+static int take_lock(struct monitor *self, struct error *err)
+{
+	auto_free char *path = text_format("%s/monitor.lock", self->root);
+
+	self->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (self->lock_fd < 0)
+		return fail_errno(err, errno, "open '%s'", path);
+	if (flock(self->lock_fd, LOCK_EX | LOCK_NB) < 0)
+		return fail_because(err, EBUSY, "another hydra-monitor serves '%s'", self->root);
+	return 0;
+}
+
+static int monitor_init(struct monitor *self, const struct monitor_options *options, struct error *err)
+{
+	auto_free char *path = text_format("%s/monitor.sock", options->root);
+	int r;
+
+	self->root = options->root;
+	self->orphan_timer = (struct event_timer){.handle = reap_orphans, .context = self};
+	r = dir_make_all(self->root, 0700, err);
+	if (r == 0)
+		r = take_lock(self, err);
+	if (r == 0 && prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
+		r = fail_errno(err, errno, "become a subreaper");
+	if (r == 0)
+		r = event_loop_init(&self->loop, err);
+	if (r == 0)
+		r = watch_signals(self, err);
+	if (r == 0)
+		r = socket_listen(path, &self->listen_fd, err);
+	if (r == 0)
+		r = ttrpc_server_init(&self->server, &self->loop, self->listen_fd, monitor_methods, self, err);
+	return r < 0 ? r : metrics_open(self, options->metrics_port, err);
+}
+
+/* As sd_notify(3), by the datagram it is: the monitor has no library to load for it. */
+static void notify_ready(void)
+{
+	const char *path = getenv("NOTIFY_SOCKET");
+	auto_close int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+	if (path == NULL || fd < 0 || strlen(path) >= sizeof(address.sun_path))
+		return;
+	memcpy(address.sun_path, path, strlen(path));
+	if (address.sun_path[0] == '@')
+		address.sun_path[0] = '\0';
+	(void) sendto(fd, "READY=1", 7, MSG_NOSIGNAL, (struct sockaddr *) &address,
+		      (socklen_t) (offsetof(struct sockaddr_un, sun_path) + strlen(path)));
+}
+
+static int serve(const struct monitor_options *options)
+{
+	static struct monitor self = {.lock_fd = FD_NONE, .listen_fd = FD_NONE};
+	struct error err;
+
+	if (monitor_init(&self, options, &err) < 0) {
+		log_error("monitor did not start", "error=\"%s\"", err.message);
+		return EXIT_FAILURE;
+	}
+	shims_recover(&self);
+	if (!options->no_daemon)
+		daemon_start(&self);
+	notify_ready();
+	return event_loop_run(&self.loop);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option_table table = {option_entries, false};
+	struct monitor_options options = {.root = run_root()};
+	struct option_rest rest;
+	struct error err;
+
+	log_open("hydra-monitor", LOG_INFO);
+	if (options_parse(&table, argc, argv, &options, &rest, &err) < 0) {
+		log_error(err.message, NULL);
+		return EXIT_FAILURE;
+	}
+	if (rest.wants_help || options.version) {
+		(void) puts("hydra-monitor " HYDRA_VERSION ": watches over shims and hydrad\n\nOptions:");
+		options_print(&table);
+		return EXIT_SUCCESS;
+	}
+	option_rest_deinit(&rest);
+	return serve(&options);
+}

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "monitor/monitor.h"
+#include "state/record.h"
+#include "state/run_dir.h"
+#include "state/shim_process.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#define SUCCESSOR_FIRST_NS (5 * NS_PER_MS)
+#define SUCCESSOR_LAST_NS  (5 * NS_PER_S)
+#define DIED_YOUNG_NS      (10 * NS_PER_S)
+
+unsigned shims_count(const struct monitor *monitor)
+{
+	unsigned count = 0;
+
+	for (const struct watched_shim *shim = monitor->shims; shim != NULL; shim = shim->next)
+		count += shim->pid > 0;
+	return count;
+}
+
+static void note(struct watched_shim *self, bool is_up, const char *detail)
+{
+	char subject[168];
+
+	(void) text_fit(subject, sizeof(subject), "%s/%s", self->namespace, self->id);
+	ledger_note(self->monitor, subject, is_up, self->pid, detail);
+}
+
+static void forget(struct watched_shim *self)
+{
+	for (struct watched_shim **link = &self->monitor->shims; *link != NULL; link = &(*link)->next) {
+		if (*link == self) {
+			*link = self->next;
+			break;
+		}
+	}
+	event_loop_disarm(&self->monitor->loop, &self->timer);
+	free(self);
+}
+
+/* Something of it still runs, and nobody supervises it. */
+static bool needs_successor(struct monitor *monitor, const char *namespace, const char *id)
+{
+	struct run_dir dir;
+	struct error ignored;
+	record *container = NULL;
+	bool needed = false;
+
+	if (run_dir_open(&dir, monitor->root, namespace, id, &ignored) < 0)
+		return false;
+	if (record_load(dir.fd, &container, &ignored) == 0)
+		needed = container->pid > 0 && !run_dir_is_locked(&dir, LOCK_SHIM) &&
+			 container->state != HYDRA__V1__CONTAINER_STATE__STATE_STOPPED &&
+			 container->state != HYDRA__V1__CONTAINER_STATE__STATE_REMOVING;
+	record_free(container);
+	run_dir_close(&dir);
+	return needed;
+}
+
+static int start(struct watched_shim *self, bool adopt, struct error *err)
+{
+	int r = shim_process_start(self->monitor->root, self->namespace, self->id, adopt, &self->pid, NULL, err);
+
+	if (r < 0)
+		return r;
+	self->started_ns = clock_monotonic_ns();
+	note(self, true, adopt ? "successor" : "");
+	return 0;
+}
+
+static void try_later(struct watched_shim *self)
+{
+	uint64_t delay_ns = SUCCESSOR_FIRST_NS << (self->successors < 10 ? self->successors : 10);
+
+	self->successors++;
+	event_loop_arm(&self->monitor->loop, &self->timer, delay_ns < SUCCESSOR_LAST_NS ? delay_ns : SUCCESSOR_LAST_NS);
+}
+
+static void start_successor(struct event_timer *timer)
+{
+	struct watched_shim *self = timer->context;
+	struct error err;
+
+	if (!needs_successor(self->monitor, self->namespace, self->id)) {
+		forget(self);
+		return;
+	}
+	if (start(self, true, &err) < 0) {
+		log_error("successor not started", "container=%s error=\"%s\"", self->id, err.message);
+		try_later(self);
+	}
+}
+
+static struct watched_shim *watch(struct monitor *monitor, const char *namespace, const char *id)
+{
+	struct watched_shim *self = calloc(1, sizeof(*self));
+
+	if (self == NULL)
+		return NULL;
+	self->monitor = monitor;
+	(void) text_fit(self->namespace, sizeof(self->namespace), "%s", namespace);
+	(void) text_fit(self->id, sizeof(self->id), "%s", id);
+	self->timer = (struct event_timer){.handle = start_successor, .context = self};
+	self->next = monitor->shims;
+	monitor->shims = self;
+	return self;
+}
+
+int shims_spawn(struct monitor *monitor, const char *namespace, const char *id, bool adopt, pid_t *ret_pid, struct error *err)
+{
+	struct watched_shim *self;
+	int r = id_check("namespace", namespace, err);
+
+	if (r == 0)
+		r = id_check("container name", id, err);
+	if (r < 0)
+		return r;
+	self = watch(monitor, namespace, id);
+	if (self == NULL)
+		return fail_errno(err, ENOMEM, "start a shim");
+	r = start(self, adopt, err);
+	if (r < 0) {
+		forget(self);
+		return r;
+	}
+	*ret_pid = self->pid;
+	return 0;
+}
+
+static const char *describe(int status, char *buffer, size_t size)
+{
+	if (WIFSIGNALED(status))
+		(void) text_fit(buffer, size, "signal %d", WTERMSIG(status));
+	else
+		(void) text_fit(buffer, size, "status %d", WEXITSTATUS(status));
+	return buffer;
+}
+
+bool shims_ended(struct monitor *monitor, pid_t pid, int status)
+{
+	for (struct watched_shim *self = monitor->shims; self != NULL; self = self->next) {
+		char detail[32];
+
+		if (self->pid != pid)
+			continue;
+		note(self, false, describe(status, detail, sizeof(detail)));
+		self->pid = 0;
+		if (clock_monotonic_ns() - self->started_ns > DIED_YOUNG_NS)
+			self->successors = 0;
+		if (needs_successor(monitor, self->namespace, self->id))
+			try_later(self);
+		else
+			forget(self);
+		return true;
+	}
+	return false;
+}
+
+static bool recover_one(const char *namespace, const char *id, void *context)
+{
+	struct monitor *monitor = context;
+	struct watched_shim *self = needs_successor(monitor, namespace, id) ? watch(monitor, namespace, id) : NULL;
+
+	if (self != NULL)
+		try_later(self);
+	return true;
+}
+
+void shims_recover(struct monitor *monitor)
+{
+	struct error err;
+
+	if (run_dir_visit(monitor->root, NULL, recover_one, monitor, &err) < 0)
+		log_error("run directories not read", "error=\"%s\"", err.message);
+}

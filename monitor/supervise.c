@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/child.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/owned.h"
+#include "base/text.h"
+#include "monitor/monitor.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define DELAY_FIRST_NS NS_PER_MS
+#define DELAY_LAST_NS  (5 * NS_PER_S)
+#define RAN_WELL_NS    (10 * NS_PER_S)
+
+static void start_again(struct event_timer *timer)
+{
+	daemon_start(timer->context);
+}
+
+static void start_later(struct monitor *monitor)
+{
+	uint64_t doubled = monitor->daemon_delay_ns * 4;
+
+	monitor->daemon_delay_ns = monitor->daemon_delay_ns == 0 ? DELAY_FIRST_NS : doubled < DELAY_LAST_NS ? doubled : DELAY_LAST_NS;
+	monitor->daemon_timer = (struct event_timer){.handle = start_again, .context = monitor};
+	event_loop_arm(&monitor->loop, &monitor->daemon_timer, monitor->daemon_delay_ns);
+}
+
+void daemon_start(struct monitor *monitor)
+{
+	auto_free char *program = child_program("hydrad");
+	const char *argv[] = {"hydrad", "--root", monitor->root, NULL};
+	struct child_spec spec = {.path = program, .argv = argv, .fds = {{STDERR_FILENO, 2}}, .fd_count = 1, .new_session = true};
+	struct error err;
+
+	if (child_start(&spec, &monitor->daemon_pid, NULL, &err) < 0) {
+		log_error("daemon not started", "error=\"%s\"", err.message);
+		start_later(monitor);
+		return;
+	}
+	monitor->daemon_started_ns = clock_monotonic_ns();
+	ledger_note(monitor, "daemon", true, monitor->daemon_pid, "");
+}
+
+bool daemon_ended(struct monitor *monitor, pid_t pid, int status)
+{
+	char detail[32];
+
+	if (pid != monitor->daemon_pid)
+		return false;
+	(void) text_fit(detail, sizeof(detail), WIFSIGNALED(status) ? "signal %d" : "status %d",
+			WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+	ledger_note(monitor, "daemon", false, pid, detail);
+	monitor->daemon_pid = 0;
+	/* an orderly end is what somebody wanted */
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return true;
+	if (clock_monotonic_ns() - monitor->daemon_started_ns > RAN_WELL_NS)
+		monitor->daemon_delay_ns = 0;
+	monitor->daemon_restarts++;
+	start_later(monitor);
+	return true;
+}
