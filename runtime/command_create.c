@@ -72,7 +72,7 @@ static int create(const struct global_options *globals, void *options, const str
 /* Init's last words before its exec: nothing at all when it succeeds. */
 static int await_exec(const struct launched *launched, struct error *err)
 {
-	struct message message;
+	struct message message = {0};
 	int r = sync_receive(launched->sync_fd, &message, NULL, NULL, err);
 
 	if (r == 0)
@@ -80,12 +80,21 @@ static int await_exec(const struct launched *launched, struct error *err)
 	return r < 0 ? r : 0;
 }
 
+/* While it ran, others could delete it and even make another one with its name. */
 static void destroy(const struct global_options *globals, struct launched *launched)
 {
+	const struct container_state *ours = &launched->container.state;
+	struct container found;
 	struct error problem;
+	int r = container_open(&found, globals->root, launched->container.id, true, &problem);
 
-	if (launch_destroy(&launched->container, &launched->spec.hooks.poststop, &problem) < 0)
+	if (r == -ENOENT)
+		return;
+	if (r == 0 && found.state.pid.value == ours->pid.value && found.state.start_time.value == ours->start_time.value)
+		r = launch_destroy(&found, &launched->spec.hooks.poststop, &problem);
+	if (r < 0)
 		command_warn(globals, "delete container '%s': %s", launched->container.id, problem.message);
+	container_close(&found);
 }
 
 static int follow(const struct global_options *globals, const struct create_options *self, struct launched *launched,
@@ -94,14 +103,14 @@ static int follow(const struct global_options *globals, const struct create_opti
 	struct error problem;
 	int status = 0;
 
+	/* other commands may work on it from here on */
+	close(take_fd(&launched->container.dir_fd));
 	if (await_exec(launched, err) < 0)
 		return err->code;
 	if (hooks_run(&launched->spec.hooks.poststart, "poststart", &launched->container.state, CONTAINER_RUNNING, &problem) < 0)
 		command_warn(globals, "%s", problem.message);
 	if (self->launch.is_detached)
 		return 0;
-	/* other commands may work on it while it runs */
-	close(take_fd(&launched->container.dir_fd));
 	if (foreground_attend(launched->pid, launched->terminal_fd, &status, err) < 0)
 		return err->code;
 	if (!self->is_kept)

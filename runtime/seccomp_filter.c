@@ -149,7 +149,7 @@ static int add_rule(scmp_filter_ctx context, const struct spec_seccomp_rule *rul
 		    struct error *err)
 {
 	struct scmp_arg_cmp arguments[6];
-	uint32_t action;
+	uint32_t action = 0;
 
 	if (parse_action(rule->action, &rule->errno_value, "syscalls.action", &action, err) < 0)
 		return err->code;
@@ -225,7 +225,7 @@ static int build(scmp_filter_ctx context, const struct spec_seccomp *seccomp, ui
 int seccomp_compile(struct seccomp_filter *self, const struct spec_seccomp *seccomp, struct error *err)
 {
 	scmp_filter_ctx context;
-	uint32_t default_action;
+	uint32_t default_action = 0;
 	int r;
 
 	*self = (struct seccomp_filter){0};

@@ -63,7 +63,7 @@ int sync_receive(int fd, struct message *ret_message, int *ret_fds, size_t *ret_
 
 int sync_expect(int fd, enum message_kind kind, int *ret_number, int *ret_fds, size_t *ret_count, struct error *err)
 {
-	struct message message;
+	struct message message = {0};
 	int r = sync_receive(fd, &message, ret_fds, ret_count, err);
 
 	if (r < 0)
