@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * With a cgroup namespace the hierarchies are mounted anew, which shows only what is below the container's own
+ * cgroup; without one the container's folder of each is bound there.
+ */
+#include "runtime/cgroup_mount.h"
+
+#include "base/file.h"
+#include "base/kernel.h"
+#include "base/owned.h"
+#include "base/text.h"
+#include "runtime/cgroup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static int attach_hierarchy(const struct mount_context *context, const struct cgroup_hierarchy *item, int target_fd,
+			    unsigned long flags, struct error *err)
+{
+	bool is_v2 = item->name[0] == '\0';
+	auto_close int source_fd = FD_NONE;
+
+	if (context->has_cgroup_namespace &&
+	    mounts_attach("cgroup", target_fd, is_v2 ? "cgroup2" : "cgroup", flags & ~(unsigned long) MS_REC,
+			  is_v2 ? NULL : item->name) == 0)
+		return 0;
+	source_fd = kernel_open_tree(AT_FDCWD, item->dir, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	if (source_fd < 0)
+		return fail_errno(err, errno, "open cgroup %s", item->dir);
+	if (kernel_mount_setattr(source_fd, "", AT_EMPTY_PATH,
+				 MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC |
+					 ((flags & MS_RDONLY) != 0 ? MOUNT_ATTR_RDONLY : 0), 0) < 0 ||
+	    kernel_move_mount(source_fd, "", target_fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+		return fail_errno(err, errno, "bind cgroup %s", item->dir);
+	return 0;
+}
+
+/* "cpu,cpuacct" is also reachable as "cpu" and "cpuacct" */
+static int link_controllers(int dir_fd, const char *name, struct error *err)
+{
+	auto_free char *names = text_copy(name);
+	char *rest = NULL;
+
+	if (strchr(name, ',') == NULL)
+		return 0;
+	for (char *one = strtok_r(names, ",", &rest); one != NULL; one = strtok_r(NULL, ",", &rest))
+		if (symlinkat(name, dir_fd, one) < 0 && errno != EEXIST)
+			return fail_errno(err, errno, "link cgroup controller %s", one);
+	return 0;
+}
+
+static int fill_legacy(const struct mount_context *context, const struct spec_mount *mount, unsigned long flags,
+		       struct error *err)
+{
+	auto_close int dir_fd = open_in_root(context->root_fd, mount->destination, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+
+	if (dir_fd < 0)
+		return fail_errno(err, errno, "open '%s'", mount->destination);
+	for (size_t i = 0; i < context->cgroup->count; i++) {
+		const struct cgroup_hierarchy *item = &context->cgroup->items[i];
+		const char *name = strrchr(item->mount, '/') + 1;
+		auto_close int fd = FD_NONE;
+
+		if (mkdirat(dir_fd, name, 0755) < 0)
+			return fail_errno(err, errno, "make folder '%s/%s'", mount->destination, name);
+		fd = openat(dir_fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (fd < 0)
+			return fail_errno(err, errno, "open '%s/%s'", mount->destination, name);
+		if (attach_hierarchy(context, item, fd, flags, err) < 0 || link_controllers(dir_fd, name, err) < 0)
+			return err->code;
+	}
+	if ((flags & MS_RDONLY) != 0 && kernel_mount_setattr(dir_fd, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0) < 0)
+		return fail_errno(err, errno, "make '%s' read-only", mount->destination);
+	return 0;
+}
+
+int cgroup_mount_make(const struct mount_context *context, const struct spec_mount *mount,
+		      const struct mount_options *options, struct error *err)
+{
+	auto_close int target_fd = FD_NONE;
+
+	if (mounts_open_target(context->root_fd, mount->destination, true, &target_fd, err) < 0)
+		return err->code;
+	if (context->cgroup->count == 0)
+		return fail_because(err, ENOTSUP, "mount '%s': the container has no cgroup of its own", mount->destination);
+	if (context->cgroup->is_unified)
+		return attach_hierarchy(context, &context->cgroup->items[0], target_fd, options->flags, err);
+	if (mounts_attach("tmpfs", target_fd, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=755") < 0)
+		return fail_errno(err, errno, "mount tmpfs on '%s'", mount->destination);
+	return fill_legacy(context, mount, options->flags, err);
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * hydra start.
+ */
+#include "base/kernel.h"
+#include "base/owned.h"
+#include "runtime/command.h"
+#include "runtime/container.h"
+#include "runtime/hooks.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+
+#define COMPLAINT_SIZE 480
+
+/* Until exec (end of file) or init's complaint about why it cannot. */
+static int await_exec(int reply_fd, struct error *err)
+{
+	struct pollfd event = {.fd = reply_fd, .events = POLLIN};
+	char complaint[COMPLAINT_SIZE];
+	ssize_t size;
+
+	while (poll(&event, 1, -1) < 0)
+		if (errno != EINTR)
+			return fail_errno(err, errno, "wait for the container to start");
+	size = read(reply_fd, complaint, sizeof(complaint) - 1);
+	if (size <= 0)
+		return 0;
+	complaint[size] = '\0';
+	return fail_because(err, EIO, "%s", complaint);
+}
+
+/* The reading end is opened first: init, which holds the other one, cannot slip away between the two steps. */
+static int release(const struct container *container, struct error *err)
+{
+	auto_close int reply_fd = openat(container->dir_fd, CONTAINER_REPLY_PIPE, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	auto_close int start_fd = openat(container->dir_fd, CONTAINER_START_PIPE, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+
+	if (start_fd < 0 && errno == ENXIO)
+		return fail_because(err, ESRCH, "container not running: its init is gone");
+	if (reply_fd < 0 || start_fd < 0)
+		return fail_errno(err, errno, "open the pipes of container '%s'", container->id);
+	if (unlinkat(container->dir_fd, CONTAINER_START_PIPE, 0) < 0)
+		return fail_errno(err, errno, "remove " CONTAINER_START_PIPE);
+	if (write(start_fd, "1", 1) != 1)
+		return fail_errno(err, errno, "start container '%s'", container->id);
+	return await_exec(reply_fd, err);
+}
+
+static int start(const struct global_options *globals, void *options, const struct option_rest *rest, struct error *err)
+{
+	struct container container;
+	enum container_status status;
+	struct error problem;
+	struct spec spec;
+	int r;
+
+	(void) options;
+	if (container_open(&container, globals->root, rest->positional[0], true, err) < 0)
+		return err->code;
+	status = container_status(&container);
+	if (status == CONTAINER_CREATED)
+		r = release(&container, err);
+	else
+		r = fail_because(err, EINVAL, "cannot start a container in the %s state%s", container_status_name(status),
+				 status == CONTAINER_STOPPED ? ": container not running" : "");
+	if (r == 0 && container_load_spec(&container, &spec, err) == 0) {
+		if (hooks_run(&spec.hooks.poststart, "poststart", &container.state, CONTAINER_RUNNING, &problem) < 0)
+			command_warn(globals, "%s", problem.message);
+		spec_deinit(&spec);
+	}
+	container_close(&container);
+	return r;
+}
+
+const struct command command_start = {
+	.name = "start",
+	.arguments = "ID",
+	.summary = "start the program of a created container",
+	.options = &command_no_options,
+	.positional_min = 1,
+	.positional_max = 1,
+	.failure_status = 1,
+	.run = start,
+};

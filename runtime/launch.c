@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * `create` and `run`, seen from outside the container.
+ *
+ * The state is written before anything else is made and again when the pid is known, so that a crash at any point
+ * leaves what `delete --force` can find. cgroup v1 limits and the seccomp program are made while init mounts.
+ */
+#include "runtime/launch.h"
+
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/fd_pass.h"
+#include "base/file.h"
+#include "base/kernel.h"
+#include "base/owned.h"
+#include "base/text.h"
+#include "runtime/cgroup.h"
+#include "runtime/hooks.h"
+#include "runtime/idmap.h"
+#include "runtime/init.h"
+#include "runtime/mounts.h"
+#include "runtime/namespaces.h"
+#include "runtime/process.h"
+#include "runtime/sync.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+struct launch {
+	const struct launch_options *options;
+	struct launched *result;
+	struct namespace_plan namespaces;
+	struct cgroup cgroup;
+	char cgroup_path[CGROUP_PATH_SIZE];
+	char bundle[PATH_MAX];
+	char rootfs[PATH_MAX];
+	char *keyring;
+	int *source_fds;
+	size_t source_count;
+	int sync_fds[2];
+	int console_fd;
+	int terminal_socket_fd;
+	int start_fd;
+	int reply_fd;
+	int cgroup_fd;
+	bool hooks_have_run;
+};
+
+static void launch_deinit(struct launch *self)
+{
+	const int fds[] = {self->sync_fds[0], self->sync_fds[1], self->console_fd, self->terminal_socket_fd,
+			   self->start_fd,    self->reply_fd,    self->cgroup_fd};
+
+	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+	for (size_t i = 0; i < self->source_count; i++)
+		if (self->source_fds[i] >= 0)
+			close(self->source_fds[i]);
+	free(self->source_fds);
+	free(self->keyring);
+	namespace_plan_deinit(&self->namespaces);
+}
+
+static int find_paths(struct launch *self, struct error *err)
+{
+	const struct spec *spec = &self->result->spec;
+	auto_free char *path = NULL;
+
+	path = spec->root->path[0] == '/' ? text_copy(spec->root->path) : text_format("%s/%s", self->bundle, spec->root->path);
+	if (realpath(path, self->rootfs) == NULL)
+		return fail_errno(err, errno, "find rootfs '%s'", path);
+	if (strcmp(self->rootfs, "/") == 0)
+		return fail_because(err, EINVAL, "root.path: the host's root cannot be a rootfs");
+	self->cgroup_path[0] = '\0';
+	if (self->options->has_cgroups && cgroup_path(spec->linux_part.cgroups_path, self->options->id, self->cgroup_path, err) < 0)
+		return err->code;
+	return cgroup_init(&self->cgroup, self->cgroup_path, err);
+}
+
+static int load(struct launch *self, struct error *err)
+{
+	const struct launch_options *options = self->options;
+	auto_free char *path = NULL;
+
+	if (realpath(options->bundle != NULL ? options->bundle : ".", self->bundle) == NULL)
+		return fail_errno(err, errno, "find bundle '%s'", options->bundle != NULL ? options->bundle : ".");
+	path = options->config != NULL && options->config[0] == '/'
+		       ? text_copy(options->config)
+		       : text_format("%s/%s", self->bundle, options->config != NULL ? options->config : "config.json");
+	if (spec_load(&self->result->spec, path, err) < 0)
+		return err->code;
+	if (self->result->spec.process == NULL)
+		return fail_because(err, EINVAL, "config.json: process: missing");
+	return find_paths(self, err);
+}
+
+static void describe(struct launch *self)
+{
+	struct container_state *state = &self->result->container.state;
+	const struct spec *spec = &self->result->spec;
+	struct arena *arena = &self->result->spec.arena;
+	char created[CLOCK_TEXT_SIZE];
+
+	clock_format(clock_realtime_ns(), created);
+	*state = (struct container_state){
+		.id = self->options->id,
+		.oci_version = spec->oci_version,
+		.bundle = arena_format(arena, "%s", self->bundle),
+		.rootfs = arena_format(arena, "%s", self->rootfs),
+		.created = arena_format(arena, "%s", created),
+		.cgroup_path = arena_format(arena, "%s", self->cgroup_path),
+		.owner = {.is_set = true, .value = geteuid()},
+		.annotations = spec->annotations,
+	};
+}
+
+static int copy_config(const struct launch *self, struct error *err)
+{
+	size_t size = 0;
+	char *text = yyjson_write(self->result->spec.document, YYJSON_WRITE_NOFLAG, &size);
+	int r;
+
+	if (text == NULL)
+		return fail_errno(err, ENOMEM, "copy config.json");
+	r = file_replace_fast(self->result->container.dir_fd, "config.json", text, size, 0600, err);
+	free(text);
+	return r;
+}
+
+static int make_pipe(int dir_fd, const char *name, int *ret_fd, struct error *err)
+{
+	if (unlinkat(dir_fd, name, 0) < 0 && errno != ENOENT)
+		return fail_errno(err, errno, "remove old %s", name);
+	if (mkfifoat(dir_fd, name, 0600) < 0)
+		return fail_errno(err, errno, "make %s", name);
+	*ret_fd = openat(dir_fd, name, O_RDWR | O_CLOEXEC);
+	return *ret_fd < 0 ? fail_errno(err, errno, "open %s", name) : 0;
+}
+
+static int make_pipes(struct launch *self, struct error *err)
+{
+	int dir_fd = self->result->container.dir_fd;
+
+	if (self->options->starts_at_once)
+		return 0;
+	if (make_pipe(dir_fd, CONTAINER_START_PIPE, &self->start_fd, err) < 0)
+		return err->code;
+	return make_pipe(dir_fd, CONTAINER_REPLY_PIPE, &self->reply_fd, err);
+}
+
+int launch_connect_console(const struct spec_process *process, const char *console_socket, bool is_detached,
+			   int *ret_socket_fd, int *ret_own_end_fd, struct error *err)
+{
+	int ends[2];
+
+	if (!process->terminal)
+		return console_socket == NULL ? 0 : fail_because(err, EINVAL, "option --console-socket: process.terminal is not set");
+	if (console_socket != NULL)
+		return is_detached ? socket_connect(console_socket, ret_socket_fd, err)
+				   : fail_because(err, EINVAL, "option --console-socket: needs a detached container");
+	if (is_detached)
+		return fail_because(err, EINVAL, "process.terminal: a detached container needs --console-socket");
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+		return fail_errno(err, errno, "make a socket for the terminal");
+	*ret_socket_fd = ends[0];
+	*ret_own_end_fd = ends[1];
+	return 0;
+}
+
+/* With a user namespace init may be unable to reach the sources of bind mounts, so they are opened here. */
+static int open_sources(struct launch *self, struct error *err)
+{
+	const struct spec *spec = &self->result->spec;
+
+	if (!namespace_plan_has_user(&self->namespaces) || spec->mounts.count == 0)
+		return 0;
+	self->source_fds = calloc(spec->mounts.count, sizeof(*self->source_fds));
+	if (self->source_fds == NULL)
+		return fail_errno(err, ENOMEM, "open the sources of mounts");
+	for (self->source_count = 0; self->source_count < spec->mounts.count; self->source_count++)
+		self->source_fds[self->source_count] = FD_NONE;
+	for (size_t i = 0; i < spec->mounts.count; i++)
+		if (mounts_is_bind(&spec->mounts.items[i]) &&
+		    mounts_open_source(&spec->mounts.items[i], self->bundle, &self->source_fds[i], err) < 0)
+			return err->code;
+	return 0;
+}
+
+static int gather(struct launch *self, struct error *err)
+{
+	const struct spec *spec = &self->result->spec;
+
+	if (namespace_plan_init(&self->namespaces, spec, err) < 0 ||
+	    launch_connect_console(spec->process, self->options->console_socket, self->options->is_detached, &self->console_fd,
+				   &self->terminal_socket_fd, err) < 0)
+		return err->code;
+	if (make_pipes(self, err) < 0 || open_sources(self, err) < 0)
+		return err->code;
+	if (!self->options->keeps_keyring)
+		self->keyring = text_format("_ses.%s", self->options->id);
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, self->sync_fds) < 0)
+		return fail_errno(err, errno, "make a socket pair");
+	return 0;
+}
+
+static _Noreturn void become_init(struct launch *self)
+{
+	struct init_context init = {
+		.spec = &self->result->spec,
+		.namespaces = &self->namespaces,
+		.cgroup = &self->cgroup,
+		.bundle = self->bundle,
+		.rootfs = self->rootfs,
+		.keyring = self->keyring,
+		.state = &self->result->container.state,
+		.source_fds = self->source_fds,
+		.sync_fd = self->sync_fds[1],
+		.console_fd = self->console_fd,
+		.start_fd = self->start_fd,
+		.reply_fd = self->reply_fd,
+		.preserved_fds = self->options->preserved_fds,
+		.listen_fds = self->options->listen_fds,
+		.without_pivot = self->options->without_pivot,
+	};
+
+	close(self->sync_fds[0]);
+	/* the lock belongs to the command */
+	close(self->result->container.dir_fd);
+	init_run(&init);
+}
+
+static int spawn(struct launch *self, struct error *err)
+{
+	const struct spec *spec = &self->result->spec;
+	bool is_late = self->namespaces.fds[NAMESPACE_USER] >= 0;
+	pid_t pid;
+
+	if (cgroup_make_unified(&self->cgroup, &spec->linux_part.resources, &self->cgroup_fd, err) < 0)
+		return err->code;
+	fault_point("create-cgroup-made");
+	pid = namespace_plan_spawn(&self->namespaces, spec, is_late ? FD_NONE : self->cgroup_fd, err);
+	if (pid < 0)
+		return err->code;
+	if (pid == 0)
+		become_init(self);
+	self->result->pid = pid;
+	close(take_fd(&self->sync_fds[1]));
+	if (is_late && self->cgroup_fd >= 0) {
+		auto_free char *text = text_format("%d", pid);
+		auto_free char *path = text_format("%s/cgroup.procs", cgroup_find(&self->cgroup, "")->dir);
+
+		return file_set(AT_FDCWD, path, text, err);
+	}
+	return 0;
+}
+
+static int send_setup(struct launch *self, struct error *err)
+{
+	int fds[CGROUP_HIERARCHIES_MAX];
+	size_t count = 0;
+	int r;
+
+	if (cgroup_make_legacy(&self->cgroup, &self->result->spec.linux_part.resources, err) < 0 ||
+	    cgroup_open_tasks(&self->cgroup, fds, &count, err) < 0)
+		return err->code;
+	r = sync_send(self->sync_fds[0], MESSAGE_SETUP, self->result->pid, fds, count, err);
+	while (count > 0)
+		close(fds[--count]);
+	return r;
+}
+
+static int provide(struct launch *self, struct error *err)
+{
+	const struct spec_linux *part = &self->result->spec.linux_part;
+
+	if (self->namespaces.is_new[NAMESPACE_USER] &&
+	    (idmap_write(self->result->pid, &part->uid_mappings, &part->gid_mappings, err) < 0 ||
+	     sync_send(self->sync_fds[0], MESSAGE_MAPPED, 0, NULL, 0, err) < 0))
+		return err->code;
+	if (process_set_limits(self->result->spec.process, self->result->pid, err) < 0 || send_setup(self, err) < 0)
+		return err->code;
+	return launch_send_seccomp(self->sync_fds[0], part->seccomp, err);
+}
+
+static int run_create_hooks(struct launch *self, struct error *err)
+{
+	const struct spec_hooks *hooks = &self->result->spec.hooks;
+	const struct container_state *state = &self->result->container.state;
+
+	self->hooks_have_run = true;
+	if (hooks_run(&hooks->prestart, "prestart", state, CONTAINER_CREATING, err) < 0 ||
+	    hooks_run(&hooks->create_runtime, "createRuntime", state, CONTAINER_CREATING, err) < 0)
+		return err->code;
+	return sync_send(self->sync_fds[0], MESSAGE_HOOKS_DONE, 0, NULL, 0, err);
+}
+
+static int handle(struct launch *self, const struct message *message, const int *fds, size_t count, struct error *err)
+{
+	if (message->kind == MESSAGE_WANTS_HOOKS)
+		return run_create_hooks(self, err);
+	if (message->kind != MESSAGE_LISTENER || count != 1)
+		return fail_because(err, EPROTO, "the container's init sent an unexpected message");
+	if (launch_forward_listener(&self->result->spec, &self->result->container.state, CONTAINER_CREATING,
+				    self->result->pid, fds[0], err) < 0)
+		return err->code;
+	return sync_send(self->sync_fds[0], MESSAGE_HOOKS_DONE, 0, NULL, 0, err);
+}
+
+/* Serves init until it only waits for its start. */
+static int attend(struct launch *self, struct error *err)
+{
+	struct message message = {0};
+	int fds[FD_PASS_MAX];
+	size_t count = 0;
+	int r = 0;
+
+	while (r == 0) {
+		r = sync_receive(self->sync_fds[0], &message, fds, &count, err);
+		if (r > 0)
+			return fail_because(err, ECHILD, "the container's init died before it was ready");
+		if (r == 0 && message.kind == MESSAGE_READY)
+			return 0;
+		if (r == 0)
+			r = handle(self, &message, fds, count, err);
+		while (count > 0)
+			close(fds[--count]);
+	}
+	return r;
+}
+
+static int finish(struct launch *self, struct error *err)
+{
+	const struct launch_options *options = self->options;
+	pid_t pid = self->result->pid;
+
+	self->result->container.state.start_time.value = container_process_start_time(pid);
+	fault_point("create-ready");
+	if (container_save(&self->result->container, err) < 0 || launch_send_pidfd(options->pidfd_socket, pid, "standard", err) < 0 ||
+	    launch_write_pid_file(options->pid_file, pid, err) < 0)
+		return err->code;
+	fault_point("create-committing");
+	return sync_send(self->sync_fds[0], MESSAGE_COMMIT, 0, NULL, 0, err);
+}
+
+static int make(struct launch *self, struct error *err)
+{
+	struct container_state *state = &self->result->container.state;
+
+	describe(self);
+	if (container_save(&self->result->container, err) < 0 || copy_config(self, err) < 0 || gather(self, err) < 0 ||
+	    spawn(self, err) < 0)
+		return err->code;
+	fault_point("create-spawned");
+	state->pid = (struct json_int){.is_set = true, .value = self->result->pid};
+	/* init knows better what went wrong if it failed while we talked to it */
+	if (provide(self, err) < 0 && err->code != -EPIPE)
+		return err->code;
+	if (attend(self, err) < 0)
+		return err->code;
+	return finish(self, err);
+}
+
+static void undo(struct launch *self)
+{
+	struct launched *result = self->result;
+	struct error ignored;
+
+	if (result->pid > 0) {
+		(void) kill(result->pid, SIGKILL);
+		(void) waitpid(result->pid, NULL, 0);
+	}
+	(void) launch_destroy(&result->container, self->hooks_have_run ? &result->spec.hooks.poststop : NULL, &ignored);
+}
+
+int launch_container(const struct launch_options *options, struct launched *ret_launched, struct error *err)
+{
+	struct launch launch = {.options = options, .result = ret_launched, .sync_fds = {FD_NONE, FD_NONE}, .console_fd = FD_NONE,
+				.terminal_socket_fd = FD_NONE, .start_fd = FD_NONE, .reply_fd = FD_NONE, .cgroup_fd = FD_NONE};
+	int r;
+
+	*ret_launched = (struct launched){.container = {.dir_fd = FD_NONE}, .sync_fd = FD_NONE, .terminal_fd = FD_NONE};
+	for (int kind = 0; kind < NAMESPACE_COUNT; kind++)
+		launch.namespaces.fds[kind] = FD_NONE;
+	launch.namespaces.own_pid_fd = launch.namespaces.own_time_fd = FD_NONE;
+	r = load(&launch, err);
+	if (r == 0)
+		r = container_make(&ret_launched->container, options->root, options->id, err);
+	if (r == 0) {
+		r = make(&launch, err);
+		if (r < 0)
+			undo(&launch);
+	}
+	if (r == 0) {
+		ret_launched->sync_fd = take_fd(&launch.sync_fds[0]);
+		ret_launched->terminal_fd = take_fd(&launch.terminal_socket_fd);
+	} else {
+		launched_deinit(ret_launched);
+	}
+	launch_deinit(&launch);
+	return r;
+}
+
+void launched_deinit(struct launched *self)
+{
+	container_close(&self->container);
+	spec_deinit(&self->spec);
+	if (self->sync_fd >= 0)
+		close(self->sync_fd);
+	if (self->terminal_fd >= 0)
+		close(self->terminal_fd);
+	self->sync_fd = self->terminal_fd = FD_NONE;
+}

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * hydra: an OCI runtime. Finds the command, reads its options, reports the one error there may be.
+ */
+#include "base/clock.h"
+#include "base/owned.h"
+#include "base/text.h"
+#include "runtime/command.h"
+#include "runtime/self_protect.h"
+#include "runtime/spec.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static const struct command *const commands[] = {
+	&command_create, &command_start,  &command_run,    &command_exec,   &command_state,    &command_list,
+	&command_ps,     &command_kill,   &command_delete, &command_pause,  &command_resume,   &command_update,
+	&command_events, &command_spec,   &command_features, &command_checkpoint, &command_restore,
+};
+
+#define GLOBAL_MEMBER(member) offsetof(struct global_options, member)
+
+static const struct option_entry global_entries[] = {
+	{0, "root", "DIR", OPTION_STRING, GLOBAL_MEMBER(root), "where the state of containers is kept"},
+	{0, "log", "FILE", OPTION_STRING, GLOBAL_MEMBER(log), "also write errors to this file"},
+	{0, "log-format", "text|json", OPTION_STRING, GLOBAL_MEMBER(log_format), "how (text)"},
+	{0, "log-level", "LEVEL", OPTION_STRING, GLOBAL_MEMBER(log_level), "error, warning or debug"},
+	{0, "debug", NULL, OPTION_FLAG, GLOBAL_MEMBER(is_debug), "accepted for compatibility"},
+	{0, "systemd-cgroup", NULL, OPTION_FLAG, GLOBAL_MEMBER(has_systemd_cgroup), "cgroups by systemd (not supported yet)"},
+	{0, "cgroup-manager", "NAME", OPTION_STRING, GLOBAL_MEMBER(cgroup_manager), "cgroupfs or disabled"},
+	{0, "rootless", "true|false|auto", OPTION_STRING, GLOBAL_MEMBER(rootless), "accepted for compatibility"},
+	{0, "criu", "PATH", OPTION_IGNORED, 0, "accepted, without effect"},
+	{'v', "version", NULL, OPTION_FLAG, GLOBAL_MEMBER(wants_version), "print the version"},
+	{0, NULL},
+};
+static const struct option_table global_table = {.entries = global_entries, .stops_at_positional = true};
+static const struct option_entry no_entries[] = {{0, NULL}};
+const struct option_table command_no_options = {.entries = no_entries};
+
+static char *json_line(const char *level, const char *message)
+{
+	yyjson_mut_doc *document = yyjson_mut_doc_new(NULL);
+	yyjson_mut_val *object = yyjson_mut_obj(document);
+	char time[CLOCK_TEXT_SIZE];
+	char *text;
+
+	clock_format(clock_realtime_ns(), time);
+	yyjson_mut_doc_set_root(document, object);
+	yyjson_mut_obj_add_str(document, object, "level", level);
+	yyjson_mut_obj_add_str(document, object, "msg", message);
+	yyjson_mut_obj_add_str(document, object, "time", time);
+	text = yyjson_mut_write(document, YYJSON_WRITE_ALLOW_INVALID_UNICODE, NULL);
+	yyjson_mut_doc_free(document);
+	return text;
+}
+
+static void write_log(const struct global_options *globals, const char *level, const char *message)
+{
+	bool is_json = globals->log_format != NULL && strcmp(globals->log_format, "json") == 0;
+	auto_close int fd = FD_NONE;
+	auto_free char *json = NULL;
+
+	if (globals->log == NULL || globals->log[0] == '\0')
+		return;
+	fd = open(globals->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+	if (fd < 0)
+		return;
+	json = is_json ? json_line(level, message) : NULL;
+	if (is_json && json != NULL)
+		(void) dprintf(fd, "%s\n", json);
+	else
+		(void) dprintf(fd, "level=%s msg=\"%s\"\n", level, message);
+}
+
+void command_warn(const struct global_options *globals, const char *format, ...)
+{
+	char message[600];
+	va_list args;
+
+	va_start(args, format);
+	(void) vsnprintf(message, sizeof(message), format, args);
+	va_end(args);
+	write_log(globals, "warning", message);
+	(void) dprintf(STDERR_FILENO, "hydra: warning: %s\n", message);
+}
+
+void command_report(const struct global_options *globals, const struct error *err)
+{
+	write_log(globals, "error", err->message);
+	(void) dprintf(STDERR_FILENO, "hydra: %s\n", err->message);
+}
+
+static void print_help(void)
+{
+	(void) puts("usage: hydra [options] COMMAND [command options] …\n\nAn OCI container runtime.\n\ncommands:");
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		(void) printf("  %-12s %s\n", commands[i]->name, commands[i]->summary);
+	(void) puts("\noptions:");
+	options_print(&global_table);
+	(void) puts("\n`hydra COMMAND --help` tells about a command.");
+}
+
+static void print_command_help(const struct command *command)
+{
+	(void) printf("usage: hydra %s %s\n\n%s\n", command->name, command->arguments, command->summary);
+	if (command->options->entries[0].name != NULL) {
+		(void) puts("\noptions:");
+		options_print(command->options);
+	}
+}
+
+static int print_version(void)
+{
+	(void) printf("hydra version " HYDRA_VERSION "\ncommit: unknown\nspec: " SPEC_VERSION "\n");
+	return 0;
+}
+
+/* Inside of a user namespace being root means little: the caller's own folder is the right one. */
+static bool is_real_root(void)
+{
+	const char *user = getenv("USER");
+	uint32_t inner = 0, outer = 1;
+	FILE *map;
+
+	if (geteuid() != 0)
+		return false;
+	if (user == NULL || strcmp(user, "root") == 0)
+		return true;
+	map = fopen("/proc/self/uid_map", "re");
+	if (map != NULL) {
+		if (fscanf(map, "%u %u", &inner, &outer) != 2)
+			outer = 1;
+		(void) fclose(map);
+	}
+	return outer == 0;
+}
+
+static int choose_root(struct global_options *globals, struct error *err)
+{
+	const char *runtime_dir = getenv("XDG_RUNTIME_DIR");
+	char resolved[PATH_MAX];
+
+	if (globals->root == NULL) {
+		globals->has_default_root = true;
+		globals->root = "/run/hydra";
+		if (!is_real_root() && runtime_dir != NULL && runtime_dir[0] == '/') {
+			globals->root = text_format("%s/hydra", runtime_dir);
+			/* the sticky bit keeps tmpfiles cleaners away */
+			if (mkdir(globals->root, 0700) == 0)
+				(void) chmod(globals->root, 01700);
+		}
+	}
+	if (globals->root[0] == '\0' || (realpath(globals->root, resolved) != NULL && strcmp(resolved, "/") == 0))
+		return fail_because(err, EINVAL, "option --root: must not be the root directory");
+	return 0;
+}
+
+static int check_globals(struct global_options *globals, struct error *err)
+{
+	static const char *const formats[] = {"text", "json", NULL};
+	static const char *const managers[] = {"systemd", "cgroupfs", "disabled", NULL};
+
+	if (globals->log_format != NULL && !text_is_one_of(globals->log_format, formats))
+		return fail_because(err, EINVAL, "option --log-format: '%s' is not text or json", globals->log_format);
+	if (globals->cgroup_manager != NULL && !text_is_one_of(globals->cgroup_manager, managers))
+		return fail_because(err, EINVAL, "option --cgroup-manager: '%s' is not systemd, cgroupfs or disabled",
+				    globals->cgroup_manager);
+	return choose_root(globals, err);
+}
+
+static const struct command *find_command(const char *name)
+{
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (strcmp(commands[i]->name, name) == 0)
+			return commands[i];
+	return NULL;
+}
+
+static int check_count(const struct command *command, int count, struct error *err)
+{
+	if (count < command->positional_min || (command->positional_max >= 0 && count > command->positional_max))
+		return fail_because(err, EINVAL, "usage: hydra %s %s", command->name, command->arguments);
+	return 0;
+}
+
+static int run_command(const struct command *command, const struct global_options *globals, int argc, char **argv,
+		       char **all_argv, struct error *err)
+{
+	auto_free void *options = calloc(1, command->options_size + 1);
+	struct option_rest rest = {0};
+	int r;
+
+	if (options == NULL)
+		return fail_errno(err, ENOMEM, "read the options");
+	r = options_parse(command->options, argc, argv, options, &rest, err);
+	if (r == 0 && rest.wants_help) {
+		print_command_help(command);
+	} else if (r == 0) {
+		r = check_count(command, rest.count, err);
+		if (r == 0 && command->runs_container_code)
+			r = self_protect(all_argv, err);
+		if (r == 0)
+			r = command->run(globals, options, &rest, err);
+	}
+	option_rest_deinit(&rest);
+	return r;
+}
+
+/* argv's index of the first positional, where the command starts. */
+static int command_index(int argc, char **argv, const char *name)
+{
+	for (int i = 1; i < argc; i++)
+		if (argv[i] == name)
+			return i;
+	return argc;
+}
+
+static int start(struct global_options *globals, int argc, char **argv, const struct command **ret_command,
+		 struct error *err)
+{
+	struct option_rest rest = {0};
+	const char *name;
+	int index;
+	int r = options_parse(&global_table, argc, argv, globals, &rest, err);
+
+	if (r < 0)
+		return r;
+	name = rest.count > 0 ? rest.positional[0] : NULL;
+	if (globals->wants_version || (name == NULL && rest.wants_help) || (name != NULL && strcmp(name, "help") == 0)) {
+		option_rest_deinit(&rest);
+		if (globals->wants_version)
+			return print_version();
+		print_help();
+		return 0;
+	}
+	option_rest_deinit(&rest);
+	if (name == NULL)
+		return fail_because(err, EINVAL, "no command given; `hydra --help` lists them");
+	*ret_command = find_command(name);
+	if (*ret_command == NULL)
+		return fail_because(err, EINVAL, "unknown command '%s'; `hydra --help` lists them", name);
+	if (check_globals(globals, err) < 0)
+		return err->code;
+	index = command_index(argc, argv, name);
+	return run_command(*ret_command, globals, argc - index, argv + index, argv, err);
+}
+
+int main(int argc, char **argv)
+{
+	struct global_options globals = {0};
+	const struct command *command = NULL;
+	struct error err = ERROR_NONE;
+	int r = start(&globals, argc, argv, &command, &err);
+
+	if (r >= 0 && fflush(stdout) == 0)
+		return r;
+	if (r >= 0)
+		(void) fail_errno(&err, errno, "write to standard output");
+	command_report(&globals, &err);
+	return command != NULL ? command->failure_status : 1;
+}

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One mount entry after another. Bind mounts are cloned, changed while nobody can see them, and then moved into
+ * place, so that no moment exists in which a read-only mount is writable.
+ */
+#include "runtime/mounts.h"
+
+#include "base/file.h"
+#include "base/kernel.h"
+#include "base/owned.h"
+#include "base/text.h"
+#include "runtime/cgroup_mount.h"
+#include "runtime/copy_up.h"
+#include "runtime/idmap.h"
+#include "runtime/mount_options.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/mount.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+/* What may be put over files of /proc (lxcfs and friends); the rest of /proc guards the host. */
+static const char *const proc_exceptions[] = {
+	"/proc/cpuinfo", "/proc/diskstats", "/proc/meminfo", "/proc/stat", "/proc/swaps", "/proc/uptime",
+	"/proc/loadavg", "/proc/slabinfo", "/proc/sys/kernel/ns_last_pid", "/proc/sys/crypto/fips_enabled", NULL,
+};
+
+int mounts_attach(const char *source, int target_fd, const char *type, unsigned long flags, const char *data)
+{
+	char target[64];
+
+	(void) text_fit(target, sizeof(target), "/proc/self/fd/%d", target_fd);
+	return mount(source, target, type, flags, data);
+}
+
+static int make_missing(int root_fd, const char *path, bool is_folder, struct error *err)
+{
+	const char *slash = strrchr(path, '/');
+	const char *name = slash != NULL ? slash + 1 : path;
+	auto_free char *parent = slash != NULL ? text_format("%.*s", (int) (slash - path), path) : text_copy("");
+	auto_close int parent_fd = FD_NONE;
+	auto_close int made_fd = FD_NONE;
+
+	if (mounts_open_target(root_fd, parent, true, &parent_fd, err) < 0)
+		return err->code;
+	if (name[0] == '\0')
+		return 0;
+	if (is_folder && mkdirat(parent_fd, name, 0755) < 0 && errno != EEXIST)
+		return fail_errno(err, errno, "make folder '%s' in the rootfs", path);
+	if (is_folder)
+		return 0;
+	made_fd = openat(parent_fd, name, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0644);
+	if (made_fd < 0 && errno != EEXIST)
+		return fail_errno(err, errno, "make file '%s' in the rootfs", path);
+	return 0;
+}
+
+int mounts_open_target(int root_fd, const char *path, bool is_folder, int *ret_fd, struct error *err)
+{
+	int fd = open_in_root(root_fd, path[0] != '\0' ? path : "/", O_PATH | O_CLOEXEC, 0);
+
+	if (fd < 0 && errno == ENOENT) {
+		if (make_missing(root_fd, path, is_folder, err) < 0)
+			return err->code;
+		fd = open_in_root(root_fd, path, O_PATH | O_CLOEXEC, 0);
+	}
+	if (fd < 0)
+		return fail_errno(err, errno, "open '%s' in the rootfs", path);
+	*ret_fd = fd;
+	return 0;
+}
+
+bool mounts_is_bind(const struct spec_mount *mount)
+{
+	if (mount->type != NULL && strcmp(mount->type, "bind") == 0)
+		return true;
+	for (size_t i = 0; i < mount->options.count; i++)
+		if (strcmp(mount->options.items[i], "bind") == 0 || strcmp(mount->options.items[i], "rbind") == 0)
+			return true;
+	return false;
+}
+
+static int set_attributes(int fd, const struct mount_options *options, const struct spec_mount *mount, struct error *err)
+{
+	if ((options->attributes_set | options->attributes_clear) != 0 &&
+	    kernel_mount_setattr(fd, "", AT_EMPTY_PATH, options->attributes_set, options->attributes_clear) < 0)
+		return fail_errno(err, errno, "set the options of mount '%s'", mount->destination);
+	if ((options->recursive_set | options->recursive_clear) != 0 &&
+	    kernel_mount_setattr(fd, "", AT_EMPTY_PATH | AT_RECURSIVE, options->recursive_set, options->recursive_clear) < 0)
+		return fail_errno(err, errno, "set the recursive options of mount '%s'", mount->destination);
+	return 0;
+}
+
+int mounts_open_source(const struct spec_mount *mount, const char *bundle, int *ret_fd, struct error *err)
+{
+	struct mount_options options;
+	unsigned int flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
+	auto_close int bundle_fd = FD_NONE;
+	auto_close int fd = FD_NONE;
+	const char *source = mount->source != NULL ? mount->source : "";
+
+	if (mount_options_parse(&mount->options, &options) < 0)
+		return fail_because(err, E2BIG, "options of mount '%s' are too long", mount->destination);
+	if (source[0] != '/') {
+		bundle_fd = open(bundle, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		if (bundle_fd < 0)
+			return fail_errno(err, errno, "open bundle '%s'", bundle);
+	}
+	if ((options.flags & MS_REC) != 0)
+		flags |= AT_RECURSIVE;
+	fd = kernel_open_tree(source[0] != '/' ? bundle_fd : AT_FDCWD, source, flags);
+	if (fd < 0)
+		return fail_errno(err, errno, "open source '%s' of mount '%s'", source, mount->destination);
+	if (options.is_idmapped || mount->uid_mappings.count > 0) {
+		if (idmap_apply(fd, mount, options.is_idmapped_recursively, err) < 0)
+			return err->code;
+	}
+	if (set_attributes(fd, &options, mount, err) < 0)
+		return err->code;
+	*ret_fd = take_fd(&fd);
+	return 0;
+}
+
+static int refuse_proc(int target_fd, const struct spec_mount *mount, struct error *err)
+{
+	struct statfs target;
+
+	if (fstatfs(target_fd, &target) < 0)
+		return fail_errno(err, errno, "look at '%s'", mount->destination);
+	if (target.f_type == PROC_SUPER_MAGIC && !text_is_one_of(mount->destination, proc_exceptions))
+		return fail_because(err, EINVAL, "mount '%s': it would cover a part of /proc", mount->destination);
+	return 0;
+}
+
+/* Propagation is a property of what is now mounted there, so the target is opened again. */
+static int set_propagation(const struct mount_context *self, const struct spec_mount *mount, unsigned long propagation,
+			   struct error *err)
+{
+	auto_close int fd = FD_NONE;
+
+	if (propagation == 0)
+		return 0;
+	if (mounts_open_target(self->root_fd, mount->destination, true, &fd, err) < 0)
+		return err->code;
+	if (mounts_attach(NULL, fd, NULL, propagation, NULL) < 0)
+		return fail_errno(err, errno, "set the propagation of mount '%s'", mount->destination);
+	return 0;
+}
+
+static int make_bind(const struct mount_context *self, size_t index, const struct spec_mount *mount,
+		     const struct mount_options *options, struct error *err)
+{
+	auto_close int own_fd = FD_NONE;
+	auto_close int target_fd = FD_NONE;
+	int source_fd = self->source_fds != NULL ? self->source_fds[index] : FD_NONE;
+	struct stat source;
+
+	if (source_fd < 0) {
+		if (mounts_open_source(mount, self->bundle, &own_fd, err) < 0)
+			return err->code;
+		source_fd = own_fd;
+	}
+	if (fstat(source_fd, &source) < 0)
+		return fail_errno(err, errno, "look at source '%s'", mount->source);
+	if (mounts_open_target(self->root_fd, mount->destination, S_ISDIR(source.st_mode), &target_fd, err) < 0 ||
+	    refuse_proc(target_fd, mount, err) < 0)
+		return err->code;
+	if (kernel_move_mount(source_fd, "", target_fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+		return fail_errno(err, errno, "bind '%s' to '%s'", mount->source, mount->destination);
+	return set_propagation(self, mount, options->propagation, err);
+}
+
+static bool needs_ordinary_folder(const struct spec_mount *mount)
+{
+	return mount->type != NULL && (strcmp(mount->type, "proc") == 0 || strcmp(mount->type, "sysfs") == 0);
+}
+
+/* An image whose /proc is a link elsewhere would make writes to /proc/self/attr go astray. */
+static int check_ordinary_folder(const struct mount_context *self, const struct spec_mount *mount, struct error *err)
+{
+	auto_close int fd = open_in_root(self->root_fd, mount->destination, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
+	struct stat status;
+
+	if (fd >= 0 && fstat(fd, &status) == 0 && !S_ISDIR(status.st_mode))
+		return fail_because(err, ENOTDIR, "filesystem %s: '%s' must be mounted on ordinary directory", mount->type,
+				    mount->destination);
+	return 0;
+}
+
+static int add_label(struct mount_options *options, const char *label, const struct spec_mount *mount, struct error *err)
+{
+	size_t used = strlen(options->data);
+
+	if (label == NULL || label[0] == '\0' || needs_ordinary_folder(mount) || strstr(options->data, "context=") != NULL)
+		return 0;
+	if (!text_fit(options->data + used, sizeof(options->data) - used, "%scontext=\"%s\"", used > 0 ? "," : "", label))
+		return fail_because(err, E2BIG, "options of mount '%s' are too long", mount->destination);
+	return 0;
+}
+
+/* A user namespace that does not own the network namespace may not mount sysfs, but may show the host's. */
+static int bind_sysfs(const struct mount_context *self, const struct spec_mount *mount, struct error *err)
+{
+	static const char *const options[] = {"rbind", "nosuid", "noexec", "nodev", "rro"};
+	struct spec_mount bind = {.destination = mount->destination, .source = "/sys"};
+
+	bind.options = (struct json_strings){.items = (const char **) (uintptr_t) options, .count = 5};
+	return mounts_make(self, 0, &bind, err);
+}
+
+static int copy_up(const struct mount_context *self, int below_fd, const struct spec_mount *mount, struct error *err)
+{
+	auto_close int from_fd = openat(below_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	auto_close int to_fd = open_in_root(self->root_fd, mount->destination, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+
+	if (from_fd < 0 || to_fd < 0)
+		return fail_errno(err, errno, "copy up '%s'", mount->destination);
+	if (copy_up_folder(from_fd, to_fd, err) < 0)
+		return fail_while(err, "copy up '%s'", mount->destination);
+	return 0;
+}
+
+static int make_readonly(const struct mount_context *self, const struct spec_mount *mount, struct error *err)
+{
+	auto_close int fd = FD_NONE;
+
+	if (mounts_open_target(self->root_fd, mount->destination, true, &fd, err) < 0)
+		return err->code;
+	if (kernel_mount_setattr(fd, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0) < 0)
+		return fail_errno(err, errno, "make mount '%s' read-only", mount->destination);
+	return 0;
+}
+
+static int set_recursive(const struct mount_context *self, const struct spec_mount *mount,
+			 const struct mount_options *options, struct error *err)
+{
+	auto_close int fd = FD_NONE;
+
+	if ((options->recursive_set | options->recursive_clear) == 0)
+		return 0;
+	if (mounts_open_target(self->root_fd, mount->destination, true, &fd, err) < 0)
+		return err->code;
+	if (kernel_mount_setattr(fd, "", AT_EMPTY_PATH | AT_RECURSIVE, options->recursive_set, options->recursive_clear) < 0)
+		return fail_errno(err, errno, "set the recursive options of mount '%s'", mount->destination);
+	return 0;
+}
+
+static int make_filesystem(const struct mount_context *self, const struct spec_mount *mount,
+			   struct mount_options *options, struct error *err)
+{
+	auto_close int target_fd = FD_NONE;
+	const char *type = mount->type != NULL ? mount->type : "none";
+	unsigned long flags = options->flags & ~(options->copies_up ? MS_RDONLY : 0UL);
+
+	if (needs_ordinary_folder(mount) && check_ordinary_folder(self, mount, err) < 0)
+		return err->code;
+	if (mounts_open_target(self->root_fd, mount->destination, true, &target_fd, err) < 0 ||
+	    refuse_proc(target_fd, mount, err) < 0 || add_label(options, self->label, mount, err) < 0)
+		return err->code;
+	if (mounts_attach(mount->source != NULL ? mount->source : type, target_fd, type, flags, options->data) < 0) {
+		if (errno == EPERM && strcmp(type, "sysfs") == 0 && self->is_in_user_namespace)
+			return bind_sysfs(self, mount, err);
+		return fail_errno(err, errno, "mount %s on '%s'", type, mount->destination);
+	}
+	if (options->copies_up && copy_up(self, target_fd, mount, err) < 0)
+		return err->code;
+	if (options->copies_up && (options->flags & MS_RDONLY) != 0 && make_readonly(self, mount, err) < 0)
+		return err->code;
+	if (set_recursive(self, mount, options, err) < 0)
+		return err->code;
+	return set_propagation(self, mount, options->propagation, err);
+}
+
+int mounts_make(const struct mount_context *self, size_t index, const struct spec_mount *mount, struct error *err)
+{
+	struct mount_options options;
+
+	if (mount_options_parse(&mount->options, &options) < 0)
+		return fail_because(err, E2BIG, "options of mount '%s' are too long", mount->destination);
+	if (mounts_is_bind(mount))
+		return make_bind(self, index, mount, &options, err);
+	if (mount->type != NULL && strcmp(mount->type, "cgroup") == 0)
+		return cgroup_mount_make(self, mount, &options, err);
+	return make_filesystem(self, mount, &options, err);
+}

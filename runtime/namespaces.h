@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which namespaces a process gets: made by the one clone3 that makes the process, joined by path, or kept.
+ */
+#pragma once
+
+#include "base/error.h"
+#include "runtime/spec.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum namespace_kind {
+	NAMESPACE_USER, /* the order in which they are joined */
+	NAMESPACE_PID,
+	NAMESPACE_TIME,
+	NAMESPACE_CGROUP,
+	NAMESPACE_IPC,
+	NAMESPACE_UTS,
+	NAMESPACE_NETWORK,
+	NAMESPACE_MOUNT,
+	NAMESPACE_COUNT,
+};
+
+struct namespace_plan {
+	bool is_new[NAMESPACE_COUNT];
+	int fds[NAMESPACE_COUNT]; /* to join; FD_NONE: none */
+	int own_pid_fd;           /* what namespaces_restore() goes back to */
+	int own_time_fd;
+};
+
+/* Names as in the specification and the flag of each, by kind. */
+const char *namespace_name(enum namespace_kind kind);
+uint64_t namespace_flag(enum namespace_kind kind);
+
+/* Opens the paths of linux.namespaces. */
+int namespace_plan_init(struct namespace_plan *self, const struct spec *spec, struct error *err);
+/* All namespaces of pid that are not already ours. */
+int namespace_plan_of_process(struct namespace_plan *self, pid_t pid, struct error *err);
+void namespace_plan_deinit(struct namespace_plan *self);
+bool namespace_plan_has_user(const struct namespace_plan *self);
+
+/* The child is born with the plan's new namespaces (except cgroup) and below the plan's pid and time namespaces.
+ * Returns 0 in the child, its pid in the caller; the child's parent is always the caller. */
+pid_t namespace_plan_spawn(struct namespace_plan *self, const struct spec *spec, int cgroup_fd, struct error *err);
+
+/* In the child: joins the rest. */
+int namespace_plan_join(const struct namespace_plan *self, struct error *err);
+/* In the child, once it is in its cgroup. */
+int namespace_plan_new_cgroup(const struct namespace_plan *self, struct error *err);

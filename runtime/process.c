@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Identity, privileges and limits of a container's process, in the order in which they can be given up.
+ */
+#include "runtime/process.h"
+
+#include "base/file.h"
+#include "base/kernel.h"
+#include "base/number.h"
+#include "base/owned.h"
+#include "base/text.h"
+#include "runtime/capabilities.h"
+#include "runtime/process_program.h"
+#include "runtime/process_schedule.h"
+#include "runtime/rlimits.h"
+#include "runtime/sync.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
+#include <linux/close_range.h>
+#include <linux/keyctl.h>
+#include <string.h>
+#include <sys/personality.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+static int join_keyring(const char *name, struct error *err)
+{
+	if (name == NULL || syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name) >= 0 || errno == ENOSYS)
+		return 0;
+	return fail_errno(err, errno, "make a session keyring (--no-new-keyring leaves it out)");
+}
+
+static int set_personality(const struct spec_personality *wanted, struct error *err)
+{
+	unsigned long domain;
+
+	if (wanted == NULL || wanted->domain == NULL)
+		return 0;
+	if (strcmp(wanted->domain, "LINUX") == 0)
+		domain = PER_LINUX;
+	else if (strcmp(wanted->domain, "LINUX32") == 0)
+		domain = PER_LINUX32;
+	else
+		return fail_because(err, EINVAL, "linux.personality.domain: unknown domain '%s'", wanted->domain);
+	return personality(domain) < 0 ? fail_errno(err, errno, "set the personality") : 0;
+}
+
+static int set_label(const char *file, const char *fallback, const char *label, const char *what, struct error *err)
+{
+	struct error ignored;
+
+	if (file_set(AT_FDCWD, file, label, &ignored) == 0)
+		return 0;
+	if (ignored.code == -ENOENT && fallback != NULL)
+		return set_label(fallback, NULL, label, what, err);
+	return fail_because(err, ignored.code < 0 ? -ignored.code : EINVAL, "set the %s: %s", what, ignored.message);
+}
+
+static int set_labels(const struct spec_process *process, struct error *err)
+{
+	auto_free char *profile = NULL;
+
+	if (process->apparmor_profile != NULL && process->apparmor_profile[0] != '\0') {
+		if (!path_exists(AT_FDCWD, "/sys/module/apparmor"))
+			return fail_because(err, ENOTSUP, "process.apparmorProfile: the kernel has no AppArmor");
+		profile = text_format("exec %s", process->apparmor_profile);
+		if (set_label("/proc/thread-self/attr/apparmor/exec", "/proc/thread-self/attr/exec", profile, "AppArmor profile",
+			      err) < 0)
+			return err->code;
+	}
+	if (process->selinux_label != NULL && process->selinux_label[0] != '\0') {
+		if (!path_exists(AT_FDCWD, "/sys/fs/selinux/enforce"))
+			return fail_because(err, ENOTSUP, "process.selinuxLabel: the kernel has no SELinux");
+		return set_label("/proc/thread-self/attr/exec", NULL, process->selinux_label, "SELinux label", err);
+	}
+	return 0;
+}
+
+static int install_seccomp(const struct process_context *self, struct error *err)
+{
+	auto_close int listener_fd = FD_NONE;
+
+	if (seccomp_install(self->seccomp, &listener_fd, err) < 0)
+		return err->code;
+	if (listener_fd < 0)
+		return 0;
+	if (sync_send(self->report_fd, MESSAGE_LISTENER, 0, &listener_fd, 1, err) < 0)
+		return err->code;
+	return sync_expect(self->report_fd, MESSAGE_HOOKS_DONE, NULL, NULL, NULL, err);
+}
+
+static int set_groups(const struct spec_user *user, struct error *err)
+{
+	gid_t *groups = user->additional_gids.items; /* gid_t is uint32_t */
+
+	if (setgroups(user->additional_gids.count, groups) == 0)
+		return 0;
+	/* a user namespace of an ordinary user forbids the call; without groups nothing is lost */
+	if (errno == EPERM && user->additional_gids.count == 0)
+		return 0;
+	return fail_errno(err, errno, "set the additional groups");
+}
+
+static int change_user(const struct spec_user *user, struct error *err)
+{
+	if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
+		return fail_errno(err, errno, "keep capabilities");
+	if (set_groups(user, err) < 0)
+		return err->code;
+	if (setresgid(user->gid, user->gid, user->gid) < 0)
+		return fail_errno(err, errno, "change to group %u", user->gid);
+	if (setresuid(user->uid, user->uid, user->uid) < 0)
+		return fail_errno(err, errno, "change to user %u", user->uid);
+	(void) umask(user->umask.is_set ? (mode_t) user->umask.value : 022);
+	return 0;
+}
+
+/* A working directory inherited from outside would lead out of the container (CVE-2024-21626). */
+static int check_folder(struct error *err)
+{
+	char path[PATH_MAX];
+
+	if (getcwd(path, sizeof(path)) == NULL)
+		return errno == ENOENT ? fail_because(err, EPERM, "the working directory is outside of the container")
+				       : fail_errno(err, errno, "look at the working directory");
+	if (path[0] != '/')
+		return fail_because(err, EPERM, "the working directory is outside of the container");
+	return 0;
+}
+
+static int enter_and_change_user(const struct spec_process *process, struct error *err)
+{
+	/* some folders only root may enter, others (on NFS or FUSE) only the user */
+	bool has_entered = chdir(process->cwd) == 0;
+
+	if (change_user(&process->user, err) < 0)
+		return err->code;
+	if (!has_entered && chdir(process->cwd) < 0)
+		return fail_errno(err, errno, "chdir to cwd '%s'", process->cwd);
+	return check_folder(err);
+}
+
+int process_prepare(struct process_context *self, struct error *err)
+{
+	const struct spec_process *process = self->process;
+	struct capability_sets capabilities;
+
+	if (capability_sets_parse(process->capabilities, &capabilities, err) < 0 || join_keyring(self->keyring, err) < 0 ||
+	    set_personality(self->personality, err) < 0 || process_schedule(process, err) < 0 || set_labels(process, err) < 0)
+		return err->code;
+	if (process->no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return fail_errno(err, errno, "set no_new_privs");
+	/* without no_new_privs only the still privileged may install a filter */
+	if (!process->no_new_privileges && install_seccomp(self, err) < 0)
+		return err->code;
+	if (process->capabilities != NULL && capability_sets_limit(&capabilities, err) < 0)
+		return err->code;
+	if (enter_and_change_user(process, err) < 0)
+		return err->code;
+	if (process->capabilities != NULL && capability_sets_apply(&capabilities, err) < 0)
+		return err->code;
+	if (process_build_environment(process, self->listen_fds, &self->environment, err) < 0)
+		return err->code;
+	return process_find_program(process, &self->program, err);
+}
+
+int process_execute(struct process_context *self, struct error *err)
+{
+	if (self->process->no_new_privileges && install_seccomp(self, err) < 0)
+		return err->code;
+	if (kernel_close_range((unsigned int) (3 + self->preserved_fds), ~0U, CLOSE_RANGE_CLOEXEC) < 0)
+		return fail_errno(err, errno, "close descriptors");
+	/* execve does not write to these, its prototype is older than const */
+	(void) execve(self->program, (char *const *) (uintptr_t) self->process->args.items, self->environment);
+	return fail_errno(err, errno, "exec %s", self->program);
+}
+
+static int activation_fds(void)
+{
+	const char *pid = getenv("LISTEN_PID");
+	const char *count = getenv("LISTEN_FDS");
+	int number = 0;
+
+	if (pid == NULL || count == NULL || number_parse_int(pid, 1, INT_MAX, &number) < 0 || number != getpid())
+		return 0;
+	return number_parse_int(count, 0, 1024, &number) < 0 ? 0 : number;
+}
+
+int process_keep_fds(int preserved_fds, int *ret_listen_fds, struct error *err)
+{
+	int listen_fds = activation_fds();
+
+	if (preserved_fds < 0)
+		return fail_because(err, EINVAL, "option --preserve-fds: must not be negative");
+	for (int fd = 3; fd < 3 + listen_fds + preserved_fds; fd++) {
+		if (fcntl(fd, F_GETFD) < 0)
+			return fail_because(err, EBADF, "option --preserve-fds: descriptor %d is not open", fd);
+		if (fcntl(fd, F_SETFD, 0) < 0)
+			return fail_errno(err, errno, "keep descriptor %d", fd);
+	}
+	if (kernel_close_range((unsigned int) (3 + listen_fds + preserved_fds), ~0U, 0) < 0)
+		return fail_errno(err, errno, "close inherited descriptors");
+	*ret_listen_fds = listen_fds;
+	return 0;
+}
+
+int process_set_limits(const struct spec_process *process, pid_t pid, struct error *err)
+{
+	char path[64], text[16];
+
+	if (rlimits_apply(process, pid, err) < 0)
+		return err->code;
+	if (!process->oom_score_adjust.is_set)
+		return 0;
+	(void) text_fit(path, sizeof(path), "/proc/%d/oom_score_adj", pid);
+	(void) text_fit(text, sizeof(text), "%d", (int) process->oom_score_adjust.value);
+	return file_set(AT_FDCWD, path, text, err);
+}

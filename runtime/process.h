@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The last stretch of a process inside the container: from the privileged runtime to the user's program.
+ */
+#pragma once
+
+#include "base/error.h"
+#include "runtime/seccomp_filter.h"
+#include "runtime/spec.h"
+
+#include <stdbool.h>
+
+struct process_context {
+	const struct spec_process *process;
+	const struct seccomp_filter *seccomp; /* count 0: none */
+	const char *keyring;                  /* name of a new session keyring, or NULL */
+	const struct spec_personality *personality;
+	int preserved_fds;                    /* how many from 3 on stay open */
+	int listen_fds;                       /* of these, socket activation */
+	int report_fd;                        /* where the seccomp listener goes, by sync_send */
+	char *program;                        /* found by process_prepare() */
+	char **environment;
+};
+
+/* Changes user, capabilities, folder and so on, and finds the program. What is left needs no privilege. */
+int process_prepare(struct process_context *self, struct error *err);
+/* Does not return unless it failed. */
+int process_execute(struct process_context *self, struct error *err);
+
+/* Checks that the descriptors asked for exist, and closes every other one from 3 on. */
+int process_keep_fds(int preserved_fds, int *ret_listen_fds, struct error *err);
+/* oom_score_adj and resource limits, set from outside. */
+int process_set_limits(const struct spec_process *process, pid_t pid, struct error *err);

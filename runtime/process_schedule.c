@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How the processor and the disks are shared with this process.
+ */
+#include "runtime/process_schedule.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define IO_CLASS_SHIFT 13
+#define IO_WHO_PROCESS 1
+
+struct named_value {
+	const char *name;
+	uint64_t value;
+};
+
+static const struct named_value io_classes[] = {
+	{"IOPRIO_CLASS_RT", 1}, {"IOPRIO_CLASS_BE", 2}, {"IOPRIO_CLASS_IDLE", 3}, {NULL, 0},
+};
+
+static const struct named_value policies[] = {
+	{"SCHED_OTHER", 0}, {"SCHED_FIFO", 1}, {"SCHED_RR", 2},       {"SCHED_BATCH", 3},
+	{"SCHED_ISO", 4},   {"SCHED_IDLE", 5}, {"SCHED_DEADLINE", 6}, {NULL, 0},
+};
+
+static const struct named_value flags[] = {
+	{"SCHED_FLAG_RESET_ON_FORK", 0x01}, {"SCHED_FLAG_RECLAIM", 0x02},
+	{"SCHED_FLAG_DL_OVERRUN", 0x04},    {"SCHED_FLAG_KEEP_POLICY", 0x08},
+	{"SCHED_FLAG_KEEP_PARAMS", 0x10},   {"SCHED_FLAG_UTIL_CLAMP_MIN", 0x20},
+	{"SCHED_FLAG_UTIL_CLAMP_MAX", 0x40}, {NULL, 0},
+};
+
+/* struct sched_attr of the kernel's first version, which glibc only has since 2.41 */
+struct schedule_attributes {
+	uint32_t size;
+	uint32_t policy;
+	uint64_t flags;
+	int32_t nice;
+	uint32_t priority;
+	uint64_t runtime;
+	uint64_t deadline;
+	uint64_t period;
+};
+
+static const struct named_value *find(const struct named_value *table, const char *name)
+{
+	for (; table->name != NULL && name != NULL; table++)
+		if (strcmp(table->name, name) == 0)
+			return table;
+	return NULL;
+}
+
+static int set_io_priority(const struct spec_io_priority *wanted, struct error *err)
+{
+	const struct named_value *class = find(io_classes, wanted->class);
+
+	if (class == NULL)
+		return fail_because(err, EINVAL, "process.ioPriority.class: unknown class '%s'",
+				    wanted->class != NULL ? wanted->class : "");
+	if (wanted->priority.value < 0 || wanted->priority.value > 7)
+		return fail_because(err, EINVAL, "process.ioPriority.priority: must be from 0 to 7");
+	if (syscall(SYS_ioprio_set, IO_WHO_PROCESS, 0, class->value << IO_CLASS_SHIFT | (uint64_t) wanted->priority.value) < 0)
+		return fail_errno(err, errno, "set the I/O priority");
+	return 0;
+}
+
+static int set_scheduler(const struct spec_scheduler *wanted, struct error *err)
+{
+	const struct named_value *policy = find(policies, wanted->policy);
+	struct schedule_attributes attributes = {.size = sizeof(attributes),
+						 .nice = (int32_t) wanted->nice.value,
+						 .priority = (uint32_t) wanted->priority.value,
+						 .runtime = wanted->runtime.value,
+						 .deadline = wanted->deadline.value,
+						 .period = wanted->period.value};
+
+	if (policy == NULL)
+		return fail_because(err, EINVAL, "process.scheduler.policy: unknown policy '%s'",
+				    wanted->policy != NULL ? wanted->policy : "");
+	attributes.policy = (uint32_t) policy->value;
+	for (size_t i = 0; i < wanted->flags.count; i++) {
+		const struct named_value *flag = find(flags, wanted->flags.items[i]);
+
+		if (flag == NULL)
+			return fail_because(err, EINVAL, "process.scheduler.flags[%zu]: unknown flag '%s'", i,
+					    wanted->flags.items[i]);
+		attributes.flags |= flag->value;
+	}
+	if (syscall(SYS_sched_setattr, 0, &attributes, 0) < 0)
+		return fail_errno(err, errno, "set the scheduler");
+	return 0;
+}
+
+int process_schedule(const struct spec_process *process, struct error *err)
+{
+	if (process->scheduler != NULL && set_scheduler(process->scheduler, err) < 0)
+		return err->code;
+	return process->io_priority != NULL ? set_io_priority(process->io_priority, err) : 0;
+}
