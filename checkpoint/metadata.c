@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Describes the container's surroundings: which mounts come from outside, what its standard streams are.
- * A mount is CRIU's own business when its whole file system is mounted inside and of a kind CRIU can rebuild;
- * everything else (binds, single files, cgroup folders) is external and has to be provided at a restore.
+ * A mount is CRIU's own business when its whole file system is mounted inside, of a kind CRIU can rebuild, and not
+ * visible to us too; everything else (binds, single files, cgroup folders) is external and has to be provided at a
+ * restore.
  */
 #include "checkpoint/metadata.h"
 
@@ -19,21 +20,38 @@
 #include "base/text.h"
 #include "checkpoint/proc.h"
 
-static const char *const rebuilt_by_criu[] = {"proc", "sysfs", "tmpfs", "devpts", "mqueue", "binfmt_misc",
-					      "securityfs", "fusectl", "debugfs", "tracefs", NULL};
-static const char *const cgroup_types[] = {"cgroup", "cgroup2", NULL};
+static const char *const always_rebuilt[] = {"proc", "sysfs", "binfmt_misc", "securityfs", "fusectl", "debugfs", "tracefs",
+					     NULL};
+static const char *const rebuilt_if_private[] = {"tmpfs", "devpts", "mqueue", NULL};
 
-static bool is_rebuilt(const struct proc_mounts *mounts, const struct proc_mount *mount)
+static bool has_device(const struct proc_mounts *mounts, const char *device)
 {
-	if (text_is_one_of(mount->fstype, cgroup_types))
-		return false;
 	for (size_t i = 0; i < mounts->count; i++) {
-		const struct proc_mount *other = &mounts->items[i];
+		if (strcmp(mounts->items[i].device, device) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool is_below(const char *path, const char *folder)
+{
+	size_t length = strcmp(folder, "/") == 0 ? 0 : strlen(folder);
+
+	return strncmp(path, folder, length) == 0 && (path[length] == '/' || path[length] == '\0');
+}
+
+static bool is_rebuilt(const struct proc_mounts *theirs, const struct proc_mounts *ours, const struct proc_mount *mount)
+{
+	for (size_t i = 0; i < theirs->count; i++) {
+		const struct proc_mount *other = &theirs->items[i];
+		bool is_whole = strcmp(other->root, "/") == 0;
 
 		if (strcmp(other->device, mount->device) != 0)
 			continue;
-		if (strcmp(other->mountpoint, "/") == 0 ||
-		    (strcmp(other->root, "/") == 0 && text_is_one_of(other->fstype, rebuilt_by_criu)))
+		if (strcmp(other->mountpoint, "/") == 0 && is_below(mount->root, other->root))
+			return true;
+		if (is_whole && (text_is_one_of(other->fstype, always_rebuilt) ||
+				 (text_is_one_of(other->fstype, rebuilt_if_private) && !has_device(ours, mount->device))))
 			return true;
 	}
 	return false;
@@ -47,10 +65,8 @@ static char *host_path(const struct proc_mounts *ours, const struct proc_mount *
 
 	for (size_t i = 0; i < ours->count; i++) {
 		const struct proc_mount *candidate = &ours->items[i];
-		size_t length = strcmp(candidate->root, "/") == 0 ? 0 : strlen(candidate->root);
 
-		if (strcmp(candidate->device, mount->device) != 0 || strncmp(candidate->root, mount->root, length) != 0 ||
-		    (mount->root[length] != '/' && mount->root[length] != '\0'))
+		if (strcmp(candidate->device, mount->device) != 0 || !is_below(mount->root, candidate->root))
 			continue;
 		if (best == NULL || strlen(candidate->root) > strlen(best->root))
 			best = candidate;
@@ -89,7 +105,7 @@ static int collect_mounts(Hydra__V1__CheckpointMetadata *self, pid_t init, struc
 	for (size_t i = 0; self->mounts != NULL && i < theirs.count; i++) {
 		const struct proc_mount *mount = &theirs.items[i];
 
-		if (strcmp(mount->mountpoint, "/") != 0 && !is_rebuilt(&theirs, mount))
+		if (strcmp(mount->mountpoint, "/") != 0 && !is_rebuilt(&theirs, &ours, mount))
 			self->mounts[self->n_mounts++] = describe_mount(&ours, mount);
 	}
 	proc_mounts_deinit(&theirs);
