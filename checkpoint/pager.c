@@ -289,8 +289,19 @@ int pager_receive(struct pager *self, const struct frame *frame, struct error *e
 	return self->has_failed ? (*err = self->error, err->code) : 0;
 }
 
+/* Moved memory and pages that came before their area did may have been passed by. */
+static void rewind_when_done(struct pager *self)
+{
+	if (self->cursor_space < self->space_count || self->in_flight > 0 || pager_is_complete(self))
+		return;
+	self->cursor_space = 0;
+	for (size_t i = 0; i < self->space_count; i++)
+		self->spaces[i]->cursor_range = self->spaces[i]->cursor_page = 0;
+}
+
 int pager_prefetch(struct pager *self, struct error *err)
 {
+	rewind_when_done(self);
 	while (self->is_restored && self->in_flight < WINDOW_PAGES && self->cursor_space < self->space_count) {
 		struct pager_space *space = self->spaces[self->cursor_space];
 		struct page_range *range;
