@@ -19,8 +19,8 @@ static const struct command commands[] = {
 	{"check", command_check, "what this host can do"},
 	{"dump", command_dump, "save a container to disk"},
 	{"restore", command_restore, "bring a container back"},
-
-
+	{"send", command_send, "move a container to another host (source side)"},
+	{"receive", command_receive, "move a container to this host (target side)"},
 	{"recover", command_recover, "undo what a killed send worker left behind"},
 };
 

@@ -125,9 +125,7 @@ static int queue_entry(struct sender *self, const struct layer_entry *entry, con
 		message.kind = HYDRA__V1__LAYER_ENTRY_KIND__LAYER_HARD_LINK;
 		message.target = (char *) (uintptr_t) hard_link_to;
 	} else if (kind_of(entry->status.st_mode, &message.kind)) {
-		r = xattrs_read(xattrs, *entry->path != '\0' ? proc_path : text_fit(target, sizeof(target), "%s", proc_path)
-				? target : proc_path, entry->path, err);
-		target[0] = '\0';
+		r = xattrs_read(xattrs, proc_path, entry->path, err);
 		message.xattrs = xattrs->list;
 		message.n_xattrs = xattrs->count;
 	}

@@ -13,11 +13,13 @@
 
 enum local_kind {
 	LOCAL_HELLO = 1,   /* restore -> worker; carries the shim's keeper socket when there is one */
+	LOCAL_START,       /* worker -> restore: the images are complete; text: their folder */
 	LOCAL_PREPARED,    /* restore -> worker: tasks exist, not running; value: init's pid */
 	LOCAL_GO,          /* worker -> restore: let them run */
 	LOCAL_VETO,        /* worker -> restore: kill them */
 	LOCAL_RUNNING,     /* restore -> worker: they run */
 	LOCAL_FAILED,      /* restore -> worker: nothing runs, text says why */
+	LOCAL_RESUME,      /* a later connection's worker -> worker: carries a socket with the source behind it */
 };
 
 struct local_message {

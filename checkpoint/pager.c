@@ -321,6 +321,27 @@ int pager_prefetch(struct pager *self, struct error *err)
 	return 0;
 }
 
+void pager_ask_again(struct pager *self)
+{
+	self->in_flight = 0;
+	self->cursor_space = 0;
+	for (size_t i = 0; i < self->space_count; i++) {
+		struct pager_space *space = self->spaces[i];
+
+		space->cursor_range = space->cursor_page = 0;
+		for (size_t at = 0; at < space->pages.count; at++) {
+			struct page_range *range = &space->pages.ranges[at];
+
+			for (size_t page = 0; page < range->count; page++) {
+				if (range->states[page] == PAGE_AWAITED)
+					(void) pager_request(self, space, range, page, 1, true);
+				else if (range->states[page] == PAGE_ASKED)
+					page_set_mark(&space->pages, range, page, PAGE_MISSING);
+			}
+		}
+	}
+}
+
 bool pager_is_complete(const struct pager *self)
 {
 	if (!self->is_restored)

@@ -58,6 +58,9 @@ int pager_receive(struct pager *self, const struct frame *frame, struct error *e
 /* Asks for more pages in the background when fewer than the window are on their way. */
 int pager_prefetch(struct pager *self, struct error *err);
 
+/* After a new connection: nothing that was asked for will come any more. */
+void pager_ask_again(struct pager *self);
+
 /* Every page is here (or not wanted any more). */
 bool pager_is_complete(const struct pager *self);
 /* Tells the keeper, after which pager_is_finished becomes true; keeps answering until then. */

@@ -126,8 +126,7 @@ static int add_mount(struct criu_options *options, const struct restore_spec *sp
 	return 0;
 }
 
-static int fill_options(struct criu_options *options, struct restore *self, struct criu_worker_spec *worker,
-			struct error *err)
+static int fill_options(struct criu_options *options, struct restore *self, struct error *err)
 {
 	const struct restore_spec *spec = self->spec;
 	int r = 0;
@@ -145,31 +144,57 @@ static int fill_options(struct criu_options *options, struct restore *self, stru
 
 		for (int earlier = 0; earlier < number; earlier++)
 			is_repeated |= strcmp(self->metadata->stdio[earlier], key) == 0;
-		if (*key == '\0' || is_repeated || spec->stdio[number] < 0)
-			continue;
-		worker->fds[worker->fd_count++] = (struct child_fd){spec->stdio[number], STDIO_NUMBER + number};
-		criu_options_inherit(options, key, STDIO_NUMBER + number);
+		if (*key != '\0' && !is_repeated && spec->stdio[number] >= 0)
+			criu_options_inherit(options, key, STDIO_NUMBER + number);
 	}
 	for (size_t i = 0; i < self->metadata->n_mounts && r == 0; i++)
 		r = add_mount(options, spec, self->metadata->mounts[i], err);
 	return r;
 }
 
+/* CRIU is started before the images are there: its start is not part of the time the container stands still. */
+static int start_criu(struct restore *self, struct criu_worker *worker, struct error *err)
+{
+	struct criu_worker_spec spec = {.criu = self->spec->criu, .is_restorer = true,
+					.net_namespace_fd = self->spec->net_namespace_fd,
+					.cgroup_dirs = self->spec->cgroup_dirs};
+
+	for (int number = 0; number < 3; number++) {
+		if (self->spec->stdio[number] >= 0)
+			spec.fds[spec.fd_count++] = (struct child_fd){self->spec->stdio[number], STDIO_NUMBER + number};
+	}
+	return criu_worker_start(worker, &spec, err);
+}
+
+static int await_images(struct restore *self, struct error *err)
+{
+	struct local_message start = {0};
+	auto_close int ignored = FD_NONE;
+	int r = self->handoff_fd < 0 ? 0 : local_receive(self->handoff_fd, &start, &ignored, err);
+
+	if (r == 0 && self->handoff_fd >= 0 && start.kind != LOCAL_START)
+		r = fail_because(err, ECANCELED, "the migration was called off: %s", start.text);
+	if (r < 0)
+		return r;
+	self->images_fd = open(self->spec->images, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (self->images_fd < 0)
+		return fail_errno(err, errno, "open '%s'", self->spec->images);
+	return metadata_read(&self->metadata, self->images_fd, err);
+}
+
 static int run_criu(struct restore *self, pid_t *ret_init, struct error *err)
 {
-	struct criu_worker_spec worker_spec = {.criu = self->spec->criu, .is_restorer = true,
-					       .net_namespace_fd = self->spec->net_namespace_fd,
-					       .cgroup_dirs = self->spec->cgroup_dirs};
 	struct criu_worker worker = CRIU_WORKER_NONE;
 	auto_free struct criu_options *options = malloc(sizeof(*options));
-	int r;
+	int r = start_criu(self, &worker, err);
 
 	if (options == NULL)
 		abort();
-	criu_options_init(options, CRIU_REQ_TYPE__RESTORE, self->images_fd, RESTORE_LOG);
-	r = fill_options(options, self, &worker_spec, err);
 	if (r == 0)
-		r = criu_worker_start(&worker, &worker_spec, err);
+		r = await_images(self, err);
+	criu_options_init(options, CRIU_REQ_TYPE__RESTORE, self->images_fd, RESTORE_LOG);
+	if (r == 0)
+		r = fill_options(options, self, err);
 	if (r == 0)
 		r = criu_worker_request(&worker, &options->request, err);
 	if (r == 0) {
@@ -213,13 +238,6 @@ int restore_run(const struct restore_spec *spec, pid_t *ret_init, struct error *
 	pid_t init = 0;
 	int r = greet(&self, err);
 
-	if (r == 0) {
-		self.images_fd = open(spec->images, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		if (self.images_fd < 0)
-			r = fail_errno(err, errno, "open '%s'", spec->images);
-	}
-	if (r == 0)
-		r = metadata_read(&self.metadata, self.images_fd, err);
 	if (r == 0)
 		r = run_criu(&self, &init, err);
 	if (r < 0)
