@@ -21,17 +21,16 @@
 #include "checkpoint/survey.h"
 #include "checkpoint/tcp_repair.h"
 
-#define STATUS_NUMBER 10
-#define PARK_NUMBER   11
-#define PARK_PEER     12
+#define PARK_NUMBER   10
+#define PARK_PEER     11
 #define PARK_CONFIG   "park.conf"
 #define PARK_CLOSE    0x1023
 
+/* 24 bytes up to CRIU 4.1, 32 from 4.2 on, which wait for all of theirs; the command is first in both and nobody
+ * reads what is behind it. */
 struct park_command {
 	uint32_t command;
-	uint32_t page_count;
-	uint64_t address;
-	uint64_t id;
+	uint32_t unused[7];
 };
 
 static int open_images(const char *path, int *ret_fd, struct error *err)
@@ -134,21 +133,6 @@ int dump_to_disk(const struct dump_spec *spec, struct error *err)
 	return r < 0 ? fail_while(err, "checkpoint '%s'", spec->id) : 0;
 }
 
-static int make_park_sockets(struct parked_dump *self, int *ret_park_fd, int *ret_status_fd, struct error *err)
-{
-	int pair[2], status[2];
-
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-		return fail_errno(err, errno, "make a socketpair");
-	self->park_fd = pair[0];
-	*ret_park_fd = pair[1];
-	if (pipe2(status, O_CLOEXEC) < 0)
-		return fail_errno(err, errno, "make a pipe");
-	self->status_fd = status[0];
-	*ret_status_fd = status[1];
-	return 0;
-}
-
 static int write_park_config(int images_fd, struct error *err)
 {
 	auto_free char *text = text_format("ps-socket %d\n", PARK_NUMBER);
@@ -168,8 +152,8 @@ static int request_parked(struct parked_dump *self, const struct dump_spec *spec
 	criu_options_init(options, CRIU_REQ_TYPE__DUMP, self->images_fd, DUMP_LOG);
 	options->opts.has_lazy_pages = true;
 	options->opts.lazy_pages = true;
-	options->opts.has_status_fd = true;
-	options->opts.status_fd = STATUS_NUMBER;
+	options->opts.has_notify_scripts = true;
+	options->opts.notify_scripts = true;
 	options->opts.config_file = config;
 	r = fill_options(options, spec, metadata, err);
 	if (r == 0)
@@ -183,8 +167,8 @@ int dump_park_start(struct parked_dump *self, const struct dump_spec *spec,
 {
 	struct criu_worker_spec worker_spec = {.criu = spec->criu};
 	auto_close int net_fd = open_net_namespace(spec->init, err);
-	auto_close int park_fd = FD_NONE, status_fd = FD_NONE;
-	int r = net_fd < 0 ? net_fd : 0;
+	auto_close int park_fd = FD_NONE;
+	int pair[2], r = net_fd < 0 ? net_fd : 0;
 
 	*self = PARKED_DUMP_NONE;
 	self->images = spec->images;
@@ -193,12 +177,15 @@ int dump_park_start(struct parked_dump *self, const struct dump_spec *spec,
 		r = open_images(spec->images, &self->images_fd, err);
 	if (r == 0)
 		r = write_park_config(self->images_fd, err);
-	if (r == 0)
-		r = make_park_sockets(self, &park_fd, &status_fd, err);
-	worker_spec.fds[0] = (struct child_fd){status_fd, STATUS_NUMBER};
-	worker_spec.fds[1] = (struct child_fd){park_fd, PARK_NUMBER};
-	worker_spec.fds[2] = (struct child_fd){self->park_fd, PARK_PEER};
-	worker_spec.fd_count = 3;
+	if (r == 0 && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		r = fail_errno(err, errno, "make a socketpair");
+	if (r == 0) {
+		self->park_fd = pair[0];
+		park_fd = pair[1];
+	}
+	worker_spec.fds[0] = (struct child_fd){park_fd, PARK_NUMBER};
+	worker_spec.fds[1] = (struct child_fd){self->park_fd, PARK_PEER};
+	worker_spec.fd_count = 2;
 	if (r == 0)
 		r = criu_worker_start(&self->worker, &worker_spec, err);
 	if (r == 0)
@@ -208,21 +195,30 @@ int dump_park_start(struct parked_dump *self, const struct dump_spec *spec,
 	return r;
 }
 
-int dump_park_finish(struct parked_dump *self, struct error *err)
+int dump_park_continue(struct parked_dump *self, struct error *err)
 {
-	char status = 1;
+	auto_close int fd = FD_NONE;
+	CriuResp *answer = NULL;
+	bool is_final, is_parked;
+	int r = criu_worker_receive(&self->worker, &answer, &fd, err);
 
-	if (fd_read_full(self->status_fd, &status, 1) == 0 && status == 0)
-		return 0;
-	(void) fail_because(err, EIO, "CRIU could not freeze the container");
-	(void) criu_worker_finish(&self->worker, NULL, NULL, NULL, &(struct error){0});
-	return criu_log_explain(err, self->images_fd, self->images, DUMP_LOG);
+	if (r < 0)
+		return criu_log_explain(err, self->images_fd, self->images, DUMP_LOG);
+	is_final = answer->type != CRIU_REQ_TYPE__NOTIFY;
+	is_parked = !is_final && answer->notify != NULL && answer->notify->script != NULL &&
+		    strcmp(answer->notify->script, "status-ready") == 0;
+	criu_resp__free_unpacked(answer, NULL);
+	if (is_final) {
+		(void) fail_because(err, EIO, "CRIU could not freeze the container");
+		return criu_log_explain(err, self->images_fd, self->images, DUMP_LOG);
+	}
+	r = criu_worker_acknowledge(&self->worker, true, err);
+	return r < 0 ? r : is_parked ? 0 : DUMP_GOES_ON;
 }
 
 static void close_parked(struct parked_dump *self)
 {
 	owned_fd_release(&self->park_fd);
-	owned_fd_release(&self->status_fd);
 	owned_fd_release(&self->images_fd);
 	*self = PARKED_DUMP_NONE;
 }

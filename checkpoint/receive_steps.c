@@ -203,14 +203,9 @@ static int take_layer(struct receiver *self, struct error *err)
 	for (;;) {
 		struct frame frame;
 
-		r = session_flush(&self->session, 0, err);
-		while (r == 0 && (r = link_next(&self->session.link, &frame, err)) == 0)
-			r = session_wait_fd(&self->session, self->session.link.transport.fd, self->session.patience_ms,
-					    "the writable layer", err);
+		r = session_next(&self->session, &frame, err);
 		if (r < 0)
 			return r;
-		if (frame.type == FRAME_ABORT)
-			return session_refused(&frame, err);
 		if (frame.type == FRAME_LAYER_DONE)
 			return self->layer == NULL ? 0 : layer_sink_done(&self->sink, err);
 		if (self->layer == NULL || (frame.type != FRAME_LAYER_ENTRY && frame.type != FRAME_LAYER_DATA))
@@ -277,16 +272,11 @@ int receive_images(struct receiver *self, struct error *err)
 		Hydra__V1__HandoffImage *image;
 		struct frame frame;
 
-		while ((r = link_next(&self->session.link, &frame, err)) == 0 &&
-		       (r = session_wait_fd(&self->session, self->session.link.transport.fd, self->session.patience_ms, "images",
-					    err)) == 0)
-			continue;
+		r = session_next(&self->session, &frame, err);
 		if (r < 0)
 			return r;
 		if (frame.type == FRAME_IMAGES_DONE)
 			return 0;
-		if (frame.type == FRAME_ABORT)
-			return session_refused(&frame, err);
 		image = frame.type == FRAME_IMAGE ? hydra__v1__handoff_image__unpack(NULL, frame.size, frame.data) : NULL;
 		r = image == NULL ? fail_because(err, EPROTO, "%s came in place of an image", frame_name(frame.type))
 				  : take_image(self, dir_fd, image, err);

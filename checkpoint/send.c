@@ -206,10 +206,11 @@ static int freeze(struct sender_state *self, struct error *err)
 	self->is_unplugged = r == 0;
 	if (r == 0)
 		r = dump_park_start(&self->dump, &dump, self->metadata, err);
-	if (r == 0)
-		r = session_wait_fd(&self->session, self->dump.status_fd, self->spec->freeze_ms, "freezing", err);
-	if (r == 0)
-		r = dump_park_finish(&self->dump, err);
+	for (int goes_on = DUMP_GOES_ON; r == 0 && goes_on == DUMP_GOES_ON;) {
+		r = session_wait_fd(&self->session, self->dump.worker.socket_fd, self->spec->freeze_ms, "freezing", err);
+		goes_on = r == 0 ? dump_park_continue(&self->dump, err) : r;
+		r = goes_on < 0 ? goes_on : 0;
+	}
 	fault_point("send.frozen");
 	return r == 0 ? page_server_init(&self->pages, self->spec->pid, err) : r;
 }

@@ -130,7 +130,7 @@ int session_flush(struct session *self, size_t rest, struct error *err)
 	}
 }
 
-int session_expect(struct session *self, enum frame_type type, struct frame *ret_frame, struct error *err)
+int session_next(struct session *self, struct frame *ret_frame, struct error *err)
 {
 	int r = session_flush(self, 0, err);
 
@@ -138,19 +138,24 @@ int session_expect(struct session *self, enum frame_type type, struct frame *ret
 		uint64_t received = self->link.bytes_received;
 
 		r = link_next(&self->link, ret_frame, err);
-		if (r == 1 && ret_frame->type == FRAME_ABORT)
-			return session_refused(ret_frame, err);
-		if (r == 1 && ret_frame->type != type)
-			return fail_because(err, EPROTO, "%s came where %s belongs", frame_name(ret_frame->type), frame_name(type));
 		if (r == 1)
-			return 0;
-		if (r == 0) {
-			r = wait_once(self, FD_NONE, self->patience_ms, err);
-			if (r == 0 && self->link.bytes_received == received)
-				return too_long(self, err);
-			r = r < 0 ? r : 0;
-		}
+			return ret_frame->type == FRAME_ABORT ? session_refused(ret_frame, err) : 0;
+		if (r < 0)
+			return r;
+		r = wait_once(self, FD_NONE, self->patience_ms, err);
+		if (r == 0 && self->link.bytes_received == received)
+			return too_long(self, err);
+		r = r < 0 ? r : 0;
 	}
+	return r;
+}
+
+int session_expect(struct session *self, enum frame_type type, struct frame *ret_frame, struct error *err)
+{
+	int r = session_next(self, ret_frame, err);
+
+	if (r == 0 && ret_frame->type != type)
+		return fail_because(err, EPROTO, "%s came where %s belongs", frame_name(ret_frame->type), frame_name(type));
 	return r;
 }
 

@@ -26,7 +26,9 @@ void session_close(struct session *self);
 
 /* Sends until at most rest bytes are queued. -EREMOTEIO: the peer refused, with its reason; -ECANCELED: a signal. */
 int session_flush(struct session *self, size_t rest, struct error *err);
-/* Flushes and waits for a frame of this type. */
+/* Flushes and waits for a frame. -EREMOTEIO: it was a refusal. */
+int session_next(struct session *self, struct frame *ret_frame, struct error *err);
+/* The same for one of this type. */
 int session_expect(struct session *self, enum frame_type type, struct frame *ret_frame, struct error *err);
 /* Waits until fd is readable while the peer stays there and nobody cancels. timeout_ms: -ETIMEDOUT. */
 int session_wait_fd(struct session *self, int fd, int timeout_ms, const char *what, struct error *err);
