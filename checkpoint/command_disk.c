@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Sub-commands that have nothing to do with another host: check, dump, restore, recover.
+ */
+#include "checkpoint/commands.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/owned.h"
+#include "base/text.h"
+#include "checkpoint/bridge.h"
+#include "checkpoint/command_line.h"
+#include "checkpoint/dump.h"
+#include "checkpoint/facts.h"
+#include "checkpoint/restore.h"
+#include "checkpoint/tcp_repair.h"
+
+struct check_options {
+	const char *criu;
+	const char *format;
+};
+
+static const struct option_entry check_entries[] = {
+	{0, "criu", "PATH", OPTION_STRING, offsetof(struct check_options, criu), "the CRIU to use"},
+	{0, "format", "FORMAT", OPTION_STRING, offsetof(struct check_options, format), "text (default) or json"},
+	{0},
+};
+
+int command_check(int argc, char **argv)
+{
+	struct check_options options = {0};
+	Hydra__V1__HandoffFacts *facts;
+	struct error err = ERROR_NONE;
+	struct criu criu = {0};
+	int r = command_line_parse(check_entries, argc, argv, "what this host can do", &options, &err);
+
+	if (r <= 0)
+		return r < 0 ? command_line_fail("check", &err) : EXIT_SUCCESS;
+	r = criu_find(&criu, options.criu, &err);
+	facts = facts_collect(r == 0 ? &criu : NULL);
+	if (r == 0 && !facts->has_lazy_pages)
+		r = fail_because(&err, EOPNOTSUPP, "the kernel's userfaultfd lacks what post-copy needs");
+	if (options.format != NULL && strcmp(options.format, "json") == 0)
+		facts_print_json(facts, criu.path != NULL ? criu.path : "", err.message);
+	else
+		facts_print_text(facts, criu.path != NULL ? criu.path : "", err.message);
+	hydra__v1__handoff_facts__free_unpacked(facts, NULL);
+	criu_deinit(&criu);
+	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+struct dump_options {
+	const char *criu, *id, *images;
+	int pid, timeout_s;
+	bool leaves_running;
+};
+
+static const struct option_entry dump_entries[] = {
+	{0, "criu", "PATH", OPTION_STRING, offsetof(struct dump_options, criu), "the CRIU to use"},
+	{0, "id", "ID", OPTION_STRING, offsetof(struct dump_options, id), "the container's name, for messages"},
+	{0, "pid", "PID", OPTION_INT, offsetof(struct dump_options, pid), "the container's init"},
+	{0, "images", "DIR", OPTION_STRING, offsetof(struct dump_options, images), "where the checkpoint goes"},
+	{0, "leave-running", NULL, OPTION_FLAG, offsetof(struct dump_options, leaves_running), "do not stop the container"},
+	{0, "timeout", "SECONDS", OPTION_INT, offsetof(struct dump_options, timeout_s), "give up after that time"},
+	{0},
+};
+
+int command_dump(int argc, char **argv)
+{
+	struct dump_options options = {.id = "?"};
+	struct error err = ERROR_NONE;
+	struct criu criu = {0};
+	int r = command_line_parse(dump_entries, argc, argv, "save a container to disk", &options, &err);
+
+	if (r == 0)
+		return EXIT_SUCCESS;
+	if (r > 0)
+		r = command_line_need(options.pid > 0, "pid", &err);
+	if (r == 0)
+		r = command_line_need(options.images != NULL, "images", &err);
+	if (r == 0)
+		r = criu_find(&criu, options.criu, &err);
+	if (r == 0)
+		r = dump_to_disk(&(struct dump_spec){.criu = &criu, .id = options.id, .init = options.pid,
+						     .images = options.images, .leaves_running = options.leaves_running,
+						     .timeout_s = options.timeout_s}, &err);
+	criu_deinit(&criu);
+	return r < 0 ? command_line_fail("dump", &err) : EXIT_SUCCESS;
+}
+
+struct restore_options {
+	const char *criu, *images, *root, *handoff, *veth, *bridge, *net_namespace, *pid_file;
+	int net_fd, stdio[3], console_fd, keeper_fd;
+	struct string_list cgroups, mounts;
+	bool is_lazy;
+};
+
+#define AT(field) offsetof(struct restore_options, field)
+
+static const struct option_entry restore_entries[] = {
+	{0, "criu", "PATH", OPTION_STRING, AT(criu), "the CRIU to use"},
+	{0, "images", "DIR", OPTION_STRING, AT(images), "where the checkpoint is"},
+	{0, "root", "DIR", OPTION_STRING, AT(root), "the container's mounted root file system"},
+	{0, "netns", "PATH", OPTION_STRING, AT(net_namespace), "its network namespace"},
+	{0, "netns-fd", "FD", OPTION_INT, AT(net_fd), "the same, as an inherited descriptor"},
+	{0, "stdin-fd", "FD", OPTION_INT, AT(stdio[0]), "what becomes its standard input when that was a pipe"},
+	{0, "stdout-fd", "FD", OPTION_INT, AT(stdio[1]), "... standard output"},
+	{0, "stderr-fd", "FD", OPTION_INT, AT(stdio[2]), "... standard error"},
+	{0, "console-socket-fd", "FD", OPTION_INT, AT(console_fd), "a socket that gets the new terminal's master"},
+	{0, "cgroup", "DIR", OPTION_LIST, AT(cgroups), "a folder of cgroupfs the tasks live in (one per hierarchy)"},
+	{0, "mount", "MOUNTPOINT=PATH", OPTION_LIST, AT(mounts), "what to mount there instead of what the source had"},
+	{0, "pid-file", "FILE", OPTION_STRING, AT(pid_file), "receives the pid of the restored init"},
+	{0, "lazy", NULL, OPTION_FLAG, AT(is_lazy), "pages are served by a pager in DIR (images)"},
+	{0, "handoff", "PATH", OPTION_STRING, AT(handoff), "socket of the receive worker, which votes"},
+	{0, "keeper-fd", "FD", OPTION_INT, AT(keeper_fd), "a socket that gets a duplicate of every userfaultfd"},
+	{0, "veth", "NAME", OPTION_STRING, AT(veth), "host end of the network pair, plugged right before the tasks run"},
+	{0, "bridge", "NAME", OPTION_STRING, AT(bridge), "the bridge it is plugged into; none: it is set up"},
+	{0},
+};
+
+#undef AT
+
+static int open_namespace(struct restore_options *options, struct error *err)
+{
+	if (options->net_namespace == NULL)
+		return 0;
+	options->net_fd = open(options->net_namespace, O_RDONLY | O_CLOEXEC);
+	return options->net_fd < 0 ? fail_errno(err, errno, "open '%s'", options->net_namespace) : 0;
+}
+
+static int restore(struct restore_options *options, const struct criu *criu, pid_t *ret_init, struct error *err)
+{
+	auto_free const char **cgroups = calloc(options->cgroups.count + 1, sizeof(char *));
+	struct restore_spec spec = {.criu = criu, .images = options->images, .root = options->root,
+				    .net_namespace_fd = options->net_fd, .stdio = {options->stdio[0], options->stdio[1],
+				    options->stdio[2]}, .console_socket_fd = options->console_fd,
+				    .mounts = &options->mounts, .is_lazy = options->is_lazy, .handoff = options->handoff,
+				    .keeper_fd = options->keeper_fd, .veth = options->veth, .bridge = options->bridge};
+
+	if (cgroups == NULL)
+		abort();
+	for (size_t i = 0; i < options->cgroups.count; i++)
+		cgroups[i] = options->cgroups.items[i];
+	spec.cgroup_dirs = options->cgroups.count > 0 ? cgroups : NULL;
+	return restore_run(&spec, ret_init, err);
+}
+
+static int write_pid(const char *path, pid_t init, struct error *err)
+{
+	auto_free char *text = text_format("%d", (int) init);
+
+	return path == NULL ? 0 : file_replace_fast(AT_FDCWD, path, text, strlen(text), 0600, err);
+}
+
+int command_restore(int argc, char **argv)
+{
+	struct restore_options options = {.stdio = {FD_NONE, FD_NONE, FD_NONE}, .console_fd = FD_NONE, .keeper_fd = FD_NONE};
+	struct error err = ERROR_NONE;
+	struct criu criu = {0};
+	pid_t init = 0;
+	int r = command_line_parse(restore_entries, argc, argv, "bring a container back", &options, &err);
+
+	if (r == 0)
+		return EXIT_SUCCESS;
+	(void) signal(SIGPIPE, SIG_IGN);
+	if (r > 0)
+		r = command_line_need(options.images != NULL, "images", &err);
+	if (r == 0)
+		r = command_line_need(options.root != NULL, "root", &err);
+	if (r == 0)
+		r = open_namespace(&options, &err);
+	if (r == 0)
+		r = criu_find(&criu, options.criu, &err);
+	if (r == 0)
+		r = restore(&options, &criu, &init, &err);
+	if (r == 0)
+		r = write_pid(options.pid_file, init, &err);
+	if (r == 0)
+		printf("%d\n", (int) init);
+	criu_deinit(&criu);
+	string_list_deinit(&options.cgroups);
+	string_list_deinit(&options.mounts);
+	return r < 0 ? command_line_fail("restore", &err) : EXIT_SUCCESS;
+}
+
+struct recover_options {
+	int pid;
+	const char *veth, *bridge;
+};
+
+static const struct option_entry recover_entries[] = {
+	{0, "pid", "PID", OPTION_INT, offsetof(struct recover_options, pid), "the container's init"},
+	{0, "veth", "NAME", OPTION_STRING, offsetof(struct recover_options, veth), "host end of its network pair"},
+	{0, "bridge", "NAME", OPTION_STRING, offsetof(struct recover_options, bridge), "the bridge it belongs into"},
+	{0},
+};
+
+int command_recover(int argc, char **argv)
+{
+	struct recover_options options = {0};
+	struct error err = ERROR_NONE;
+	int r = command_line_parse(recover_entries, argc, argv,
+				   "undo what a killed send worker left: plug the network, give TCP connections back",
+				   &options, &err);
+
+	if (r == 0)
+		return EXIT_SUCCESS;
+	if (r > 0)
+		r = command_line_need(options.pid > 0, "pid", &err);
+	if (r == 0)
+		r = veth_plug(options.veth, options.bridge, &err);
+	if (r == 0)
+		r = tcp_repair_off(options.pid, &err);
+	return r < 0 ? command_line_fail("recover", &err) : EXIT_SUCCESS;
+}

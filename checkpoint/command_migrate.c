@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Command lines of the two migration workers.
+ */
+#include "checkpoint/commands.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/owned.h"
+#include "base/text.h"
+#include "checkpoint/command_line.h"
+#include "checkpoint/receive.h"
+#include "checkpoint/send.h"
+
+struct send_options {
+	const char *criu, *connect, *ca, *certificate, *key, *id, *container_namespace, *migration, *epoch, *work, *state, *layer;
+	const char *record, *config, *limits, *veth, *bridge;
+	struct string_list required;
+	int connection_fd, progress_fd, pid, patience_s, freeze_s, reconnect_s;
+};
+
+#define AT(field) offsetof(struct send_options, field)
+
+static const struct option_entry send_entries[] = {
+	{0, "connect", "HOST:PORT", OPTION_STRING, AT(connect), "the target's hydrad"},
+	{0, "connection-fd", "FD", OPTION_INT, AT(connection_fd), "or a connected socket (Unix sockets are used without TLS)"},
+	{0, "ca", "FILE", OPTION_STRING, AT(ca), "CA that both hosts' certificates are of (PEM)"},
+	{0, "cert", "FILE", OPTION_STRING, AT(certificate), "this host's certificate"},
+	{0, "key", "FILE", OPTION_STRING, AT(key), "its key"},
+	{0, "criu", "PATH", OPTION_STRING, AT(criu), "the CRIU to use"},
+	{0, "id", "ID", OPTION_STRING, AT(id), "the container"},
+	{0, "namespace", "NAME", OPTION_STRING, AT(container_namespace), "its namespace (default: default)"},
+	{0, "migration", "ID", OPTION_STRING, AT(migration), "name of this migration, unique"},
+	{0, "epoch", "NUMBER", OPTION_STRING, AT(epoch), "fencing epoch, larger than that of every earlier migration"},
+	{0, "pid", "PID", OPTION_INT, AT(pid), "the container's init"},
+	{0, "work", "DIR", OPTION_STRING, AT(work), "folder for the images, on a tmpfs; is emptied and removed"},
+	{0, "state", "DIR", OPTION_STRING, AT(state), "folder that receives the fencing record 'handover'"},
+	{0, "layer", "DIR", OPTION_STRING, AT(layer), "the writable layer (overlay's upper folder, or the whole root)"},
+	{0, "require", "PATH", OPTION_LIST, AT(required), "must exist at the target too (lower layers, binds)"},
+	{0, "record", "FILE", OPTION_STRING, AT(record), "passed on as it is"},
+	{0, "config", "FILE", OPTION_STRING, AT(config), "the OCI configuration, passed on as it is"},
+	{0, "limits", "FILE", OPTION_STRING, AT(limits), "passed on as it is"},
+	{0, "veth", "NAME", OPTION_STRING, AT(veth), "host end of the network pair, unplugged while the container is frozen"},
+	{0, "bridge", "NAME", OPTION_STRING, AT(bridge), "the bridge it is in; none: it is set down"},
+	{0, "progress-fd", "FD", OPTION_INT, AT(progress_fd), "receives one JSON object a line"},
+	{0, "patience", "SECONDS", OPTION_INT, AT(patience_s), "how long the target may be silent (default 30)"},
+	{0, "freeze-timeout", "SECONDS", OPTION_INT, AT(freeze_s), "from the freeze to a prepared target (default 60)"},
+	{0, "reconnect", "SECONDS", OPTION_INT, AT(reconnect_s), "how long to try again after a loss (default 600)"},
+	{0},
+};
+
+#undef AT
+
+static int parse_epoch(const char *text, unsigned long long *ret_epoch, struct error *err)
+{
+	char *end = NULL;
+
+	errno = 0;
+	*ret_epoch = text == NULL ? clock_realtime_ns() : strtoull(text, &end, 10);
+	if (text != NULL && (end == text || *end != '\0' || errno != 0))
+		return fail_because(err, EINVAL, "--epoch '%s' is no number", text);
+	return 0;
+}
+
+static int check_send(const struct send_options *options, struct error *err)
+{
+	int r = command_line_need(options->pid > 0, "pid", err);
+
+	if (r == 0)
+		r = command_line_need(options->id != NULL, "id", err);
+	if (r == 0)
+		r = command_line_need(options->work != NULL, "work", err);
+	if (r == 0)
+		r = command_line_need(options->state != NULL, "state", err);
+	if (r == 0)
+		r = command_line_need(options->connect != NULL || options->connection_fd >= 0, "connect", err);
+	return r;
+}
+
+static enum send_outcome send_with(const struct send_options *options, const struct criu *criu, struct error *err)
+{
+	auto_free char *generated = text_format("%.100s-%llu", options->id, (unsigned long long) clock_realtime_ns());
+	struct send_spec spec = {
+		.criu = criu, .connect = options->connect, .connection_fd = options->connection_fd,
+		.files = {options->ca, options->certificate, options->key}, .id = options->id,
+		.container_namespace = options->container_namespace,
+		.migration_id = options->migration != NULL ? options->migration : generated, .pid = options->pid,
+		.work = options->work, .state = options->state, .layer = options->layer, .required = &options->required,
+		.record = options->record, .config = options->config, .limits = options->limits, .veth = options->veth,
+		.bridge = options->bridge, .progress_fd = options->progress_fd, .patience_ms = options->patience_s * 1000,
+		.freeze_ms = options->freeze_s * 1000, .reconnect_ms = options->reconnect_s * 1000};
+
+	if (parse_epoch(options->epoch, &spec.epoch, err) < 0)
+		return SEND_STAYED;
+	return send_run(&spec, err);
+}
+
+int command_send(int argc, char **argv)
+{
+	struct send_options options = {.connection_fd = FD_NONE, .progress_fd = FD_NONE, .container_namespace = "default",
+				       .patience_s = 30, .freeze_s = 60, .reconnect_s = 600};
+	enum send_outcome outcome = SEND_STAYED;
+	struct error err = ERROR_NONE;
+	struct criu criu = {0};
+	int r = command_line_parse(send_entries, argc, argv, "move a container to another host (source side). Exit status: 0 it "
+				   "runs there, 1 it runs here, 4 in doubt: it is stopped here", &options, &err);
+
+	if (r == 0)
+		return EXIT_SUCCESS;
+	if (r > 0)
+		r = check_send(&options, &err);
+	if (r == 0)
+		r = criu_find(&criu, options.criu, &err);
+	if (r == 0)
+		outcome = send_with(&options, &criu, &err);
+	criu_deinit(&criu);
+	string_list_deinit(&options.required);
+	if (outcome != SEND_MOVED)
+		(void) command_line_fail("send", &err);
+	return outcome;
+}
+
+struct receive_options {
+	const char *criu, *ca, *certificate, *key, *work_root, *layer_root, *run_root;
+	int connection_fd, progress_fd, patience_s, restore_s;
+};
+
+#define AT(field) offsetof(struct receive_options, field)
+
+static const struct option_entry receive_entries[] = {
+	{0, "connection-fd", "FD", OPTION_INT, AT(connection_fd), "the accepted connection (Unix sockets are used without TLS)"},
+	{0, "ca", "FILE", OPTION_STRING, AT(ca), "CA that both hosts' certificates are of (PEM)"},
+	{0, "cert", "FILE", OPTION_STRING, AT(certificate), "this host's certificate"},
+	{0, "key", "FILE", OPTION_STRING, AT(key), "its key"},
+	{0, "criu", "PATH", OPTION_STRING, AT(criu), "the CRIU to use"},
+	{0, "work-root", "DIR", OPTION_STRING, AT(work_root), "a folder per migration is made here, on a tmpfs"},
+	{0, "layer-root", "DIR", OPTION_STRING, AT(layer_root), "writable layers go to NAMESPACE/ID/upper below"},
+	{0, "run-root", "DIR", OPTION_STRING, AT(run_root), "containers with NAMESPACE/ID below cannot be received"},
+	{0, "progress-fd", "FD", OPTION_INT, AT(progress_fd), "receives one JSON object a line"},
+	{0, "patience", "SECONDS", OPTION_INT, AT(patience_s), "how long the source may be silent (default 30)"},
+	{0, "restore-timeout", "SECONDS", OPTION_INT, AT(restore_s), "from complete images to a prepared restore (default 60)"},
+	{0},
+};
+
+#undef AT
+
+int command_receive(int argc, char **argv)
+{
+	struct receive_options options = {.connection_fd = FD_NONE, .progress_fd = FD_NONE, .patience_s = 30, .restore_s = 60};
+	enum receive_outcome outcome = RECEIVE_REFUSED;
+	struct error err = ERROR_NONE;
+	int r = command_line_parse(receive_entries, argc, argv, "move a container to this host (target side)", &options, &err);
+
+	if (r == 0)
+		return EXIT_SUCCESS;
+	if (r > 0)
+		r = command_line_need(options.connection_fd >= 0, "connection-fd", &err);
+	if (r == 0)
+		r = command_line_need(options.work_root != NULL, "work-root", &err);
+	if (r == 0)
+		outcome = receive_run(&(struct receive_spec){
+			.criu_path = options.criu, .connection_fd = options.connection_fd,
+			.files = {options.ca, options.certificate, options.key}, .work_root = options.work_root,
+			.layer_root = options.layer_root, .run_root = options.run_root, .progress_fd = options.progress_fd,
+			.patience_ms = options.patience_s * 1000, .restore_ms = options.restore_s * 1000}, &err);
+	if (outcome != RECEIVE_DONE)
+		(void) command_line_fail("receive", &err);
+	return outcome;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One `criu swrk` process and the conversation with it.
+ */
+#pragma once
+
+#include "base/child.h"
+#include "base/error.h"
+#include "checkpoint/criu_find.h"
+#include "rpc.pb-c.h"
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#define CRIU_WORKER_FDS_MAX 24
+
+struct criu_worker {
+	int socket_fd;
+	pid_t pid;
+	int pidfd;
+};
+
+#define CRIU_WORKER_NONE ((struct criu_worker){.socket_fd = -1, .pidfd = -1})
+
+struct criu_worker_spec {
+	const struct criu *criu;
+	int net_namespace_fd;           /* criu runs inside it; <= 0: ours */
+	const char *const *cgroup_dirs; /* criu and with it what it restores; NULL: ours */
+	struct child_fd fds[CRIU_WORKER_FDS_MAX]; /* numbers from 10 on */
+	size_t fd_count;
+	bool is_restorer; /* survives us long enough to notice and to kill what it had half restored */
+};
+
+/* A dumping worker dies with the calling process. */
+int criu_worker_start(struct criu_worker *self, const struct criu_worker_spec *spec, struct error *err);
+/* Kills it if it still runs and reaps it: what it had frozen runs again. Accepts CRIU_WORKER_NONE. */
+void criu_worker_stop(struct criu_worker *self);
+/* Waits until it has ended by itself. */
+void criu_worker_wait(struct criu_worker *self);
+
+int criu_worker_request(struct criu_worker *self, const CriuReq *request, struct error *err);
+/* One message (final answer or notification) and the descriptor that came with it, FD_NONE mostly.
+ * -EPIPE: the worker is gone. The caller frees with criu_resp__free_unpacked. */
+int criu_worker_receive(struct criu_worker *self, CriuResp **ret_answer, int *ret_fd, struct error *err);
+int criu_worker_acknowledge(struct criu_worker *self, bool is_agreed, struct error *err);
+
+/* Negative: veto. fd belongs to the callee when it takes it (sets it to FD_NONE). */
+typedef int criu_notified(void *context, const char *stage, int *fd, struct error *err);
+/* Answers notifications until the final response; *ret_pid is what a restore made (may be NULL).
+ * On failure the reason is what the log in log_dir_fd/log_name tells. */
+int criu_worker_finish(struct criu_worker *self, criu_notified *notified, void *context, pid_t *ret_pid,
+		       struct error *err);

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Saving a container: to disk, or parked with its pages still in the frozen tasks (for a migration).
+ */
+#pragma once
+
+#include "base/error.h"
+#include "checkpoint/criu_rpc.h"
+#include "checkpoint/metadata.h"
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#define DUMP_LOG "dump.log"
+
+struct dump_spec {
+	const struct criu *criu;
+	const char *id;
+	pid_t init;
+	const char *images; /* folder, made when missing */
+	bool leaves_running;
+	int timeout_s;      /* 0: CRIU's own */
+};
+
+/* The whole container to disk. On failure it runs on, with its connections. */
+int dump_to_disk(const struct dump_spec *spec, struct error *err);
+
+/* A dump whose page server never serves: the tasks stay frozen until dump_commit (they die) or dump_abort (they run). */
+struct parked_dump {
+	struct criu_worker worker;
+	int park_fd; /* our end of the page socket */
+	int images_fd;
+	const char *images;
+};
+
+#define PARKED_DUMP_NONE ((struct parked_dump){.worker = CRIU_WORKER_NONE, .park_fd = -1, .images_fd = -1})
+
+#define DUMP_GOES_ON 1
+
+/* Starts it and returns at once; whenever worker.socket_fd is readable, call dump_park_continue. */
+int dump_park_start(struct parked_dump *self, const struct dump_spec *spec,
+		    const Hydra__V1__CheckpointMetadata *metadata, struct error *err);
+/* 0: parked, images complete. DUMP_GOES_ON. Else the reason; the tasks run again when dump_abort has been called. */
+int dump_park_continue(struct parked_dump *self, struct error *err);
+/* The tasks are killed. */
+int dump_commit(struct parked_dump *self, struct error *err);
+/* The tasks run again. Accepts PARKED_DUMP_NONE. Switch TCP repair off before (tcp_repair.h). */
+void dump_abort(struct parked_dump *self);

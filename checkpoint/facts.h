@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What this host can do, and whether another host's container can run here.
+ */
+#pragma once
+
+#include "base/error.h"
+#include "checkpoint/criu_find.h"
+#include "handoff.pb-c.h"
+
+#include <stdbool.h>
+
+/* CRIU moves pages through pipes of this size; smaller ones make a lazy dump fail half-way. */
+#define PIPE_SIZE_WANTED (1ULL << 30)
+
+/* Everything on the heap; free with hydra__v1__handoff_facts__free_unpacked. criu NULL: unknown. */
+Hydra__V1__HandoffFacts *facts_collect(const struct criu *criu);
+bool facts_can_track_memory(void);
+
+/* Raises fs.pipe-max-size when it is too small and we may. -EPERM says so. */
+int facts_ensure_pipe_size(struct error *err);
+
+/* Whether a container described by offer, frozen at a host with theirs, can be restored at ours. The first reason
+ * against it is reported. */
+int facts_compare(const Hydra__V1__HandoffFacts *theirs, const Hydra__V1__HandoffFacts *ours, bool has_user_namespace,
+		  struct error *err);
+/* The first word of wanted (separated by spaces) that is not in offered; false when all are there. */
+bool facts_missing_word(const char *wanted, const char *offered, char *ret_word, size_t size);
+
+void facts_print_json(const Hydra__V1__HandoffFacts *facts, const char *criu_path, const char *problem);
+void facts_print_text(const Hydra__V1__HandoffFacts *facts, const char *criu_path, const char *problem);

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The conversation inside the target host: between the restore process (child of the shim) and the receive worker
+ * over "handoff.sock" in the worker's folder. Fixed-size messages; end of file means the other side is dead.
+ */
+#pragma once
+
+#include "base/error.h"
+
+#include <stdint.h>
+
+#define LOCAL_SOCKET "handoff.sock"
+
+enum local_kind {
+	LOCAL_HELLO = 1,   /* restore -> worker; carries the shim's keeper socket when there is one */
+	LOCAL_START,       /* worker -> restore: the images are complete; text: their folder */
+	LOCAL_PREPARED,    /* restore -> worker: tasks exist, not running; value: init's pid */
+	LOCAL_GO,          /* worker -> restore: let them run */
+	LOCAL_VETO,        /* worker -> restore: kill them */
+	LOCAL_RUNNING,     /* restore -> worker: they run */
+	LOCAL_FAILED,      /* restore -> worker: nothing runs, text says why */
+	LOCAL_RESUME,      /* a later connection's worker -> worker: carries a socket with the source behind it */
+};
+
+struct local_message {
+	uint32_t kind;
+	int32_t value;
+	char text[248];
+};
+
+int local_send(int fd, enum local_kind kind, int value, const char *text, int passed_fd, struct error *err);
+/* Blocks for a whole message. *ret_fd is FD_NONE mostly. -EPIPE: the other side is gone. */
+int local_receive(int fd, struct local_message *ret_message, int *ret_fd, struct error *err);

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Source side: pages of frozen tasks, read from their memory when the target asks.
+ */
+#pragma once
+
+#include "base/error.h"
+#include "checkpoint/frames.h"
+#include "checkpoint/proc.h"
+
+#include <stdint.h>
+
+#define PAGE_REQUESTS_MAX 65536U
+
+struct page_queue {
+	struct page_frame *items;
+	size_t from, to, capacity;
+};
+
+struct page_server {
+	struct proc_tasks tasks;
+	int *memory_fds; /* /proc/PID/mem of each task, FD_NONE until needed */
+	struct page_queue urgent, background;
+	uint64_t pages_sent;
+};
+
+/* The tasks must be frozen and stay so. */
+int page_server_init(struct page_server *self, pid_t init, struct error *err);
+void page_server_deinit(struct page_server *self);
+
+/* Remembers a PAGE_REQUEST. */
+int page_server_request(struct page_server *self, const struct frame *frame, struct error *err);
+/* Queues answers on the link, urgent ones first, until limit bytes wait there. -EFAULT: a page cannot be read. */
+int page_server_produce(struct page_server *self, struct link *link, size_t limit, struct error *err);

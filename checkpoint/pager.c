@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "checkpoint/pager.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include "base/fd_pass.h"
+#include "base/file.h"
+#include "base/owned.h"
+#include "base/text.h"
+#include "checkpoint/images.h"
+#include "checkpoint/pager_space.h"
+
+#define LAZY_SOCKET      "lazy-pages.socket"
+#define RESTORE_FINISHED 0x52535446 /* "RSTF" */
+/* Pages on their way in the background: 2 MiB in requests of 256 KiB. */
+#define WINDOW_PAGES     (8U * PAGES_PER_FRAME)
+#define CRIU_PATIENCE_S  20
+
+void pager_fail(struct pager *self, const struct error *error)
+{
+	if (!self->has_failed)
+		self->error = *error;
+	self->has_failed = true;
+}
+
+int pager_request(struct pager *self, const struct pager_space *space, const struct page_range *range, size_t index,
+		  size_t count, bool is_urgent)
+{
+	struct page_frame request = {.address = range->source + (uint64_t) index * PAGE_BYTES, .task = (uint32_t) space->task,
+				     .count = (uint32_t) count, .flags = is_urgent ? PAGE_FLAG_URGENT : 0};
+	struct error err;
+
+	if (link_queue(self->link, FRAME_PAGE_REQUEST, &request, sizeof(request), &err) < 0) {
+		pager_fail(self, &err);
+		return err.code;
+	}
+	return 0;
+}
+
+static struct pager_space *add_space(struct pager *self, int task, struct page_set *pages)
+{
+	struct pager_space **grown = reallocarray(self->spaces, self->space_count + 1, sizeof(*grown));
+	struct pager_space *space = calloc(1, sizeof(*space));
+
+	if (grown != NULL)
+		self->spaces = grown;
+	if (grown == NULL || space == NULL || self->space_count >= PAGER_TASKS_MAX) {
+		free(space);
+		page_set_deinit(pages);
+		return NULL;
+	}
+	*space = (struct pager_space){.pager = self, .pages = *pages, .task = task, .fd = FD_NONE,
+				      .source = {.fd = FD_NONE}};
+	*pages = (struct page_set){0};
+	self->spaces[self->space_count++] = space;
+	return space;
+}
+
+static void handle_space(struct event_source *source, uint32_t events)
+{
+	(void) events;
+	pager_space_handle_events(source->context);
+}
+
+static void keep(struct pager *self, const struct pager_space *space)
+{
+	char name[32];
+
+	if (self->keeper_fd < 0 || space->fd < 0 || !text_fit(name, sizeof(name), "uffd %d", space->task))
+		return;
+	(void) fd_pass_send(self->keeper_fd, name, strlen(name) + 1, &space->fd, 1);
+}
+
+/* Takes fd. */
+static int attach(struct pager *self, struct pager_space *space, int fd)
+{
+	struct error err;
+
+	space->fd = fd;
+	(void) fcntl(fd, F_SETFD, FD_CLOEXEC);
+	(void) fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+	space->source.handle = handle_space;
+	space->source.context = space;
+	if (event_loop_add(self->loop, &space->source, fd, EPOLLIN, &err) < 0) {
+		pager_fail(self, &err);
+		return err.code;
+	}
+	keep(self, space);
+	return 0;
+}
+
+int pager_adopt(struct pager *self, int task, int fd, struct page_set *pages)
+{
+	struct pager_space *space = add_space(self, task, pages);
+	struct error err;
+
+	if (space != NULL)
+		return attach(self, space, fd);
+	(void) close(fd);
+	(void) fail_errno(&err, ENOMEM, "follow a fork of task %d", task);
+	pager_fail(self, &err);
+	return err.code;
+}
+
+static void receive_task(struct pager *self, int task)
+{
+	struct error err;
+	size_t count = 0;
+	int fds[FD_PASS_MAX];
+	char byte;
+
+	if (task <= 0)
+		return; /* a zombie has no memory */
+	if (fd_pass_receive(self->criu_fd, &byte, 1, fds, &count) != 1 || count != 1) {
+		(void) fail_because(&err, EPROTO, "CRIU announced task %d without its userfaultfd", task);
+		pager_fail(self, &err);
+		return;
+	}
+	for (size_t i = 0; i < self->space_count; i++) {
+		if (self->spaces[i]->task == task && self->spaces[i]->fd < 0) {
+			(void) attach(self, self->spaces[i], fds[0]);
+			return;
+		}
+	}
+	(void) pager_adopt(self, task, fds[0], &(struct page_set){0});
+}
+
+static void handle_criu(struct event_source *source, uint32_t events)
+{
+	struct pager *self = source->context;
+	int32_t message = 0;
+	int r = fd_read_full(self->criu_fd, &message, sizeof(message));
+
+	(void) events;
+	if (r < 0) { /* what the end means is known from the restore process */
+		event_loop_remove(self->loop, &self->criu_source);
+		owned_fd_release(&self->criu_fd);
+		self->criu_fd = FD_NONE;
+		return;
+	}
+	if ((uint32_t) message == RESTORE_FINISHED)
+		self->is_restored = true;
+	else
+		receive_task(self, message);
+}
+
+static void handle_listen(struct event_source *source, uint32_t events)
+{
+	struct pager *self = source->context;
+	struct timeval patience = {.tv_sec = CRIU_PATIENCE_S};
+	int fd = accept4(self->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	struct error err;
+
+	(void) events;
+	if (fd < 0)
+		return;
+	if (self->criu_fd >= 0 || !socket_peer_is_trusted(fd)) {
+		(void) close(fd);
+		return;
+	}
+	(void) setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	self->criu_fd = fd;
+	self->criu_source = (struct event_source){.handle = handle_criu, .context = self, .fd = FD_NONE};
+	if (event_loop_add(self->loop, &self->criu_source, fd, EPOLLIN, &err) < 0)
+		pager_fail(self, &err);
+}
+
+static int load_pagemaps(struct pager *self, const char *images, struct error *err)
+{
+	DIR *folder = opendir(images);
+	struct dirent *entry;
+	int r = folder == NULL ? fail_errno(err, errno, "open '%s'", images) : 0;
+
+	while (r == 0 && (entry = readdir(folder)) != NULL) {
+		int task = pagemap_task_of(entry->d_name);
+		struct page_set pages;
+
+		if (task == 0)
+			continue;
+		r = pagemap_load(self->images_fd, task, &pages, err);
+		if (r < 0)
+			break;
+		self->pages_total += pages.open_count;
+		if (add_space(self, task, &pages) == NULL)
+			r = fail_errno(err, ENOMEM, "prepare for the pages of task %d", task);
+	}
+	if (folder != NULL)
+		(void) closedir(folder);
+	return r;
+}
+
+int pager_start(struct pager *self, struct event_loop *loop, struct link *link, const char *images, struct error *err)
+{
+	auto_free char *path = text_format("%s/" LAZY_SOCKET, images);
+	int r;
+
+	*self = (struct pager){.loop = loop, .link = link, .images_fd = FD_NONE, .listen_fd = FD_NONE, .criu_fd = FD_NONE,
+			       .keeper_fd = FD_NONE};
+	self->listen_source = (struct event_source){.handle = handle_listen, .context = self, .fd = FD_NONE};
+	self->criu_source.fd = self->keeper_source.fd = FD_NONE;
+	if (sysconf(_SC_PAGESIZE) != PAGE_BYTES)
+		return fail_because(err, EOPNOTSUPP, "post-copy needs pages of %u bytes", PAGE_BYTES);
+	self->images_fd = open(images, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (self->images_fd < 0)
+		return fail_errno(err, errno, "open '%s'", images);
+	r = load_pagemaps(self, images, err);
+	if (r == 0)
+		r = socket_listen(path, &self->listen_fd, err);
+	if (r == 0)
+		r = event_loop_add(loop, &self->listen_source, self->listen_fd, EPOLLIN, err);
+	return r < 0 ? fail_while(err, "prepare for the pages") : 0;
+}
+
+void pager_stop(struct pager *self)
+{
+	if (self->loop == NULL)
+		return;
+	event_loop_remove(self->loop, &self->listen_source);
+	event_loop_remove(self->loop, &self->criu_source);
+	event_loop_remove(self->loop, &self->keeper_source);
+	for (size_t i = 0; i < self->space_count; i++) {
+		pager_space_give_up(self->spaces[i]);
+		free(self->spaces[i]);
+	}
+	free(self->spaces);
+	owned_fd_release(&self->listen_fd);
+	owned_fd_release(&self->criu_fd);
+	owned_fd_release(&self->keeper_fd);
+	owned_fd_release(&self->images_fd);
+	*self = (struct pager){.images_fd = FD_NONE, .listen_fd = FD_NONE, .criu_fd = FD_NONE, .keeper_fd = FD_NONE};
+}
+
+static void handle_keeper(struct event_source *source, uint32_t events)
+{
+	struct pager *self = source->context;
+	char byte;
+
+	(void) events;
+	if (recv(self->keeper_fd, &byte, 1, MSG_DONTWAIT) > 0 || errno == EAGAIN)
+		return;
+	event_loop_remove(self->loop, &self->keeper_source);
+	owned_fd_release(&self->keeper_fd);
+	self->keeper_fd = FD_NONE;
+}
+
+void pager_set_keeper(struct pager *self, int fd)
+{
+	struct error err;
+
+	if (self->keeper_fd >= 0) {
+		(void) close(fd);
+		return;
+	}
+	self->keeper_fd = fd;
+	self->keeper_source = (struct event_source){.handle = handle_keeper, .context = self, .fd = FD_NONE};
+	if (event_loop_add(self->loop, &self->keeper_source, fd, EPOLLIN, &err) < 0)
+		pager_fail(self, &err);
+	for (size_t i = 0; i < self->space_count; i++)
+		keep(self, self->spaces[i]);
+}
+
+int pager_receive(struct pager *self, const struct frame *frame, struct error *err)
+{
+	struct page_frame head;
+	size_t expected;
+	bool is_zero;
+
+	if (frame->size < sizeof(head))
+		return fail_because(err, EPROTO, "pages came without saying which");
+	memcpy(&head, frame->data, sizeof(head));
+	is_zero = (head.flags & PAGE_FLAG_ZERO) != 0;
+	expected = sizeof(head) + (is_zero ? 0 : (size_t) head.count * PAGE_BYTES);
+	if (head.count == 0 || head.count > PAGES_PER_FRAME || frame->size != expected || head.address % PAGE_BYTES != 0)
+		return fail_because(err, EPROTO, "pages came in a form that is not understood");
+	if ((head.flags & PAGE_FLAG_URGENT) == 0)
+		self->in_flight -= head.count < self->in_flight ? head.count : self->in_flight;
+	for (size_t i = 0; i < self->space_count; i++) { /* grows when a task forks meanwhile */
+		if ((uint32_t) self->spaces[i]->task == head.task)
+			pager_space_install(self->spaces[i], head.address, head.count,
+					    is_zero ? NULL : frame->data + sizeof(head));
+	}
+	return self->has_failed ? (*err = self->error, err->code) : 0;
+}
+
+/* Moved memory and pages that came before their area did may have been passed by. */
+static void rewind_when_done(struct pager *self)
+{
+	if (self->cursor_space < self->space_count || self->in_flight > 0 || pager_is_complete(self))
+		return;
+	self->cursor_space = 0;
+	for (size_t i = 0; i < self->space_count; i++)
+		self->spaces[i]->cursor_range = self->spaces[i]->cursor_page = 0;
+}
+
+int pager_prefetch(struct pager *self, struct error *err)
+{
+	rewind_when_done(self);
+	while (self->is_restored && self->in_flight < WINDOW_PAGES && self->cursor_space < self->space_count) {
+		struct pager_space *space = self->spaces[self->cursor_space];
+		struct page_range *range;
+		size_t index, count;
+
+		if (space->is_gone || !page_set_next_missing(&space->pages, &space->cursor_range, &space->cursor_page,
+							     PAGES_PER_FRAME, &range, &index, &count)) {
+			self->cursor_space++;
+			continue;
+		}
+		if (pager_request(self, space, range, index, count, false) < 0)
+			return *err = self->error, err->code;
+		for (size_t i = 0; i < count; i++)
+			page_set_mark(&space->pages, range, index + i, PAGE_ASKED);
+		self->in_flight += count;
+	}
+	return 0;
+}
+
+void pager_ask_again(struct pager *self)
+{
+	self->in_flight = 0;
+	self->cursor_space = 0;
+	for (size_t i = 0; i < self->space_count; i++) {
+		struct pager_space *space = self->spaces[i];
+
+		space->cursor_range = space->cursor_page = 0;
+		for (size_t at = 0; at < space->pages.count; at++) {
+			struct page_range *range = &space->pages.ranges[at];
+
+			for (size_t page = 0; page < range->count; page++) {
+				if (range->states[page] == PAGE_AWAITED)
+					(void) pager_request(self, space, range, page, 1, true);
+				else if (range->states[page] == PAGE_ASKED)
+					page_set_mark(&space->pages, range, page, PAGE_MISSING);
+			}
+		}
+	}
+}
+
+bool pager_is_complete(const struct pager *self)
+{
+	if (!self->is_restored)
+		return false;
+	for (size_t i = 0; i < self->space_count; i++) {
+		if (self->spaces[i]->pages.open_count > 0 && !self->spaces[i]->is_gone)
+			return false;
+	}
+	return true;
+}
+
+void pager_complete(struct pager *self)
+{
+	if (self->keeper_fd >= 0)
+		(void) fd_pass_send(self->keeper_fd, "complete", sizeof("complete"), NULL, 0);
+}
+
+bool pager_is_finished(const struct pager *self)
+{
+	return self->keeper_fd < 0;
+}

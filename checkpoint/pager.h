@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Target side of post-copy: owns the userfaultfds of the restored tasks and fills their memory, what they wait for
+ * first. A page that exists at the source is never replaced by zeros: without the source the tasks wait.
+ */
+#pragma once
+
+#include "base/error.h"
+#include "base/event_loop.h"
+#include "checkpoint/frames.h"
+#include "checkpoint/page_set.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define PAGER_TASKS_MAX 65536U
+
+struct pager;
+
+/* The memory of one task (or of a child it forked meanwhile). */
+struct pager_space {
+	struct pager *pager;
+	struct page_set pages;
+	struct event_source source;
+	int task;        /* pid in the container when it was frozen */
+	int fd;          /* userfaultfd, FD_NONE until it arrives and after it is of no use */
+	bool is_gone;    /* the task ended or executed another program */
+	size_t cursor_range, cursor_page;
+};
+
+struct pager {
+	struct event_loop *loop;
+	struct link *link;
+	int images_fd;
+	int listen_fd, criu_fd, keeper_fd;
+	struct event_source listen_source, criu_source, keeper_source;
+	struct pager_space **spaces;
+	size_t space_count, cursor_space;
+	uint64_t pages_total, pages_done, fault_count;
+	size_t in_flight; /* pages asked for in the background and not here yet */
+	bool is_restored; /* CRIU has set up every task: prefetching may begin */
+	bool has_failed;
+	struct error error; /* when has_failed */
+};
+
+/* Reads the pagemaps in images and listens at images/lazy-pages.socket. link and loop stay the caller's. */
+int pager_start(struct pager *self, struct event_loop *loop, struct link *link, const char *images, struct error *err);
+/* Closes everything: pages not yet here would read as zeros, unless somebody else holds the descriptors too. */
+void pager_stop(struct pager *self);
+
+/* A duplicate of every userfaultfd goes there ("uffd TASK"), at the end "complete"; takes fd. When the other side has
+ * closed its duplicates and the socket, the pager is finished. */
+void pager_set_keeper(struct pager *self, int fd);
+
+/* A PAGES frame arrived. */
+int pager_receive(struct pager *self, const struct frame *frame, struct error *err);
+/* Asks for more pages in the background when fewer than the window are on their way. */
+int pager_prefetch(struct pager *self, struct error *err);
+
+/* After a new connection: nothing that was asked for will come any more. */
+void pager_ask_again(struct pager *self);
+
+/* Every page is here (or not wanted any more). */
+bool pager_is_complete(const struct pager *self);
+/* Tells the keeper, after which pager_is_finished becomes true; keeps answering until then. */
+void pager_complete(struct pager *self);
+bool pager_is_finished(const struct pager *self);

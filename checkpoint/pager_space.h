@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The pager's work on one address space. Internal to the pager.
+ */
+#pragma once
+
+#include "checkpoint/pager.h"
+
+/* Reads and carries out everything the kernel has to say about it. */
+void pager_space_handle_events(struct pager_space *self);
+/* Installs those of the pages (addresses as at the source) that it still wants. data NULL: they are empty. */
+void pager_space_install(struct pager_space *self, uint64_t source, size_t page_count, const unsigned char *data);
+/* The task is gone: nothing has to come any more. */
+void pager_space_give_up(struct pager_space *self);
+
+/* pager.c */
+int pager_adopt(struct pager *self, int task, int fd, struct page_set *pages);
+int pager_request(struct pager *self, const struct pager_space *space, const struct page_range *range, size_t index,
+		  size_t count, bool is_urgent);
+void pager_fail(struct pager *self, const struct error *error);

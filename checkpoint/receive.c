@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "checkpoint/receive.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "base/fault.h"
+#include "base/fd_pass.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/owned.h"
+#include "base/text.h"
+
+#define RELAY_BYTES (256U << 10)
+/* How long a vetoed restore may take to kill what it made. */
+#define VETO_MS     30000
+
+static void announce(struct receiver *self)
+{
+	auto_free char *id = progress_quote(self->offer->container_id), *name = progress_quote(self->offer->container_namespace);
+	auto_free char *work = progress_quote(self->work), *layer = progress_quote(self->layer != NULL ? self->layer : "");
+	auto_free char *migration = progress_quote(self->hello->migration_id);
+	auto_free char *extra = text_format(",\"id\":%s,\"namespace\":%s,\"migration\":%s,\"epoch\":%llu,\"work\":%s,\"layer\":%s",
+					    id, name, migration, (unsigned long long) self->offer->epoch, work, layer);
+
+	self->progress.bytes_total = self->offer->layer_bytes;
+	progress_phase(&self->progress, "prepare", NULL, extra);
+}
+
+static int run(struct receiver *self, struct error *err)
+{
+	int r = session_open(&self->session, &(int){self->spec->connection_fd}, true, &self->spec->files,
+			     self->spec->patience_ms, err);
+
+	if (r == 0)
+		r = receive_preflight(self, err);
+	if (r < 0)
+		return r;
+	if (self->hello->purpose == HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_RESUME)
+		return receive_relay(self, err);
+	self->record.migration_id = self->hello->migration_id;
+	self->record.epoch = self->offer->epoch;
+	self->record.container_id = self->offer->container_id;
+	self->record.container_namespace = self->offer->container_namespace;
+	r = receive_prepare(self, err);
+	if (r == 0) {
+		announce(self);
+		r = receive_layer(self, err);
+	}
+	fault_point("receive.before-images");
+	if (r == 0)
+		r = receive_images(self, err);
+	fault_point("receive.images");
+	return r == 0 ? receive_serve(self, err) : r;
+}
+
+/* The restore process may be at any point, or not here yet. When its connection ends, so have its tasks. */
+static void veto(struct receiver *self, const char *reason)
+{
+	struct local_message message;
+	struct error ignored;
+
+	if (self->restore_fd < 0 && self->listen_fd >= 0) /* it may wait for us to take notice */
+		self->restore_fd = accept4(self->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	if (self->restore_fd < 0)
+		return;
+	(void) local_send(self->restore_fd, LOCAL_VETO, 0, reason, FD_NONE, &ignored);
+	for (;;) {
+		struct pollfd event = {.fd = self->restore_fd, .events = POLLIN};
+		auto_close int fd = FD_NONE;
+
+		if (poll(&event, 1, VETO_MS) <= 0 || local_receive(self->restore_fd, &message, &fd, &ignored) < 0)
+			break;
+		if (message.kind == LOCAL_PREPARED) /* asked before it read the veto, which is still there to be read */
+			continue;
+	}
+}
+
+/* Only a layer that this migration made, with the folders above it that are empty then. */
+static void remove_layer(struct receiver *self)
+{
+	auto_free char *path = text_copy(self->layer);
+	struct error err;
+
+	if (dir_remove_all(AT_FDCWD, path, &err) < 0)
+		log_warning("layer could not be removed", "path=%s reason=\"%s\"", path, err.message);
+	for (int level = 0; level < 2; level++) {
+		char *slash = strrchr(path, '/');
+
+		if (slash == NULL)
+			return;
+		*slash = '\0';
+		if (rmdir(path) < 0)
+			return;
+	}
+}
+
+static void undo(struct receiver *self, const struct error *err)
+{
+	struct error ignored;
+
+	/* The source may go on at once: without our GO the restore cannot let anything run. */
+	if (self->session.link.transport.fd >= 0 && session_say(&self->session, FRAME_ABORT, 0, err->message, &ignored) == 0)
+		(void) link_flush(&self->session.link, &ignored);
+	veto(self, err->message);
+	progress_phase(&self->progress, "failed", err->message, NULL);
+	session_abort(&self->session, err->message);
+	if (self->owns_layer)
+		remove_layer(self);
+	if (self->owns_work)
+		(void) dir_remove_all(AT_FDCWD, self->work, &ignored);
+}
+
+static void clean_up(struct receiver *self)
+{
+	pager_stop(&self->pager);
+	if (self->loop.epoll_fd > 0)
+		event_loop_deinit(&self->loop);
+	session_close(&self->session);
+	layer_sink_deinit(&self->sink);
+	owned_fd_release(&self->layer_fd);
+	owned_fd_release(&self->listen_fd);
+	owned_fd_release(&self->restore_fd);
+	hydra__v1__handoff_hello__free_unpacked(self->hello, NULL);
+	hydra__v1__handoff_offer__free_unpacked(self->offer, NULL);
+	criu_deinit(&self->criu);
+	free(self->work);
+	free(self->images);
+	free(self->layer);
+}
+
+enum receive_outcome receive_run(const struct receive_spec *spec, struct error *err)
+{
+	struct receiver self = {.spec = spec, .progress = {.fd = spec->progress_fd, .phase = "preflight"}, .layer_fd = FD_NONE,
+				.listen_fd = FD_NONE, .restore_fd = FD_NONE, .keeper_fd = FD_NONE,
+				.sink = {.root_fd = FD_NONE, .file_fd = FD_NONE}, .record = HYDRA__V1__HANDOVER_RECORD__INIT};
+	enum receive_outcome outcome = RECEIVE_DONE;
+	int r;
+
+	self.session.signal_fd = self.session.link.transport.fd = FD_NONE;
+	r = run(&self, err);
+	if (r < 0 && self.stage < STAGE_COMMITTED) {
+		undo(&self, err);
+		outcome = RECEIVE_REFUSED;
+	} else if (r < 0) {
+		progress_phase(&self.progress, "broken", err->message, NULL);
+		outcome = RECEIVE_BROKEN;
+	} else if (self.stage == STAGE_COMPLETE) {
+		(void) dir_remove_all(AT_FDCWD, self.work, &(struct error){0});
+		progress_phase(&self.progress, "done", NULL, NULL);
+	}
+	clean_up(&self);
+	return outcome;
+}
+
+/* Moves what is there from one side to the other. 1: go on, 0: one side closed. */
+static int relay_some(struct transport *from, struct transport *to, unsigned char *buffer)
+{
+	ssize_t got = transport_read(from, buffer, RELAY_BYTES), sent;
+
+	if (got == -EAGAIN)
+		return 1;
+	if (got <= 0)
+		return 0;
+	for (ssize_t done = 0; done < got; done += sent) {
+		struct pollfd event = {.fd = to->fd, .events = POLLOUT};
+
+		sent = transport_write(to, buffer + done, (size_t) (got - done));
+		if (sent == -EAGAIN) {
+			(void) poll(&event, 1, 1000);
+			sent = 0;
+		} else if (sent <= 0) {
+			return 0;
+		}
+	}
+	return 1;
+}
+
+int receive_relay(struct receiver *self, struct error *err)
+{
+	auto_free char *path = text_format("%s/" LOCAL_SOCKET, self->work);
+	auto_free unsigned char *buffer = malloc(RELAY_BYTES);
+	struct transport local, *peer = &self->session.link.transport;
+	auto_close int worker_fd = FD_NONE, ours = FD_NONE, theirs = FD_NONE;
+	int pair[2], r = socket_connect(path, &worker_fd, err);
+
+	if (r < 0)
+		return fail_because(err, ENOENT, "no migration '%s' waits for its source here", self->hello->migration_id);
+	if (buffer == NULL || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return fail_errno(err, buffer == NULL ? ENOMEM : errno, "make a socketpair");
+	ours = pair[0];
+	theirs = pair[1];
+	r = local_send(worker_fd, LOCAL_RESUME, 0, NULL, theirs, err);
+	if (r == 0)
+		r = transport_open(&local, &ours, false, NULL, self->spec->patience_ms, err);
+	if (r < 0)
+		return r;
+	(void) close(take_fd(&theirs));
+	for (r = 1; r == 1;) {
+		struct pollfd events[] = {{.fd = peer->fd, .events = POLLIN}, {.fd = local.fd, .events = POLLIN}};
+
+		(void) poll(events, 2, 1000);
+		r = relay_some(peer, &local, buffer);
+		if (r == 1)
+			r = relay_some(&local, peer, buffer);
+	}
+	transport_close(&local);
+	return 0;
+}

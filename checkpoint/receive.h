@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Target side of a migration. The worker answers one incoming connection; whoever started it reads its progress lines
+ * and, at "prepare", has the container's shim started, which runs `hydra-checkpoint restore --handoff`.
+ */
+#pragma once
+
+#include "base/error.h"
+#include "base/event_loop.h"
+#include "checkpoint/criu_find.h"
+#include "checkpoint/handover.h"
+#include "checkpoint/layer.h"
+#include "checkpoint/local.h"
+#include "checkpoint/pager.h"
+#include "checkpoint/progress.h"
+#include "checkpoint/session.h"
+
+#include <stdbool.h>
+
+struct receive_spec {
+	const char *criu_path;
+	int connection_fd;
+	struct transport_files files;
+	const char *work_root;  /* one folder per migration is made below */
+	const char *layer_root; /* layers go to NAMESPACE/ID/upper below; NULL: containers with a layer are refused */
+	const char *run_root;   /* a container NAMESPACE/ID below is in the way; NULL: not checked */
+	int progress_fd;
+	int patience_ms, restore_ms;
+};
+
+enum receive_outcome {
+	RECEIVE_DONE = 0,
+	RECEIVE_REFUSED = 1, /* nothing runs here, nothing is left here */
+	RECEIVE_BROKEN = 4,  /* after the commit: see the message */
+};
+
+enum receive_outcome receive_run(const struct receive_spec *spec, struct error *err);
+
+/* Internal to the target side. */
+enum receive_stage { STAGE_PREPARING, STAGE_RESTORING, STAGE_PREPARED, STAGE_COMMITTED, STAGE_PAGING, STAGE_COMPLETE };
+
+struct receiver {
+	const struct receive_spec *spec;
+	struct session session;
+	struct progress progress;
+	struct criu criu;
+	Hydra__V1__HandoffHello *hello;
+	Hydra__V1__HandoffOffer *offer;
+	Hydra__V1__HandoverRecord record;
+	char *work, *images, *layer;
+	struct layer_sink sink;
+	int layer_fd;
+	bool owns_work, owns_layer;
+	/* while restoring and paging */
+	enum receive_stage stage;
+	struct event_loop loop;
+	struct pager pager;
+	int listen_fd, restore_fd;
+	struct event_source listen_source, restore_source, link_source, signal_source;
+	int keeper_fd;
+	struct error error;
+	bool has_failed, is_source_lost, is_cancelled;
+};
+
+/* PREFLIGHT: greets, checks the offer, answers. */
+int receive_preflight(struct receiver *self, struct error *err);
+/* Makes the work folder with what the shim needs and listens for the restore process. */
+int receive_prepare(struct receiver *self, struct error *err);
+/* SYNC and the images. */
+int receive_layer(struct receiver *self, struct error *err);
+int receive_images(struct receiver *self, struct error *err);
+/* From complete images to the last page. */
+int receive_serve(struct receiver *self, struct error *err);
+/* Gives the connection to the worker that waits for it, and stays in between. */
+int receive_relay(struct receiver *self, struct error *err);

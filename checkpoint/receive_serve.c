@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From complete images to the last page: one event loop over the source, the restore process, CRIU's page socket and
+ * the userfaultfds.
+ *
+ *   RESTORING --restore says PREPARED--> PREPARED --source says GO--> COMMITTED --restore says RUNNING--> PAGING
+ *
+ * Up to PREPARED everything that goes wrong is answered with a veto. From COMMITTED on the tasks are ours: without the
+ * source they wait for their pages, and this process keeps their userfaultfds open.
+ */
+#include "checkpoint/receive.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/fd_pass.h"
+#include "base/log.h"
+#include "base/owned.h"
+#include "base/text.h"
+
+#define FRAMES_PER_TURN 4
+
+static void fail(struct receiver *self, const struct error *err)
+{
+	if (!self->has_failed)
+		self->error = *err;
+	self->has_failed = true;
+}
+
+static void lose_source(struct receiver *self, const struct error *err)
+{
+	if (self->stage < STAGE_COMMITTED) {
+		fail(self, err);
+		return;
+	}
+	if (self->stage == STAGE_COMPLETE || self->is_source_lost)
+		return;
+	self->is_source_lost = true;
+	event_loop_remove(&self->loop, &self->link_source);
+	transport_close(&self->session.link.transport);
+	progress_phase(&self->progress, "source-lost", err->message, NULL);
+	log_warning("source lost; tasks wait for the pages they miss", "container=%s missing=%llu reason=\"%s\"",
+		    self->offer->container_id,
+		    (unsigned long long) (self->pager.pages_total - self->pager.pages_done), err->message);
+}
+
+static void tell_restore(struct receiver *self, enum local_kind kind, const char *text)
+{
+	struct error err;
+
+	if (self->restore_fd >= 0 && local_send(self->restore_fd, kind, 0, text, FD_NONE, &err) < 0)
+		fail(self, &err);
+}
+
+static void handle_prepared(struct receiver *self)
+{
+	struct error err;
+
+	fault_point("receive.prepared");
+	self->stage = STAGE_PREPARED;
+	progress_phase(&self->progress, "prepared", NULL, NULL);
+	if (handover_write(self->work, &self->record, HYDRA__V1__HANDOVER_STATE__HANDOVER_PREPARED, &err) < 0 ||
+	    session_say(&self->session, FRAME_PREPARED, self->offer->epoch, NULL, &err) < 0)
+		fail(self, &err);
+}
+
+static void handle_running(struct receiver *self, const struct local_message *message)
+{
+	auto_free char *extra = text_format(",\"pid\":%d", message->value);
+	struct error err;
+
+	self->stage = STAGE_PAGING;
+	progress_phase(&self->progress, "paging", NULL, extra);
+	if (!self->is_source_lost && session_say(&self->session, FRAME_RUNNING, self->offer->epoch, NULL, &err) < 0)
+		lose_source(self, &err);
+}
+
+static void handle_go(struct receiver *self)
+{
+	struct error err;
+
+	if (self->stage != STAGE_PREPARED) {
+		(void) fail_because(&err, EPROTO, "GO came at the wrong time");
+		fail(self, &err);
+		return;
+	}
+	if (handover_write(self->work, &self->record, HYDRA__V1__HANDOVER_STATE__HANDOVER_COMMITTED, &err) < 0) {
+		fail(self, &err);
+		return;
+	}
+	self->stage = STAGE_COMMITTED;
+	fault_point("receive.committed");
+	progress_phase(&self->progress, "committed", NULL, NULL);
+	tell_restore(self, LOCAL_GO, NULL);
+}
+
+static void handle_restore_message(struct receiver *self, const struct local_message *message, int *fd)
+{
+	struct error err;
+
+	switch (message->kind) {
+	case LOCAL_HELLO:
+		if (*fd >= 0)
+			pager_set_keeper(&self->pager, take_fd(fd));
+		tell_restore(self, LOCAL_START, self->images);
+		break;
+	case LOCAL_PREPARED:
+		if (self->stage == STAGE_RESTORING)
+			handle_prepared(self);
+		break;
+	case LOCAL_RUNNING:
+		handle_running(self, message);
+		break;
+	case LOCAL_FAILED:
+		(void) fail_because(&err, EIO, "%s", message->text);
+		fail(self, &err);
+		break;
+	default:
+		(void) fail_because(&err, EPROTO, "the restore process says something unknown");
+		fail(self, &err);
+		break;
+	}
+}
+
+static void handle_restore(struct event_source *source, uint32_t events)
+{
+	struct receiver *self = source->context;
+	struct local_message message;
+	auto_close int fd = FD_NONE;
+	struct error err;
+
+	(void) events;
+	if (local_receive(self->restore_fd, &message, &fd, &err) == 0) {
+		handle_restore_message(self, &message, &fd);
+		return;
+	}
+	event_loop_remove(&self->loop, &self->restore_source);
+	owned_fd_release(&self->restore_fd);
+	self->restore_fd = FD_NONE;
+	if (self->stage >= STAGE_PAGING)
+		return; /* its work is done */
+	(void) fail_because(&err, EPIPE, "the restore process died");
+	fail(self, &err);
+}
+
+static void take_link(struct receiver *self, int fd);
+
+/* The restore process, or (after a loss) a worker that brings a new connection to the source. */
+static void handle_listen(struct event_source *source, uint32_t events)
+{
+	struct receiver *self = source->context;
+	auto_close int fd = accept4(self->listen_fd, NULL, NULL, SOCK_CLOEXEC), passed = FD_NONE;
+	struct local_message message;
+	struct error err;
+
+	(void) events;
+	if (fd < 0 || !socket_peer_is_trusted(fd))
+		return;
+	if (self->stage == STAGE_RESTORING && self->restore_fd < 0) {
+		self->restore_fd = take_fd(&fd);
+		if (event_loop_add(&self->loop, &self->restore_source, self->restore_fd, EPOLLIN, &err) < 0)
+			fail(self, &err);
+		return;
+	}
+	if (self->stage >= STAGE_COMMITTED && local_receive(fd, &message, &passed, &err) == 0 &&
+	    message.kind == LOCAL_RESUME && passed >= 0)
+		take_link(self, take_fd(&passed));
+}
+
+static void handle_source_frame(struct receiver *self, const struct frame *frame)
+{
+	struct error err;
+	int r = 0;
+
+	switch (frame->type) {
+	case FRAME_PAGES:
+		r = pager_receive(&self->pager, frame, &err);
+		break;
+	case FRAME_GO:
+		handle_go(self);
+		break;
+	case FRAME_ABORT:
+		r = session_refused(frame, &err);
+		break;
+	case FRAME_ACKNOWLEDGED:
+		break;
+	default:
+		r = fail_because(&err, EPROTO, "unexpected %s", frame_name(frame->type));
+		break;
+	}
+	if (r == -EPROTO || frame->type == FRAME_ABORT)
+		lose_source(self, &err);
+	else if (r < 0)
+		fail(self, &err);
+}
+
+static void handle_link(struct event_source *source, uint32_t events)
+{
+	struct receiver *self = source->context;
+	struct link *link = &self->session.link;
+
+	(void) events;
+	for (int i = 0; i < FRAMES_PER_TURN && !self->has_failed && !self->is_source_lost; i++) {
+		struct frame frame;
+		struct error err;
+		int r = link_next(link, &frame, &err);
+
+		if (r < 0)
+			lose_source(self, &err);
+		if (r <= 0)
+			return;
+		handle_source_frame(self, &frame);
+	}
+}
+
+static void handle_signal(struct event_source *source, uint32_t events)
+{
+	struct receiver *self = source->context;
+	struct error err;
+
+	(void) events;
+	if (!session_was_cancelled(&self->session))
+		return;
+	if (self->stage >= STAGE_COMMITTED) {
+		log_warning("too late to cancel; pages are still coming", NULL);
+		return;
+	}
+	(void) fail_because(&err, ECANCELED, "the migration was cancelled at the target");
+	fail(self, &err);
+}
+
+/* A new connection to the same source: whatever was under way is asked for again. */
+static void take_link(struct receiver *self, int fd)
+{
+	Hydra__V1__HandoffHello hello = HYDRA__V1__HANDOFF_HELLO__INIT;
+	struct transport transport;
+	struct error err;
+
+	event_loop_remove(&self->loop, &self->link_source);
+	link_deinit(&self->session.link);
+	if (transport_open(&transport, &fd, true, NULL, self->spec->patience_ms, &err) < 0) {
+		log_warning("new connection to the source is of no use", "reason=\"%s\"", err.message);
+		return;
+	}
+	link_init(&self->session.link, &transport);
+	hello.version = SESSION_VERSION;
+	hello.migration_id = self->hello->migration_id;
+	hello.program_version = (char *) (uintptr_t) HYDRA_VERSION;
+	self->is_source_lost = false;
+	if (event_loop_add(&self->loop, &self->link_source, self->session.link.transport.fd, EPOLLIN, &err) < 0 ||
+	    link_queue_message(&self->session.link, FRAME_HELLO, &hello, &err) < 0 ||
+	    session_say(&self->session, FRAME_RUNNING, self->offer->epoch, NULL, &err) < 0) {
+		lose_source(self, &err);
+		return;
+	}
+	pager_ask_again(&self->pager);
+	progress_phase(&self->progress, "paging", "connected to the source again", NULL);
+}
+
+static int add_sources(struct receiver *self, struct error *err)
+{
+	int r;
+
+	self->listen_source = (struct event_source){.handle = handle_listen, .context = self, .fd = FD_NONE};
+	self->restore_source = (struct event_source){.handle = handle_restore, .context = self, .fd = FD_NONE};
+	self->link_source = (struct event_source){.handle = handle_link, .context = self, .fd = FD_NONE};
+	self->signal_source = (struct event_source){.handle = handle_signal, .context = self, .fd = FD_NONE};
+	r = event_loop_add(&self->loop, &self->listen_source, self->listen_fd, EPOLLIN, err);
+	if (r == 0)
+		r = event_loop_add(&self->loop, &self->link_source, self->session.link.transport.fd, EPOLLIN, err);
+	if (r == 0)
+		r = event_loop_add(&self->loop, &self->signal_source, self->session.signal_fd, EPOLLIN, err);
+	return r;
+}
+
+/* Sends what is queued; asks for more. */
+static void pump(struct receiver *self)
+{
+	struct link *link = &self->session.link;
+	struct error err;
+	int r;
+
+	if (self->pager.has_failed)
+		fail(self, &self->pager.error);
+	if (self->is_source_lost || self->has_failed)
+		return;
+	r = self->stage >= STAGE_PAGING && self->stage < STAGE_COMPLETE ? pager_prefetch(&self->pager, &err) : 0;
+	if (r == 0)
+		r = link_flush(link, &err);
+	if (r < 0) {
+		lose_source(self, &err);
+		return;
+	}
+	event_loop_modify(&self->loop, &self->link_source, EPOLLIN | (r == 1 || link->transport.wants_write ? EPOLLOUT : 0));
+	self->progress.pages_done = self->pager.pages_done;
+	self->progress.pages_total = self->pager.pages_total;
+	self->progress.faults = self->pager.fault_count;
+	progress_update(&self->progress);
+}
+
+static void complete(struct receiver *self)
+{
+	struct error err;
+
+	self->stage = STAGE_COMPLETE;
+	(void) handover_write(self->work, &self->record, HYDRA__V1__HANDOVER_STATE__HANDOVER_DONE, &err);
+	fault_point("receive.complete");
+	if (session_say(&self->session, FRAME_DONE, self->offer->epoch, NULL, &err) == 0)
+		(void) link_flush(&self->session.link, &err);
+	pager_complete(&self->pager);
+}
+
+static void turn_until_over(struct receiver *self)
+{
+	uint64_t end = clock_monotonic_ns() + (uint64_t) self->spec->restore_ms * NS_PER_MS;
+
+	while (!self->has_failed && !(self->stage == STAGE_COMPLETE && pager_is_finished(&self->pager))) {
+		bool has_input = self->session.link.may_have_more && !self->is_source_lost;
+		struct error err;
+
+		event_loop_turn(&self->loop, has_input ? 0 : 1000);
+		if (has_input)
+			handle_link(&self->link_source, 0);
+		pump(self);
+		if (self->stage == STAGE_PAGING && pager_is_complete(&self->pager) && !self->has_failed)
+			complete(self);
+		if (self->stage < STAGE_COMMITTED && clock_monotonic_ns() > end) {
+			(void) fail_because(&err, ETIMEDOUT, self->restore_fd < 0 ? "nobody restored the container within %d s"
+					    : "the restore took longer than %d s", self->spec->restore_ms / 1000);
+			fail(self, &err);
+		}
+	}
+}
+
+int receive_serve(struct receiver *self, struct error *err)
+{
+	int r = event_loop_init(&self->loop, err);
+
+	if (r < 0)
+		return r;
+	self->stage = STAGE_RESTORING;
+	self->restore_fd = FD_NONE;
+	r = pager_start(&self->pager, &self->loop, &self->session.link, self->images, err);
+	if (r == 0)
+		r = add_sources(self, err);
+	progress_phase(&self->progress, "restore", NULL, NULL);
+	if (r == 0) {
+		turn_until_over(self);
+		r = self->has_failed ? (*err = self->error, err->code) : 0;
+	}
+	return r;
+}

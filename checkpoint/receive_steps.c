@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The target's work while the container still runs at the source (and its last part, while it stands still).
+ * Everything that comes from the peer and becomes part of a path is checked here.
+ */
+#include "checkpoint/receive.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+#include "base/fault.h"
+#include "base/fd_pass.h"
+#include "base/file.h"
+#include "base/owned.h"
+#include "base/text.h"
+#include "checkpoint/facts.h"
+#include "checkpoint/metadata.h"
+
+#define NAME_LENGTH_MAX 200U
+#define SPARE_BYTES     (64ULL << 20)
+#define IMAGES_MAX      (64ULL << 30)
+
+static bool is_name(const char *text)
+{
+	size_t length = strlen(text);
+
+	if (length == 0 || length > NAME_LENGTH_MAX || text[0] == '.' || text[0] == '-')
+		return false;
+	return strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.+-") == length;
+}
+
+static int check_names(const struct receiver *self, struct error *err)
+{
+	if (!is_name(self->offer->container_id) || !is_name(self->offer->container_namespace))
+		return fail_because(err, EPROTO, "the container's name is not one");
+	return 0;
+}
+
+static int check_room(const struct receiver *self, struct error *err)
+{
+	struct statvfs disk;
+	auto_free char *text = NULL;
+	struct error ignored;
+	const char *available;
+
+	if (self->offer->has_layer && self->spec->layer_root == NULL)
+		return fail_because(err, EOPNOTSUPP, "this host has no place for writable layers");
+	if (self->offer->has_layer && statvfs(self->spec->layer_root, &disk) == 0 &&
+	    (uint64_t) disk.f_bavail * disk.f_frsize < self->offer->layer_bytes + SPARE_BYTES)
+		return fail_because(err, ENOSPC, "the writable layer needs %llu MiB, '%s' has %llu MiB left",
+				    (unsigned long long) self->offer->layer_bytes >> 20, self->spec->layer_root,
+				    (unsigned long long) disk.f_bavail * disk.f_frsize >> 20);
+	if (file_read(AT_FDCWD, "/proc/meminfo", 65536, &text, NULL, &ignored) < 0)
+		return 0;
+	available = strstr(text, "MemAvailable:");
+	if (available != NULL && strtoull(available + 13, NULL, 10) * 1024 < self->offer->memory_bytes)
+		return fail_because(err, ENOMEM, "the container uses %llu MiB of memory, %llu MiB are left here",
+				    (unsigned long long) self->offer->memory_bytes >> 20, strtoull(available + 13, NULL, 10) >> 10);
+	return 0;
+}
+
+static int check_paths(const struct receiver *self, struct error *err)
+{
+	const Hydra__V1__HandoffOffer *offer = self->offer;
+
+	for (size_t i = 0; i < offer->n_required_paths; i++) {
+		if (offer->required_paths[i][0] != '/' || !path_exists(AT_FDCWD, offer->required_paths[i]))
+			return fail_because(err, ENOENT, "'%.300s' is missing here", offer->required_paths[i]);
+	}
+	if (self->spec->run_root != NULL) {
+		auto_free char *path = text_format("%s/%s/%s", self->spec->run_root, offer->container_namespace, offer->container_id);
+
+		if (path_exists(AT_FDCWD, path))
+			return fail_because(err, EEXIST, "a container '%s' is here already", offer->container_id);
+	}
+	if (self->layer != NULL && path_exists(AT_FDCWD, self->layer))
+		return fail_because(err, EEXIST, "'%s' exists already", self->layer);
+	return 0;
+}
+
+static int check_offer(struct receiver *self, const Hydra__V1__HandoffFacts *ours, struct error *err)
+{
+	Hydra__V1__CheckpointMetadata *metadata = NULL;
+	int r = check_names(self, err);
+
+	if (r < 0)
+		return r;
+	if (self->offer->has_layer && self->spec->layer_root != NULL)
+		self->layer = text_format("%s/%s/%s/upper", self->spec->layer_root, self->offer->container_namespace,
+					  self->offer->container_id);
+	r = self->offer->facts == NULL ? fail_because(err, EPROTO, "the source says nothing about itself")
+				       : facts_compare(self->offer->facts, ours, self->offer->has_user_namespace, err);
+	if (r == 0)
+		r = metadata_unpack(&metadata, self->offer->metadata.data, self->offer->metadata.len, err);
+	hydra__v1__checkpoint_metadata__free_unpacked(metadata, NULL);
+	if (r == 0)
+		r = check_paths(self, err);
+	return r == 0 ? check_room(self, err) : r;
+}
+
+static int greet(struct receiver *self, struct error *err)
+{
+	Hydra__V1__HandoffHello hello = HYDRA__V1__HANDOFF_HELLO__INIT;
+	struct frame frame;
+	int r = session_expect(&self->session, FRAME_HELLO, &frame, err);
+
+	if (r < 0)
+		return r;
+	self->hello = hydra__v1__handoff_hello__unpack(NULL, frame.size, frame.data);
+	if (self->hello == NULL || self->hello->version == 0 || !is_name(self->hello->migration_id))
+		return fail_because(err, EPROTO, "the source's greeting is not understood");
+	hello.version = SESSION_VERSION;
+	hello.migration_id = self->hello->migration_id;
+	hello.program_version = (char *) (uintptr_t) HYDRA_VERSION;
+	self->work = text_format("%s/%s", self->spec->work_root, self->hello->migration_id);
+	self->images = text_format("%s/images", self->work);
+	if (self->hello->purpose == HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_RESUME)
+		return 0; /* greeted by the worker that has been waiting */
+	return link_queue_message(&self->session.link, FRAME_HELLO, &hello, err);
+}
+
+static int answer(struct receiver *self, int result, Hydra__V1__HandoffFacts *ours, const struct error *err)
+{
+	Hydra__V1__HandoffAnswer message = HYDRA__V1__HANDOFF_ANSWER__INIT;
+	struct error problem;
+	int r;
+
+	message.is_accepted = result == 0;
+	message.reason = (char *) (uintptr_t) (result < 0 ? err->message : "");
+	message.facts = ours;
+	r = link_queue_message(&self->session.link, FRAME_ANSWER, &message, &problem);
+	return r == 0 ? session_flush(&self->session, 0, &problem) : r;
+}
+
+int receive_preflight(struct receiver *self, struct error *err)
+{
+	Hydra__V1__HandoffFacts *ours;
+	struct frame frame;
+	int r = greet(self, err);
+
+	if (r < 0 || self->hello->purpose == HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_RESUME)
+		return r;
+	r = session_expect(&self->session, FRAME_OFFER, &frame, err);
+	if (r < 0)
+		return r;
+	self->offer = hydra__v1__handoff_offer__unpack(NULL, frame.size, frame.data);
+	if (self->offer == NULL)
+		return fail_because(err, EPROTO, "the source's offer is not understood");
+	r = criu_find(&self->criu, self->spec->criu_path, err);
+	ours = facts_collect(r == 0 ? &self->criu : NULL);
+	if (r == 0)
+		r = check_offer(self, ours, err);
+	if (r == 0 && path_exists(AT_FDCWD, self->work))
+		r = fail_because(err, EEXIST, "migration '%s' is under way already", self->hello->migration_id);
+	(void) answer(self, r, ours, err);
+	hydra__v1__handoff_facts__free_unpacked(ours, NULL);
+	return r;
+}
+
+static int keep_passed(const char *folder, const char *name, const ProtobufCBinaryData *data, struct error *err)
+{
+	auto_free char *path = text_format("%s/%s", folder, name);
+
+	return data->len == 0 ? 0 : file_replace_fast(AT_FDCWD, path, data->data, data->len, 0600, err);
+}
+
+int receive_prepare(struct receiver *self, struct error *err)
+{
+	auto_free char *socket_path = text_format("%s/" LOCAL_SOCKET, self->work);
+	int r = dir_make_all(self->images, 0700, err);
+
+	self->owns_work = true;
+	if (r == 0)
+		r = keep_passed(self->work, "record", &self->offer->record, err);
+	if (r == 0)
+		r = keep_passed(self->work, "config.json", &self->offer->config_json, err);
+	if (r == 0)
+		r = keep_passed(self->work, "limits", &self->offer->limits, err);
+	if (r == 0)
+		r = keep_passed(self->work, METADATA_FILE, &self->offer->metadata, err);
+	if (r == 0)
+		r = socket_listen(socket_path, &self->listen_fd, err);
+	if (r < 0 || self->layer == NULL)
+		return r;
+	r = dir_make_all(self->layer, 0755, err);
+	self->owns_layer = r == 0;
+	self->layer_fd = r == 0 ? open(self->layer, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : FD_NONE;
+	if (r == 0 && self->layer_fd < 0)
+		r = fail_errno(err, errno, "open '%s'", self->layer);
+	layer_sink_init(&self->sink, self->layer_fd);
+	return r;
+}
+
+/* One pass of the layer. */
+static int take_layer(struct receiver *self, struct error *err)
+{
+	int r = 0;
+
+	for (;;) {
+		struct frame frame;
+
+		r = session_next(&self->session, &frame, err);
+		if (r < 0)
+			return r;
+		if (frame.type == FRAME_LAYER_DONE)
+			return self->layer == NULL ? 0 : layer_sink_done(&self->sink, err);
+		if (self->layer == NULL || (frame.type != FRAME_LAYER_ENTRY && frame.type != FRAME_LAYER_DATA))
+			return fail_because(err, EPROTO, "%s came in place of the writable layer", frame_name(frame.type));
+		r = frame.type == FRAME_LAYER_ENTRY ? layer_sink_frame(&self->sink, &frame, err)
+						    : layer_sink_data(&self->sink, frame.data, frame.size, err);
+		if (r < 0)
+			return r;
+		self->progress.bytes_done = self->sink.bytes;
+		progress_update(&self->progress);
+	}
+}
+
+int receive_layer(struct receiver *self, struct error *err)
+{
+	int r = take_layer(self, err);
+
+	fault_point("receive.layer");
+	if (r == 0)
+		r = session_say(&self->session, FRAME_ACKNOWLEDGED, self->offer->epoch, NULL, err);
+	return r == 0 ? session_flush(&self->session, 0, err) : r;
+}
+
+static bool is_image_name(const char *name)
+{
+	size_t length = strlen(name);
+
+	if (strcmp(name, METADATA_FILE) == 0)
+		return true;
+	return length < NAME_LENGTH_MAX && text_has_suffix(name, ".img") && name[0] != '.' && strchr(name, '/') == NULL;
+}
+
+static int take_image(struct receiver *self, int dir_fd, const Hydra__V1__HandoffImage *image, struct error *err)
+{
+	auto_close int fd = FD_NONE;
+	uint64_t left = image->size;
+
+	if (!is_image_name(image->name) || image->size > IMAGES_MAX)
+		return fail_because(err, EPROTO, "an image has an impossible name or size");
+	fd = openat(dir_fd, image->name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return fail_errno(err, errno, "make image '%s'", image->name);
+	while (left > 0) {
+		struct frame frame;
+		int r = session_expect(&self->session, FRAME_IMAGE_DATA, &frame, err);
+
+		if (r == 0 && (frame.size == 0 || frame.size > left))
+			r = fail_because(err, EPROTO, "image '%s' is longer than announced", image->name);
+		if (r == 0 && (r = fd_write_full(fd, frame.data, frame.size)) < 0)
+			r = fail_errno(err, -r, "write image '%s'", image->name);
+		if (r < 0)
+			return r;
+		left -= frame.size;
+	}
+	return 0;
+}
+
+int receive_images(struct receiver *self, struct error *err)
+{
+	auto_close int dir_fd = open(self->images, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r = dir_fd < 0 ? fail_errno(err, errno, "open '%s'", self->images) : take_layer(self, err);
+
+	while (r == 0) {
+		Hydra__V1__HandoffImage *image;
+		struct frame frame;
+
+		r = session_next(&self->session, &frame, err);
+		if (r < 0)
+			return r;
+		if (frame.type == FRAME_IMAGES_DONE)
+			return 0;
+		image = frame.type == FRAME_IMAGE ? hydra__v1__handoff_image__unpack(NULL, frame.size, frame.data) : NULL;
+		r = image == NULL ? fail_because(err, EPROTO, "%s came in place of an image", frame_name(frame.type))
+				  : take_image(self, dir_fd, image, err);
+		hydra__v1__handoff_image__free_unpacked(image, NULL);
+	}
+	return r;
+}

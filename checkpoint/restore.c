@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The vote: at CRIU's `post-restore` the tasks exist but have not run one instruction. Only there can we still
+ * refuse, so there the receive worker is asked, the network plugged, and the answer given.
+ */
+#include "checkpoint/restore.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/fault.h"
+#include "base/fd_pass.h"
+#include "base/owned.h"
+#include "base/text.h"
+#include "checkpoint/bridge.h"
+#include "checkpoint/criu_log.h"
+#include "checkpoint/criu_options.h"
+#include "checkpoint/criu_rpc.h"
+#include "checkpoint/local.h"
+#include "checkpoint/metadata.h"
+
+#define STDIO_NUMBER 10
+
+struct restore {
+	const struct restore_spec *spec;
+	Hydra__V1__CheckpointMetadata *metadata;
+	int images_fd;
+	int handoff_fd;
+	bool has_voted;
+};
+
+static int vote(struct restore *self, struct error *err)
+{
+	struct local_message answer = {0};
+	auto_close int ignored = FD_NONE;
+	int r = 0;
+
+	fault_point("restore.before-vote");
+	if (self->handoff_fd >= 0) {
+		r = local_send(self->handoff_fd, LOCAL_PREPARED, 0, NULL, FD_NONE, err);
+		if (r == 0)
+			r = local_receive(self->handoff_fd, &answer, &ignored, err);
+		if (r == 0 && answer.kind != LOCAL_GO)
+			r = fail_because(err, ECANCELED, "the migration was called off: %s", answer.text);
+	}
+	if (r == 0) {
+		r = veth_plug(self->spec->veth, self->spec->bridge, err);
+		self->has_voted = true;
+	}
+	return r;
+}
+
+static int deliver_console(struct restore *self, int fd, struct error *err)
+{
+	ssize_t sent;
+
+	if (self->spec->console_socket_fd < 0)
+		return 0;
+	sent = fd_pass_send(self->spec->console_socket_fd, "/dev/ptmx", 9, &fd, 1);
+	return sent < 0 ? fail_errno(err, (int) -sent, "hand over the terminal") : 0;
+}
+
+static int notified(void *context, const char *stage, int *fd, struct error *err)
+{
+	struct restore *self = context;
+
+	if (strcmp(stage, "orphan-pts-master") == 0)
+		return deliver_console(self, *fd, err);
+	if (strcmp(stage, "post-restore") == 0)
+		return vote(self, err);
+	return 0;
+}
+
+static const char *override_of(const struct string_list *mounts, const char *mountpoint)
+{
+	size_t length = strlen(mountpoint);
+
+	for (size_t i = 0; mounts != NULL && i < mounts->count; i++) {
+		if (strncmp(mounts->items[i], mountpoint, length) == 0 && mounts->items[i][length] == '=')
+			return mounts->items[i] + length + 1;
+	}
+	return NULL;
+}
+
+/* A container's view of a cgroup hierarchy is a bind of the folder it is in; at the target that is another folder. */
+static const char *cgroup_folder(const struct restore_spec *spec, const Hydra__V1__ExternalMount *mount)
+{
+	const char *controllers = strstr(mount->cgroup_options, "rw");
+	const char *const *dir = spec->cgroup_dirs;
+
+	for (; dir != NULL && *dir != NULL; dir++) {
+		auto_free char *options = text_copy(controllers != NULL ? controllers : "");
+		bool is_unified = strcmp(mount->fstype, "cgroup2") == 0;
+
+		if (is_unified && (strstr(*dir, "/unified/") != NULL || spec->cgroup_dirs[1] == NULL))
+			return *dir;
+		for (char *rest = options, *word; !is_unified && rest != NULL && (word = strsep(&rest, ",")) != NULL;) {
+			auto_free char *below = text_format("/%s/", text_has_prefix(word, "name=") ? word + 5 : word);
+			auto_free char *joined = text_format(",%s/", word);
+
+			if (*word != '\0' && (strstr(*dir, below) != NULL || strstr(*dir, joined) != NULL))
+				return *dir;
+		}
+	}
+	return NULL;
+}
+
+static int add_mount(struct criu_options *options, const struct restore_spec *spec,
+		     const Hydra__V1__ExternalMount *mount, struct error *err)
+{
+	const char *source = override_of(spec->mounts, mount->mountpoint);
+	struct stat status;
+
+	if (source == NULL && text_has_prefix(mount->fstype, "cgroup"))
+		source = cgroup_folder(spec, mount);
+	if (source == NULL)
+		source = mount->source;
+	if (*source == '\0')
+		return fail_because(err, ENOENT, "it is not known what to mount at '%s' (give it with --mount)", mount->mountpoint);
+	if (stat(source, &status) < 0)
+		return fail_errno(err, errno, "mount '%s' at '%s'", source, mount->mountpoint);
+	criu_options_add_external(options, text_format("mnt[%s]:%s", mount->mountpoint, source));
+	return 0;
+}
+
+static int fill_options(struct criu_options *options, struct restore *self, struct error *err)
+{
+	const struct restore_spec *spec = self->spec;
+	int r = 0;
+
+	options->opts.root = (char *) (uintptr_t) spec->root;
+	options->opts.has_rst_sibling = true;
+	options->opts.rst_sibling = true;
+	options->opts.has_notify_scripts = true;
+	options->opts.notify_scripts = true;
+	options->opts.has_lazy_pages = true;
+	options->opts.lazy_pages = spec->is_lazy;
+	for (int number = 0; number < 3; number++) {
+		const char *key = self->metadata->stdio[number];
+		bool is_repeated = false;
+
+		for (int earlier = 0; earlier < number; earlier++)
+			is_repeated |= strcmp(self->metadata->stdio[earlier], key) == 0;
+		if (*key != '\0' && !is_repeated && spec->stdio[number] >= 0)
+			criu_options_inherit(options, key, STDIO_NUMBER + number);
+	}
+	for (size_t i = 0; i < self->metadata->n_mounts && r == 0; i++)
+		r = add_mount(options, spec, self->metadata->mounts[i], err);
+	return r;
+}
+
+/* CRIU is started before the images are there: its start is not part of the time the container stands still. */
+static int start_criu(struct restore *self, struct criu_worker *worker, struct error *err)
+{
+	struct criu_worker_spec spec = {.criu = self->spec->criu, .is_restorer = true,
+					.net_namespace_fd = self->spec->net_namespace_fd,
+					.cgroup_dirs = self->spec->cgroup_dirs};
+
+	for (int number = 0; number < 3; number++) {
+		if (self->spec->stdio[number] >= 0)
+			spec.fds[spec.fd_count++] = (struct child_fd){self->spec->stdio[number], STDIO_NUMBER + number};
+	}
+	return criu_worker_start(worker, &spec, err);
+}
+
+static int await_images(struct restore *self, struct error *err)
+{
+	struct local_message start = {0};
+	auto_close int ignored = FD_NONE;
+	int r = self->handoff_fd < 0 ? 0 : local_receive(self->handoff_fd, &start, &ignored, err);
+
+	if (r == 0 && self->handoff_fd >= 0 && start.kind != LOCAL_START)
+		r = fail_because(err, ECANCELED, "the migration was called off: %s", start.text);
+	if (r < 0)
+		return r;
+	self->images_fd = open(self->spec->images, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (self->images_fd < 0)
+		return fail_errno(err, errno, "open '%s'", self->spec->images);
+	return metadata_read(&self->metadata, self->images_fd, err);
+}
+
+static int run_criu(struct restore *self, pid_t *ret_init, struct error *err)
+{
+	struct criu_worker worker = CRIU_WORKER_NONE;
+	auto_free struct criu_options *options = malloc(sizeof(*options));
+	int r = start_criu(self, &worker, err);
+
+	if (options == NULL)
+		abort();
+	if (r == 0)
+		r = await_images(self, err);
+	criu_options_init(options, CRIU_REQ_TYPE__RESTORE, self->images_fd, RESTORE_LOG);
+	if (r == 0)
+		r = fill_options(options, self, err);
+	if (r == 0)
+		r = criu_worker_request(&worker, &options->request, err);
+	if (r == 0) {
+		r = criu_worker_finish(&worker, notified, self, ret_init, err);
+		if (r < 0 && r != -ECANCELED && r != -EPIPE)
+			(void) criu_log_explain(err, self->images_fd, self->spec->images, RESTORE_LOG);
+		criu_worker_wait(&worker);
+	}
+	criu_worker_stop(&worker);
+	criu_options_deinit(options);
+	return r;
+}
+
+static int greet(struct restore *self, struct error *err)
+{
+	int r;
+
+	if (self->spec->handoff == NULL)
+		return 0;
+	r = socket_connect(self->spec->handoff, &self->handoff_fd, err);
+	if (r == 0)
+		r = local_send(self->handoff_fd, LOCAL_HELLO, 0, NULL, self->spec->keeper_fd, err);
+	return r;
+}
+
+static void report(struct restore *self, int result, pid_t init, const struct error *err)
+{
+	struct error ignored;
+
+	if (self->handoff_fd < 0)
+		return;
+	if (result == 0)
+		(void) local_send(self->handoff_fd, LOCAL_RUNNING, init, NULL, FD_NONE, &ignored);
+	else
+		(void) local_send(self->handoff_fd, LOCAL_FAILED, -result, err->message, FD_NONE, &ignored);
+}
+
+int restore_run(const struct restore_spec *spec, pid_t *ret_init, struct error *err)
+{
+	struct restore self = {.spec = spec, .images_fd = FD_NONE, .handoff_fd = FD_NONE};
+	pid_t init = 0;
+	int r = greet(&self, err);
+
+	if (r == 0)
+		r = run_criu(&self, &init, err);
+	if (r < 0)
+		(void) fail_while(err, "restore");
+	report(&self, r, init, err);
+	hydra__v1__checkpoint_metadata__free_unpacked(self.metadata, NULL);
+	owned_fd_release(&self.images_fd);
+	owned_fd_release(&self.handoff_fd);
+	if (r == 0)
+		*ret_init = init;
+	return r;
+}

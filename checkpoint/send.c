@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The order is what makes it safe; see docs/protocol.md. The point of no return is the durable fencing record, written
+ * after the target holds a complete, unresumed copy and before it is told to run it. Just before, every task gets a
+ * SIGSTOP: should this process and CRIU die later, the tasks stay where they are.
+ */
+#include "checkpoint/send.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/owned.h"
+#include "base/text.h"
+#include "checkpoint/bridge.h"
+#include "checkpoint/facts.h"
+#include "checkpoint/survey.h"
+#include "checkpoint/tcp_repair.h"
+
+#define PASSED_FILE_MAX (4U << 20)
+#define QUEUE_BYTES     (1U << 20)
+
+static int load_passed(const char *path, ProtobufCBinaryData *ret_data, struct error *err)
+{
+	char *data = NULL;
+	size_t size = 0;
+	int r = path == NULL ? 0 : file_read(AT_FDCWD, path, PASSED_FILE_MAX, &data, &size, err);
+
+	ret_data->data = (unsigned char *) data;
+	ret_data->len = size;
+	return r;
+}
+
+static bool has_user_namespace(pid_t pid)
+{
+	auto_free char *path = text_format("/proc/%d/ns/user", (int) pid);
+	char theirs[64] = "", ours[64] = "";
+
+	return readlink(path, theirs, sizeof(theirs) - 1) > 0 && readlink("/proc/self/ns/user", ours, sizeof(ours) - 1) > 0 &&
+	       strcmp(theirs, ours) != 0;
+}
+
+static int fill_offer(struct sender_state *self, Hydra__V1__HandoffOffer *offer, struct error *err)
+{
+	const struct send_spec *spec = self->spec;
+	size_t size = hydra__v1__checkpoint_metadata__get_packed_size(self->metadata);
+	struct proc_tasks tasks;
+	int r = proc_tasks_read(&tasks, spec->pid, err);
+
+	if (r < 0)
+		return r;
+	r = survey_tasks(&tasks, err);
+	offer->memory_bytes = proc_memory(&tasks);
+	self->progress.pages_total = offer->memory_bytes / PAGE_BYTES;
+	proc_tasks_deinit(&tasks);
+	offer->container_id = text_copy(spec->id);
+	offer->container_namespace = text_copy(spec->container_namespace);
+	offer->epoch = spec->epoch;
+	offer->layer_bytes = self->layer_before.bytes;
+	offer->layer_entries = self->layer_before.count;
+	offer->has_layer = spec->layer != NULL;
+	offer->has_user_namespace = has_user_namespace(spec->pid);
+	offer->facts = facts_collect(spec->criu);
+	offer->metadata.data = malloc(size + 1);
+	if (offer->metadata.data == NULL)
+		return fail_errno(err, ENOMEM, "describe the container");
+	offer->metadata.len = hydra__v1__checkpoint_metadata__pack(self->metadata, offer->metadata.data);
+	offer->required_paths = calloc(spec->required->count + 1, sizeof(char *));
+	for (size_t i = 0; offer->required_paths != NULL && i < spec->required->count; i++)
+		offer->required_paths[offer->n_required_paths++] = text_copy(spec->required->items[i]);
+	if (r == 0)
+		r = load_passed(spec->record, &offer->record, err);
+	if (r == 0)
+		r = load_passed(spec->config, &offer->config_json, err);
+	if (r == 0)
+		r = load_passed(spec->limits, &offer->limits, err);
+	return r;
+}
+
+static int expect_answer(struct sender_state *self, struct error *err)
+{
+	Hydra__V1__HandoffAnswer *answer;
+	struct frame frame;
+	int r = session_expect(&self->session, FRAME_ANSWER, &frame, err);
+
+	if (r < 0)
+		return r;
+	answer = hydra__v1__handoff_answer__unpack(NULL, frame.size, frame.data);
+	if (answer == NULL)
+		r = fail_because(err, EPROTO, "the target's answer is not understood");
+	else if (!answer->is_accepted)
+		r = fail_because(err, EREMOTEIO, "the target cannot take it: %.400s", answer->reason);
+	hydra__v1__handoff_answer__free_unpacked(answer, NULL);
+	return r;
+}
+
+static int list_layer(struct sender_state *self, struct error *err)
+{
+	if (self->spec->layer == NULL)
+		return 0;
+	self->layer_fd = open(self->spec->layer, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (self->layer_fd < 0)
+		return fail_errno(err, errno, "open '%s'", self->spec->layer);
+	return layer_list_take(&self->layer_before, self->layer_fd, err);
+}
+
+static int preflight(struct sender_state *self, struct error *err)
+{
+	Hydra__V1__HandoffOffer *offer = malloc(sizeof(*offer));
+	int r;
+
+	if (offer == NULL)
+		return fail_errno(err, ENOMEM, "offer the container");
+	progress_phase(&self->progress, "preflight", NULL, NULL);
+	hydra__v1__handoff_offer__init(offer);
+	r = facts_ensure_pipe_size(err);
+	if (r == 0)
+		r = list_layer(self, err);
+	if (r == 0)
+		r = metadata_collect(&self->metadata, self->spec->id, self->spec->pid, self->spec->criu, err);
+	if (r == 0)
+		r = fill_offer(self, offer, err);
+	if (r == 0)
+		r = send_connect(self, HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_MIGRATE, err);
+	if (r == 0)
+		r = link_queue_message(&self->session.link, FRAME_OFFER, offer, err);
+	if (r == 0)
+		r = expect_answer(self, err);
+	hydra__v1__handoff_offer__free_unpacked(offer, NULL);
+	return r;
+}
+
+static void report_bytes(void *context, uint64_t bytes_done)
+{
+	struct sender_state *self = context;
+
+	self->progress.bytes_done = bytes_done;
+	progress_update(&self->progress);
+}
+
+/* The target acknowledges the first pass, so that nothing of it is under way when the container stops. */
+static int sync_layer(struct sender_state *self, struct error *err)
+{
+	struct layer_list nothing = {0};
+	struct layer_progress progress = {report_bytes, self};
+	struct frame frame;
+	int r;
+
+	self->progress.bytes_total = self->layer_before.bytes;
+	progress_phase(&self->progress, "sync", NULL, NULL);
+	if (self->spec->layer == NULL)
+		r = link_queue(&self->session.link, FRAME_LAYER_DONE, NULL, 0, err);
+	else
+		r = layer_send(&self->session, self->layer_fd, &self->layer_before, &nothing, &(struct string_set){0}, &progress, err);
+	return r == 0 ? session_expect(&self->session, FRAME_ACKNOWLEDGED, &frame, err) : r;
+}
+
+static int sync_rest(struct sender_state *self, struct error *err)
+{
+	struct layer_list now = {0};
+	struct string_set mapped = {0};
+	int r;
+
+	if (self->spec->layer == NULL)
+		return link_queue(&self->session.link, FRAME_LAYER_DONE, NULL, 0, err);
+	r = layer_list_take(&now, self->layer_fd, err);
+	if (r == 0)
+		r = layer_collect_mapped(&mapped, self->spec->pid, err);
+	if (r == 0)
+		r = layer_send(&self->session, self->layer_fd, &now, &self->layer_before, &mapped, NULL, err);
+	layer_list_deinit(&now);
+	string_set_deinit(&mapped);
+	return r;
+}
+
+static int prepare_images(struct sender_state *self, struct error *err)
+{
+	auto_close int fd = FD_NONE;
+	int r = dir_remove_all(AT_FDCWD, self->spec->work, err);
+
+	if (r == 0)
+		r = dir_make_all(self->spec->work, 0700, err);
+	if (r < 0)
+		return r;
+	fd = open(self->spec->work, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? fail_errno(err, errno, "open '%s'", self->spec->work) : metadata_write(self->metadata, fd, err);
+}
+
+static int freeze(struct sender_state *self, struct error *err)
+{
+	struct dump_spec dump = {.criu = self->spec->criu, .id = self->spec->id, .init = self->spec->pid, .images = self->spec->work,
+				 .timeout_s = self->spec->freeze_ms / 1000};
+	int r = prepare_images(self, err);
+
+	fault_point("send.before-freeze");
+	progress_phase(&self->progress, "freeze", NULL, NULL);
+	if (r == 0)
+		r = veth_unplug(self->spec->veth, self->spec->bridge, err);
+	self->is_unplugged = r == 0;
+	if (r == 0)
+		r = dump_park_start(&self->dump, &dump, self->metadata, err);
+	for (int goes_on = DUMP_GOES_ON; r == 0 && goes_on == DUMP_GOES_ON;) {
+		r = session_wait_fd(&self->session, self->dump.worker.socket_fd, self->spec->freeze_ms, "freezing", err);
+		goes_on = r == 0 ? dump_park_continue(&self->dump, err) : r;
+		r = goes_on < 0 ? goes_on : 0;
+	}
+	fault_point("send.frozen");
+	return r == 0 ? page_server_init(&self->pages, self->spec->pid, err) : r;
+}
+
+static bool is_sent_image(const char *name)
+{
+	return (text_has_suffix(name, ".img") && !text_has_prefix(name, "stats-")) || strcmp(name, METADATA_FILE) == 0;
+}
+
+static int send_image(struct sender_state *self, const char *name, struct error *err)
+{
+	Hydra__V1__HandoffImage image = HYDRA__V1__HANDOFF_IMAGE__INIT;
+	auto_close int fd = openat(self->dump.images_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	struct link *link = &self->session.link;
+	struct stat status;
+	int r;
+
+	if (fd < 0 || fstat(fd, &status) < 0)
+		return fail_errno(err, errno, "open image '%s'", name);
+	image.name = (char *) (uintptr_t) name;
+	image.size = (uint64_t) status.st_size;
+	r = link_queue_message(link, FRAME_IMAGE, &image, err);
+	for (uint64_t left = image.size; left > 0 && r == 0;) {
+		size_t part = left < FRAME_DATA_MAX ? (size_t) left : FRAME_DATA_MAX;
+		void *room = link_reserve(link, FRAME_IMAGE_DATA, part);
+
+		if (room == NULL)
+			return fail_errno(err, ENOMEM, "send image '%s'", name);
+		r = fd_read_full(fd, room, part);
+		if (r < 0)
+			return fail_errno(err, -r, "read image '%s'", name);
+		left -= part;
+		r = session_flush(&self->session, QUEUE_BYTES, err);
+	}
+	return r;
+}
+
+static int send_images(struct sender_state *self, struct error *err)
+{
+	DIR *folder = opendir(self->spec->work);
+	struct dirent *entry;
+	int r = folder == NULL ? fail_errno(err, errno, "open '%s'", self->spec->work) : 0;
+
+	while (r == 0 && (entry = readdir(folder)) != NULL) {
+		if (is_sent_image(entry->d_name))
+			r = send_image(self, entry->d_name, err);
+	}
+	if (folder != NULL)
+		(void) closedir(folder);
+	if (r == 0)
+		r = link_queue(&self->session.link, FRAME_IMAGES_DONE, NULL, 0, err);
+	return r;
+}
+
+static void signal_tasks(const struct sender_state *self, int signal_number)
+{
+	for (size_t i = 0; i < self->pages.tasks.count; i++)
+		(void) kill(self->pages.tasks.items[i].pid, signal_number);
+}
+
+static int commit(struct sender_state *self, struct error *err)
+{
+	int r;
+
+	if (session_was_cancelled(&self->session))
+		return fail_because(err, ECANCELED, "the migration was cancelled");
+	fault_point("send.prepared");
+	signal_tasks(self, SIGSTOP);
+	r = handover_write(self->spec->state, &self->record, HYDRA__V1__HANDOVER_STATE__HANDOVER_COMMITTED, err);
+	if (r < 0) {
+		signal_tasks(self, SIGCONT);
+		return fail_while(err, "record the hand-over");
+	}
+	self->is_committed = true;
+	fault_point("send.committed");
+	progress_phase(&self->progress, "committed", NULL, NULL);
+	return session_say(&self->session, FRAME_GO, self->spec->epoch, NULL, err);
+}
+
+static int run_until_commit(struct sender_state *self, struct error *err)
+{
+	int r = preflight(self, err);
+
+	if (r == 0)
+		r = sync_layer(self, err);
+	if (r == 0)
+		r = freeze(self, err);
+	if (r == 0)
+		r = sync_rest(self, err);
+	if (r == 0)
+		r = send_images(self, err);
+	if (r == 0)
+		r = session_flush(&self->session, 0, err);
+	fault_point("send.after-images");
+	if (r == 0)
+		r = send_serve(self, FRAME_PREPARED, self->spec->freeze_ms, err);
+	return r == 0 ? commit(self, err) : r;
+}
+
+/* The tasks run on as if nothing had been: their network first, then their sockets, then they. */
+static void give_back(struct sender_state *self)
+{
+	struct error err;
+
+	if (self->is_unplugged && veth_plug(self->spec->veth, self->spec->bridge, &err) < 0)
+		log_error("network could not be plugged again", "container=%s reason=\"%s\"", self->spec->id, err.message);
+	if (self->dump.worker.pid > 0 && tcp_repair_off(self->spec->pid, &err) < 0)
+		log_error("TCP connections could not be given back", "container=%s reason=\"%s\"", self->spec->id, err.message);
+	dump_abort(&self->dump);
+}
+
+static int reconnect(struct sender_state *self, struct error *err)
+{
+	uint64_t end = clock_monotonic_ns() + (uint64_t) self->spec->reconnect_ms * NS_PER_MS;
+	struct timespec pause = {.tv_nsec = 500 * 1000000};
+	struct error last = *err;
+
+	progress_phase(&self->progress, "reconnecting", err->message, NULL);
+	while (self->spec->connect != NULL && clock_monotonic_ns() < end) {
+		session_close(&self->session);
+		self->pages.urgent.from = self->pages.urgent.to = self->pages.background.from = self->pages.background.to = 0;
+		if (send_connect(self, HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_RESUME, &last) == 0) {
+			progress_phase(&self->progress, "paging", "connected again", NULL);
+			return 0;
+		}
+		if (last.code == -EREMOTEIO)
+			break;
+		(void) nanosleep(&pause, NULL);
+	}
+	return *err = last, err->code;
+}
+
+static int serve_until_done(struct sender_state *self, struct error *err)
+{
+	int r;
+
+	do {
+		r = send_serve(self, FRAME_DONE, 0, err);
+	} while (r == -EPIPE && reconnect(self, err) == 0);
+	if (r < 0)
+		return err->code;
+	self->is_done = true;
+	(void) handover_write(self->spec->state, &self->record, HYDRA__V1__HANDOVER_STATE__HANDOVER_DONE, &(struct error){0});
+	(void) session_say(&self->session, FRAME_ACKNOWLEDGED, self->spec->epoch, NULL, &(struct error){0});
+	(void) session_flush(&self->session, 0, &(struct error){0});
+	return 0;
+}
+
+/* The copy runs elsewhere and has everything: this one ends. */
+static void bury(struct sender_state *self)
+{
+	struct error err;
+
+	if (self->dump.worker.pid > 0 && dump_commit(&self->dump, &err) < 0)
+		log_warning("CRIU did not end as it should", "container=%s reason=\"%s\"", self->spec->id, err.message);
+	signal_tasks(self, SIGKILL);
+}
+
+static void clean_up(struct sender_state *self)
+{
+	session_close(&self->session);
+	page_server_deinit(&self->pages);
+	layer_list_deinit(&self->layer_before);
+	owned_fd_release(&self->layer_fd);
+	hydra__v1__checkpoint_metadata__free_unpacked(self->metadata, NULL);
+}
+
+enum send_outcome send_run(const struct send_spec *spec, struct error *err)
+{
+	struct sender_state self = {.spec = spec, .dump = PARKED_DUMP_NONE, .layer_fd = FD_NONE,
+				    .progress = {.fd = spec->progress_fd}, .record = HYDRA__V1__HANDOVER_RECORD__INIT};
+	enum send_outcome outcome = SEND_MOVED;
+
+	self.session.signal_fd = self.session.link.transport.fd = FD_NONE;
+	self.record.migration_id = (char *) (uintptr_t) spec->migration_id;
+	self.record.epoch = spec->epoch;
+	self.record.container_id = (char *) (uintptr_t) spec->id;
+	self.record.container_namespace = (char *) (uintptr_t) spec->container_namespace;
+	self.record.peer = (char *) (uintptr_t) (spec->connect != NULL ? spec->connect : "");
+	self.record.pid = (uint32_t) spec->pid;
+	if (run_until_commit(&self, err) < 0 && !self.is_committed) {
+		give_back(&self);
+		progress_phase(&self.progress, "failed", err->message, NULL);
+		session_abort(&self.session, err->message);
+		outcome = SEND_STAYED;
+	} else if (serve_until_done(&self, err) < 0) {
+		progress_phase(&self.progress, "in-doubt", err->message, NULL);
+		outcome = SEND_IN_DOUBT;
+	} else {
+		bury(&self);
+		progress_phase(&self.progress, "done", NULL, NULL);
+	}
+	if (outcome != SEND_IN_DOUBT)
+		(void) dir_remove_all(AT_FDCWD, spec->work, &(struct error){0});
+	clean_up(&self);
+	return outcome;
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Source side of a migration: PREFLIGHT, SYNC, FREEZE, COMMITTED, PAGING, DONE.
+ * Before COMMITTED every failure leaves the container running here. After it the container is never thawed here.
+ */
+#pragma once
+
+#include "base/error.h"
+#include "base/options.h"
+#include "checkpoint/criu_find.h"
+#include "checkpoint/dump.h"
+#include "checkpoint/handover.h"
+#include "checkpoint/layer.h"
+#include "checkpoint/page_server.h"
+#include "checkpoint/progress.h"
+#include "checkpoint/session.h"
+
+#include <stdbool.h>
+
+struct send_spec {
+	const struct criu *criu;
+	const char *connect;       /* HOST:PORT; NULL: connection_fd */
+	int connection_fd;
+	struct transport_files files;
+	const char *id, *container_namespace, *migration_id;
+	unsigned long long epoch;
+	int pid;                   /* the container's init */
+	const char *work, *state;  /* folders: images; the fencing record */
+	const char *layer;         /* writable layer; NULL: none */
+	const struct string_list *required; /* paths that the target must have too */
+	const char *record, *config, *limits; /* files to pass on, may be NULL */
+	const char *veth, *bridge;
+	int progress_fd;
+	int patience_ms, freeze_ms, reconnect_ms;
+};
+
+enum send_outcome {
+	SEND_MOVED = 0,
+	SEND_STAYED = 1,   /* failed before the commit: the container runs here */
+	SEND_IN_DOUBT = 4, /* failed after it: the container is stopped here and must not be thawed unless the target is
+			    * known not to run it */
+};
+
+enum send_outcome send_run(const struct send_spec *spec, struct error *err);
+
+/* Internal to the source side. */
+struct sender_state {
+	const struct send_spec *spec;
+	struct session session;
+	struct progress progress;
+	struct parked_dump dump;
+	struct page_server pages;
+	struct layer_list layer_before;
+	int layer_fd;
+	Hydra__V1__CheckpointMetadata *metadata;
+	Hydra__V1__HandoverRecord record;
+	bool is_unplugged, is_committed, is_running_there, is_done;
+};
+
+/* Connects (or takes connection_fd) and greets. */
+int send_connect(struct sender_state *self, int purpose, struct error *err);
+/* Serves pages until a frame of type until comes (PREPARED or DONE); timeout_ms 0: as long as it takes. */
+int send_serve(struct sender_state *self, enum frame_type until, int timeout_ms, struct error *err);

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The step by step part of a migration: sending and expecting frames in turn, with patience that ends, an ear for
+ * the peer's refusal, and for signals that call the migration off.
+ */
+#pragma once
+
+#include "base/error.h"
+#include "checkpoint/frames.h"
+
+#include <stdbool.h>
+
+#define SESSION_VERSION 1
+
+struct session {
+	struct link link;
+	int signal_fd;    /* SIGTERM, SIGINT, SIGHUP are blocked and read here */
+	int patience_ms;  /* how long the peer may be silent */
+	bool is_cancelled;
+};
+
+/* Takes *connection_fd. Blocks the signals for good. */
+int session_open(struct session *self, int *connection_fd, bool is_server, const struct transport_files *files,
+		 int patience_ms, struct error *err);
+void session_close(struct session *self);
+
+/* Sends until at most rest bytes are queued. -EREMOTEIO: the peer refused, with its reason; -ECANCELED: a signal. */
+int session_flush(struct session *self, size_t rest, struct error *err);
+/* Flushes and waits for a frame. -EREMOTEIO: it was a refusal. */
+int session_next(struct session *self, struct frame *ret_frame, struct error *err);
+/* The same for one of this type. */
+int session_expect(struct session *self, enum frame_type type, struct frame *ret_frame, struct error *err);
+/* Waits until fd is readable while the peer stays there and nobody cancels. timeout_ms: -ETIMEDOUT. */
+int session_wait_fd(struct session *self, int fd, int timeout_ms, const char *what, struct error *err);
+/* Tells the peer why this ends, and gives it a moment to hear it. */
+void session_abort(struct session *self, const char *reason);
+/* Whether a signal has called it off; reads the signals. */
+bool session_was_cancelled(struct session *self);
+
+/* A HandoffStage frame. */
+int session_say(struct session *self, enum frame_type type, unsigned long long epoch, const char *message, struct error *err);
+/* The reason in an ABORT frame, as error. */
+int session_refused(const struct frame *frame, struct error *err);
