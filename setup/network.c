@@ -129,6 +129,9 @@ int network_remove(struct run_dir *dir, const record *container, struct error *e
 		if (file_read(dir->fd, "network.json", RESULT_SIZE_MAX, &previous, NULL, &ignored) == 0)
 			call.previous = previous;
 		r = cni_run(&call, &result, err);
+		/* a configuration that is gone, or never was: with the namespace goes all but its address */
+		if (r == -ENOENT)
+			r = 0;
 	}
 	while (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
 		;

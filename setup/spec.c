@@ -220,7 +220,7 @@ static void add_namespaces(yyjson_mut_doc *doc, yyjson_mut_val *linux_object, co
 static void add_linux(yyjson_mut_doc *doc, yyjson_mut_val *root, const create_request *request, const char *netns_path)
 {
 	yyjson_mut_val *linux_object = yyjson_mut_obj_add_obj(doc, root, "linux");
-	auto_free char *cgroup_path = text_format("/hydra/%s/%s", request->namespace_, request->id);
+	auto_free char *cgroup_path = text_format("%s/%s/%s", cgroup_parent(), request->namespace_, request->id);
 
 	(void) yyjson_mut_obj_add_strcpy(doc, linux_object, "cgroupsPath", cgroup_path);
 	add_resources(doc, linux_object, request);

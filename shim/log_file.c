@@ -37,7 +37,7 @@ int log_file_open(struct log_file **ret_self, const char *path, uint64_t max_siz
 		return fail_errno(err, ENOMEM, "open the log '%s'", path);
 	self->path = text_copy(path);
 	self->fd = FD_NONE;
-	self->max_size = max_size > 0 ? max_size : LOG_MAX_SIZE_DEFAULT;
+	self->max_size = max_size == 0 ? LOG_MAX_SIZE_DEFAULT : max_size < LOG_MAX_SIZE_LEAST ? LOG_MAX_SIZE_LEAST : max_size;
 	self->max_files = max_files > 0 ? max_files : LOG_MAX_FILES_DEFAULT;
 	*strrchr(folder, '/') = '\0';
 	r = dir_make_all(folder, 0755, err);
@@ -144,12 +144,14 @@ void log_file_write(struct log_file *self, const char *stream, const uint8_t *da
 {
 	static uint8_t out[OUT_SIZE];
 	uint64_t time_ns = clock_realtime_ns();
+	/* what is written at once must fit a file */
+	size_t out_size = self->max_size < sizeof(out) ? (size_t) self->max_size : sizeof(out);
 
 	if (self->must_mark_gap)
 		mark_gap(self);
 	while (size > 0) {
 		size_t taken;
-		size_t used = log_format_cri(time_ns, stream, data, size, out, sizeof(out), &taken);
+		size_t used = log_format_cri(time_ns, stream, data, size, out, out_size, &taken);
 
 		if (append(self, out, used)) {
 			self->written += taken;

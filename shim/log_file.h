@@ -28,6 +28,7 @@ struct log_file {
 };
 
 #define LOG_MAX_SIZE_DEFAULT  (16ULL << 20)
+#define LOG_MAX_SIZE_LEAST    512ULL
 #define LOG_MAX_FILES_DEFAULT 5
 
 /* Makes the file's folder when missing. max_size and max_files: 0 means the default. */
