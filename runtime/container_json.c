@@ -23,6 +23,13 @@ const struct field container_state_fields[] = {
 	{NULL},
 };
 
+static const char *const status_names[] = {"creating", "created", "running", "paused", "stopped"};
+
+const char *container_status_name(enum container_status status)
+{
+	return status_names[status];
+}
+
 static void add_text(yyjson_mut_doc *document, yyjson_mut_val *object, const char *key, const char *text)
 {
 	yyjson_mut_obj_add_str(document, object, key, text != NULL ? text : "");
