@@ -152,6 +152,7 @@ static int run_hooks(struct init_context *self, struct error *err)
 {
 	const struct spec_hooks *hooks = &self->spec->hooks;
 
+	fault_point("init-mounted");
 	/* the parent has sent the filter before it listens to us */
 	if (receive_seccomp(self, err) < 0)
 		return err->code;
@@ -216,7 +217,6 @@ static int dress(struct init_context *self, struct process_context *process, str
 		return err->code;
 	if (slave_fd >= 0 && console_adopt(slave_fd, err) < 0)
 		return err->code;
-	fault_point("init-dressed");
 	return process_prepare(process, err);
 }
 

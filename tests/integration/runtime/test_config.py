@@ -96,6 +96,7 @@ def test_a_tmpfs_can_start_with_what_it_covers(bundle):
 
 
 def test_id_mapped_mounts(bundle, tmp_path):
+    tmp_path.chmod(0o755)
     (tmp_path / "file").write_text("x")
     entry = {"destination": "/data", "type": "bind", "source": str(tmp_path), "options": ["bind", "idmap"],
              "uidMappings": [{"containerID": 0, "hostID": 1000, "size": 1}], "gidMappings": [{"containerID": 0, "hostID": 1000, "size": 1}]}
