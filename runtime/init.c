@@ -5,7 +5,6 @@
  */
 #include "runtime/init.h"
 
-#include "base/fault.h"
 #include "base/fd_pass.h"
 #include "base/file.h"
 #include "base/owned.h"
@@ -152,7 +151,6 @@ static int run_hooks(struct init_context *self, struct error *err)
 {
 	const struct spec_hooks *hooks = &self->spec->hooks;
 
-	fault_point("init-mounted");
 	/* the parent has sent the filter before it listens to us */
 	if (receive_seccomp(self, err) < 0)
 		return err->code;

@@ -125,15 +125,9 @@ static void describe(struct launch *self)
 
 static int copy_config(const struct launch *self, struct error *err)
 {
-	size_t size = 0;
-	char *text = yyjson_write(self->result->spec.document, YYJSON_WRITE_NOFLAG, &size);
-	int r;
+	const struct spec *spec = &self->result->spec;
 
-	if (text == NULL)
-		return fail_errno(err, ENOMEM, "copy config.json");
-	r = file_replace_fast(self->result->container.dir_fd, "config.json", text, size, 0600, err);
-	free(text);
-	return r;
+	return file_replace_fast(self->result->container.dir_fd, "config.json", spec->source, spec->source_size, 0600, err);
 }
 
 static int make_pipe(int dir_fd, const char *name, int *ret_fd, struct error *err)

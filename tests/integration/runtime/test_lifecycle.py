@@ -247,7 +247,7 @@ def test_descriptors_asked_for_are_kept(bundle):
     assert "descriptor 3 is not open" in bundle.refuses("--preserve-fds", "1")
 
 
-@pytest.mark.parametrize("point", ["container-saved", "create-cgroup-made", "create-spawned", "init-mounted", "create-ready",
+@pytest.mark.parametrize("point", ["container-saved", "create-cgroup-made", "create-spawned", "create-ready",
                                    "create-committing", "container-forgotten", "delete-cgroups-removed"])
 def test_a_killed_command_leaves_what_delete_can_clean(bundle, tmp_path, point):
     """The fixture checks that really nothing is left."""
