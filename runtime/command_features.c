@@ -2,113 +2,127 @@
 /*
  * hydra features: what this program can do, whatever the host.
  */
+#include "base/owned.h"
 #include "runtime/capabilities.h"
 #include "runtime/command.h"
+#include "runtime/json.h"
 #include "runtime/mount_options.h"
 #include "runtime/namespaces.h"
 #include "runtime/seccomp_filter.h"
 #include "runtime/spec.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 static const char *const hook_names[] = {
 	"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop", NULL,
 };
 
-struct document {
-	yyjson_mut_doc *json;
-};
-
-static void add_names(struct document *self, yyjson_mut_val *object, const char *key, const char *const *names)
+static void add_names(struct json_writer *json, const char *key, const char *const *names)
 {
-	yyjson_mut_val *array = yyjson_mut_obj_add_arr(self->json, object, key);
-
+	json_writer_key(json, key);
+	json_writer_open(json, '[');
 	for (; *names != NULL; names++)
-		yyjson_mut_arr_add_str(self->json, array, *names);
+		json_writer_string(json, *names);
+	json_writer_close(json, ']');
 }
 
-static void add_enabled(struct document *self, yyjson_mut_val *object, const char *key, bool is_enabled)
+static void add_enabled(struct json_writer *json, const char *key, bool is_enabled)
 {
-	yyjson_mut_obj_add_bool(self->json, yyjson_mut_obj_add_obj(self->json, object, key), "enabled", is_enabled);
+	json_writer_key(json, key);
+	json_writer_open(json, '{');
+	json_writer_member_bool(json, "enabled", is_enabled);
+	json_writer_close(json, '}');
 }
 
-static void add_mount_options(struct document *self, yyjson_mut_val *object)
+static void add_mount_options(struct json_writer *json)
 {
-	yyjson_mut_val *array = yyjson_mut_obj_add_arr(self->json, object, "mountOptions");
-
+	json_writer_key(json, "mountOptions");
+	json_writer_open(json, '[');
 	for (size_t i = 0; mount_options_word(i) != NULL; i++)
-		yyjson_mut_arr_add_str(self->json, array, mount_options_word(i));
+		json_writer_string(json, mount_options_word(i));
+	json_writer_close(json, ']');
 }
 
-static void add_kernel_objects(struct document *self, yyjson_mut_val *part)
+static void add_kernel_objects(struct json_writer *json)
 {
-	yyjson_mut_val *namespaces = yyjson_mut_obj_add_arr(self->json, part, "namespaces");
-	yyjson_mut_val *capabilities = yyjson_mut_obj_add_arr(self->json, part, "capabilities");
-	yyjson_mut_val *cgroup = yyjson_mut_obj_add_obj(self->json, part, "cgroup");
-
+	json_writer_key(json, "namespaces");
+	json_writer_open(json, '[');
 	for (int kind = 0; kind < NAMESPACE_COUNT; kind++)
-		yyjson_mut_arr_add_str(self->json, namespaces, namespace_name((enum namespace_kind) kind));
+		json_writer_string(json, namespace_name((enum namespace_kind) kind));
+	json_writer_close(json, ']');
+	json_writer_key(json, "capabilities");
+	json_writer_open(json, '[');
 	for (unsigned int number = 0; capability_name(number) != NULL; number++)
-		yyjson_mut_arr_add_str(self->json, capabilities, capability_name(number));
-	yyjson_mut_obj_add_bool(self->json, cgroup, "v1", true);
-	yyjson_mut_obj_add_bool(self->json, cgroup, "v2", true);
-	yyjson_mut_obj_add_bool(self->json, cgroup, "systemd", false);
-	yyjson_mut_obj_add_bool(self->json, cgroup, "systemdUser", false);
-	yyjson_mut_obj_add_bool(self->json, cgroup, "rdma", false);
+		json_writer_string(json, capability_name(number));
+	json_writer_close(json, ']');
 }
 
-static void add_seccomp(struct document *self, yyjson_mut_val *part)
+static void add_cgroup(struct json_writer *json)
 {
-	yyjson_mut_val *seccomp = yyjson_mut_obj_add_obj(self->json, part, "seccomp");
-
-	yyjson_mut_obj_add_bool(self->json, seccomp, "enabled", true);
-	add_names(self, seccomp, "actions", seccomp_action_names);
-	add_names(self, seccomp, "operators", seccomp_operator_names);
-	add_names(self, seccomp, "archs", seccomp_architecture_names);
-	add_names(self, seccomp, "knownFlags", seccomp_flag_names);
-	add_names(self, seccomp, "supportedFlags", seccomp_flag_names);
+	json_writer_key(json, "cgroup");
+	json_writer_open(json, '{');
+	json_writer_member_bool(json, "v1", true);
+	json_writer_member_bool(json, "v2", true);
+	json_writer_member_bool(json, "systemd", false);
+	json_writer_member_bool(json, "systemdUser", false);
+	json_writer_member_bool(json, "rdma", false);
+	json_writer_close(json, '}');
 }
 
-static void add_linux(struct document *self, yyjson_mut_val *root)
+static void add_seccomp(struct json_writer *json)
 {
-	yyjson_mut_val *part = yyjson_mut_obj_add_obj(self->json, root, "linux");
-	yyjson_mut_val *extensions;
+	json_writer_key(json, "seccomp");
+	json_writer_open(json, '{');
+	json_writer_member_bool(json, "enabled", true);
+	add_names(json, "actions", seccomp_action_names);
+	add_names(json, "operators", seccomp_operator_names);
+	add_names(json, "archs", seccomp_architecture_names);
+	add_names(json, "knownFlags", seccomp_flag_names);
+	add_names(json, "supportedFlags", seccomp_flag_names);
+	json_writer_close(json, '}');
+}
 
-	add_kernel_objects(self, part);
-	add_seccomp(self, part);
-	add_enabled(self, part, "apparmor", true);
-	add_enabled(self, part, "selinux", true);
-	add_enabled(self, part, "intelRdt", false);
-	extensions = yyjson_mut_obj_add_obj(self->json, part, "mountExtensions");
-	add_enabled(self, extensions, "idmap", true);
-	add_enabled(self, part, "netDevices", false);
+static void add_linux(struct json_writer *json)
+{
+	json_writer_key(json, "linux");
+	json_writer_open(json, '{');
+	add_kernel_objects(json);
+	add_cgroup(json);
+	add_seccomp(json);
+	add_enabled(json, "apparmor", true);
+	add_enabled(json, "selinux", true);
+	add_enabled(json, "intelRdt", false);
+	json_writer_key(json, "mountExtensions");
+	json_writer_open(json, '{');
+	add_enabled(json, "idmap", true);
+	json_writer_close(json, '}');
+	add_enabled(json, "netDevices", false);
+	json_writer_close(json, '}');
 }
 
 static int features(const struct global_options *globals, void *options, const struct option_rest *rest, struct error *err)
 {
-	struct document self = {.json = yyjson_mut_doc_new(NULL)};
-	yyjson_mut_val *root = yyjson_mut_obj(self.json);
-	yyjson_mut_val *annotations;
-	char *text;
+	struct json_writer json = {.is_pretty = true};
+	auto_free char *text = NULL;
 
 	(void) globals;
 	(void) options;
 	(void) rest;
 	(void) err;
-	yyjson_mut_doc_set_root(self.json, root);
-	yyjson_mut_obj_add_str(self.json, root, "ociVersionMin", "1.0.0");
-	yyjson_mut_obj_add_str(self.json, root, "ociVersionMax", SPEC_VERSION);
-	add_names(&self, root, "hooks", hook_names);
-	add_mount_options(&self, root);
-	add_linux(&self, root);
-	annotations = yyjson_mut_obj_add_obj(self.json, root, "annotations");
-	yyjson_mut_obj_add_str(self.json, annotations, "io.hydra.version", HYDRA_VERSION);
-	yyjson_mut_obj_add_str(self.json, annotations, "org.opencontainers.runc.checkpoint.enabled", "true");
-	text = yyjson_mut_write(self.json, YYJSON_WRITE_PRETTY_TWO_SPACES, NULL);
-	(void) puts(text != NULL ? text : "{}");
-	free(text);
-	yyjson_mut_doc_free(self.json);
+	json_writer_open(&json, '{');
+	json_writer_member_string(&json, "ociVersionMin", "1.0.0");
+	json_writer_member_string(&json, "ociVersionMax", SPEC_VERSION);
+	add_names(&json, "hooks", hook_names);
+	add_mount_options(&json);
+	add_linux(&json);
+	json_writer_key(&json, "annotations");
+	json_writer_open(&json, '{');
+	json_writer_member_string(&json, "io.hydra.version", HYDRA_VERSION);
+	json_writer_member_string(&json, "org.opencontainers.runc.checkpoint.enabled", "true");
+	json_writer_close(&json, '}');
+	json_writer_close(&json, '}');
+	text = json_writer_finish(&json);
+	(void) puts(text);
 	return 0;
 }
 

@@ -22,8 +22,6 @@
 #define STATE_FILE  "state.json"
 #define STATE_LIMIT (8UL << 20)
 
-static const char *const status_names[] = {"creating", "created", "running", "paused", "stopped"};
-
 bool container_id_is_valid(const char *id)
 {
 	static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+.-";
@@ -219,11 +217,6 @@ enum container_status container_status(const struct container *self)
 	    cgroup_is_frozen(&cgroup))
 		return CONTAINER_PAUSED;
 	return CONTAINER_RUNNING;
-}
-
-const char *container_status_name(enum container_status status)
-{
-	return status_names[status];
 }
 
 int container_load_spec(const struct container *self, struct spec *ret_spec, struct error *err)

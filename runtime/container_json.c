@@ -4,8 +4,9 @@
  */
 #include "runtime/container_json.h"
 
+#include "runtime/json.h"
+
 #include <stddef.h>
-#include <stdlib.h>
 
 #define STATE_MEMBER(member) offsetof(struct container_state, member)
 
@@ -23,64 +24,68 @@ const struct field container_state_fields[] = {
 	{NULL},
 };
 
-static void add_text(yyjson_mut_doc *document, yyjson_mut_val *object, const char *key, const char *text)
+static const char *const status_names[] = {"creating", "created", "running", "paused", "stopped"};
+
+const char *container_status_name(enum container_status status)
 {
-	yyjson_mut_obj_add_str(document, object, key, text != NULL ? text : "");
+	return status_names[status];
 }
 
-static void add_annotations(yyjson_mut_doc *document, yyjson_mut_val *object, const struct json_map *annotations)
+static void add_text(struct json_writer *json, const char *key, const char *text)
 {
-	yyjson_mut_val *map = yyjson_mut_obj_add_obj(document, object, "annotations");
+	json_writer_member_string(json, key, text != NULL ? text : "");
+}
 
+static void add_pid(struct json_writer *json, int64_t pid)
+{
+	json_writer_key(json, "pid");
+	json_writer_int(json, pid);
+}
+
+static void add_annotations(struct json_writer *json, const struct json_map *annotations)
+{
+	json_writer_key(json, "annotations");
+	json_writer_open(json, '{');
 	for (size_t i = 0; i < annotations->count; i++)
-		yyjson_mut_obj_add_str(document, map, annotations->items[i].key, annotations->items[i].value);
-}
-
-static char *write_document(yyjson_mut_doc *document, bool is_pretty)
-{
-	char *text = yyjson_mut_write(document, is_pretty ? YYJSON_WRITE_PRETTY_TWO_SPACES : YYJSON_WRITE_NOFLAG, NULL);
-
-	yyjson_mut_doc_free(document);
-	if (text == NULL)
-		abort();
-	return text;
+		json_writer_member_string(json, annotations->items[i].key, annotations->items[i].value);
+	json_writer_close(json, '}');
 }
 
 char *container_state_file(const struct container_state *state)
 {
-	yyjson_mut_doc *document = yyjson_mut_doc_new(NULL);
-	yyjson_mut_val *object = yyjson_mut_obj(document);
+	struct json_writer json = {0};
 
-	yyjson_mut_doc_set_root(document, object);
-	yyjson_mut_obj_add_int(document, object, "formatVersion", 1);
-	add_text(document, object, "ociVersion", state->oci_version);
-	add_text(document, object, "id", state->id);
-	yyjson_mut_obj_add_sint(document, object, "pid", state->pid.value);
-	yyjson_mut_obj_add_uint(document, object, "startTime", state->start_time.value);
-	add_text(document, object, "bundle", state->bundle);
-	add_text(document, object, "rootfs", state->rootfs);
-	add_text(document, object, "created", state->created);
-	add_text(document, object, "cgroupPath", state->cgroup_path);
-	yyjson_mut_obj_add_uint(document, object, "owner", state->owner.value);
-	add_annotations(document, object, &state->annotations);
-	return write_document(document, false);
+	json_writer_open(&json, '{');
+	json_writer_member_uint(&json, "formatVersion", 1);
+	add_text(&json, "ociVersion", state->oci_version);
+	add_text(&json, "id", state->id);
+	add_pid(&json, state->pid.value);
+	json_writer_member_uint(&json, "startTime", state->start_time.value);
+	add_text(&json, "bundle", state->bundle);
+	add_text(&json, "rootfs", state->rootfs);
+	add_text(&json, "created", state->created);
+	add_text(&json, "cgroupPath", state->cgroup_path);
+	json_writer_member_uint(&json, "owner", state->owner.value);
+	add_annotations(&json, &state->annotations);
+	json_writer_close(&json, '}');
+	return json_writer_finish(&json);
 }
 
 char *container_state_json(const struct container_state *state, enum container_status status, bool is_pretty)
 {
-	yyjson_mut_doc *document = yyjson_mut_doc_new(NULL);
-	yyjson_mut_val *object = yyjson_mut_obj(document);
+	struct json_writer json = {.is_pretty = is_pretty};
 
-	yyjson_mut_doc_set_root(document, object);
-	add_text(document, object, "ociVersion", state->oci_version);
-	add_text(document, object, "id", state->id);
-	yyjson_mut_obj_add_sint(document, object, "pid", status == CONTAINER_STOPPED ? 0 : state->pid.value);
-	add_text(document, object, "status", container_status_name(status));
-	add_text(document, object, "bundle", state->bundle);
-	add_text(document, object, "rootfs", state->rootfs);
-	add_text(document, object, "created", state->created);
+	json_writer_open(&json, '{');
+	add_text(&json, "ociVersion", state->oci_version);
+	add_text(&json, "id", state->id);
+	add_pid(&json, status == CONTAINER_STOPPED ? 0 : state->pid.value);
+	add_text(&json, "status", container_status_name(status));
+	add_text(&json, "bundle", state->bundle);
+	add_text(&json, "rootfs", state->rootfs);
+	add_text(&json, "created", state->created);
 	if (state->annotations.count > 0)
-		add_annotations(document, object, &state->annotations);
-	add_text(document, object, "owner", state->owner.value == 0 ? "root" : "");
-	return write_document(document, is_pretty);
+		add_annotations(&json, &state->annotations);
+	add_text(&json, "owner", state->owner.value == 0 ? "root" : "");
+	json_writer_close(&json, '}');
+	return json_writer_finish(&json);
 }

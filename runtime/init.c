@@ -5,7 +5,6 @@
  */
 #include "runtime/init.h"
 
-#include "base/fault.h"
 #include "base/fd_pass.h"
 #include "base/file.h"
 #include "base/owned.h"
@@ -76,8 +75,9 @@ static int join_cgroup(struct init_context *self, struct error *err)
 	return err->code < 0 ? err->code : namespace_plan_new_cgroup(self->namespaces, err);
 }
 
-static int receive_seccomp(const struct init_context *self, struct seccomp_filter *filter, struct error *err)
+static int receive_seccomp(struct init_context *self, struct error *err)
 {
+	struct seccomp_filter *filter = &self->filter;
 	int fds[FD_PASS_MAX];
 	size_t count = 0;
 	int flags = 0;
@@ -151,6 +151,9 @@ static int run_hooks(struct init_context *self, struct error *err)
 {
 	const struct spec_hooks *hooks = &self->spec->hooks;
 
+	/* the parent has sent the filter before it listens to us */
+	if (receive_seccomp(self, err) < 0)
+		return err->code;
 	if (hooks->prestart.count + hooks->create_runtime.count > 0 &&
 	    (sync_send(self->sync_fd, MESSAGE_WANTS_HOOKS, 0, NULL, 0, err) < 0 ||
 	     sync_expect(self->sync_fd, MESSAGE_HOOKS_DONE, NULL, NULL, NULL, err) < 0))
@@ -190,7 +193,7 @@ static int build_root(struct init_context *self, int *ret_slave_fd, struct error
 
 	if (!self->namespaces->is_new[NAMESPACE_MOUNT] && self->namespaces->fds[NAMESPACE_MOUNT] < 0)
 		return enter_without_mounts(self, &has_joined, err);
-	if (rootfs_prepare(self->spec, self->rootfs, &root_fd, err) < 0 || make_mounts(self, root_fd, &has_joined, err) < 0)
+	if (rootfs_prepare(self->spec, self->rootfs, self->root_tree_fd, &root_fd, err) < 0 || make_mounts(self, root_fd, &has_joined, err) < 0)
 		return err->code;
 	if (!has_joined && join_cgroup(self, err) < 0)
 		return err->code;
@@ -201,8 +204,7 @@ static int build_root(struct init_context *self, int *ret_slave_fd, struct error
 	return rootfs_enter(self->spec, root_fd, self->without_pivot, err);
 }
 
-static int dress(struct init_context *self, struct process_context *process, struct seccomp_filter *filter,
-		 struct error *err)
+static int dress(struct init_context *self, struct process_context *process, struct error *err)
 {
 	auto_close int slave_fd = FD_NONE;
 
@@ -213,9 +215,6 @@ static int dress(struct init_context *self, struct process_context *process, str
 		return err->code;
 	if (slave_fd >= 0 && console_adopt(slave_fd, err) < 0)
 		return err->code;
-	if (receive_seccomp(self, filter, err) < 0)
-		return err->code;
-	fault_point("init-dressed");
 	return process_prepare(process, err);
 }
 
@@ -250,10 +249,9 @@ static _Noreturn void report(const struct init_context *self, const struct error
 _Noreturn void init_run(struct init_context *self)
 {
 	struct error failure = ERROR_NONE;
-	struct seccomp_filter filter = {0};
 	struct process_context process = {
 		.process = self->spec->process,
-		.seccomp = &filter,
+		.seccomp = &self->filter,
 		.keyring = self->keyring,
 		.personality = self->spec->linux_part.personality,
 		.preserved_fds = self->preserved_fds + self->listen_fds,
@@ -264,7 +262,7 @@ _Noreturn void init_run(struct init_context *self)
 	init_die_with_parent(self->sync_fd);
 	init_reset_signals();
 	(void) setsid();
-	if (dress(self, &process, &filter, &failure) < 0 || await_start(self, &failure) < 0)
+	if (dress(self, &process, &failure) < 0 || await_start(self, &failure) < 0)
 		report(self, &failure, false);
 	if (hooks_run(&self->spec->hooks.start_container, "startContainer", self->state, CONTAINER_CREATED, &failure) == 0)
 		(void) process_execute(&process, &failure);

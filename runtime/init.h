@@ -8,6 +8,7 @@
 #include "runtime/cgroup.h"
 #include "runtime/container.h"
 #include "runtime/namespaces.h"
+#include "runtime/seccomp_filter.h"
 #include "runtime/spec.h"
 
 #include <stdbool.h>
@@ -21,6 +22,8 @@ struct init_context {
 	const char *keyring; /* NULL: keep ours */
 	struct container_state *state;
 	const int *source_fds; /* bind mounts opened by the parent, or NULL */
+	int root_tree_fd;      /* the same for the rootfs, or FD_NONE */
+	struct seccomp_filter filter;
 	int sync_fd;
 	int console_fd; /* socket that gets the terminal, or FD_NONE */
 	int start_fd;   /* pipe that says start, or FD_NONE: COMMIT does */

@@ -19,7 +19,7 @@ struct decoder {
 	size_t path_size;
 };
 
-static int decode_fields(struct decoder *self, const struct field *fields, yyjson_val *object, void *target);
+static int decode_fields(struct decoder *self, const struct field *fields, const struct json_value *object, void *target);
 
 /* Returns the size to give to leave(). */
 static size_t enter(struct decoder *self, const char *name)
@@ -48,28 +48,25 @@ static void leave(struct decoder *self, size_t before)
 	self->path[before] = '\0';
 }
 
-static const char *describe(yyjson_val *value, char *buffer, size_t size)
+static const char *describe(const struct json_value *value, char *buffer, size_t size)
 {
-	if (yyjson_is_str(value))
-		(void) snprintf(buffer, size, "the string \"%.40s\"", yyjson_get_str(value));
-	else if (yyjson_is_uint(value))
-		(void) snprintf(buffer, size, "the number %" PRIu64, yyjson_get_uint(value));
-	else if (yyjson_is_sint(value))
-		(void) snprintf(buffer, size, "the number %" PRId64, yyjson_get_sint(value));
-	else if (yyjson_is_real(value))
-		(void) snprintf(buffer, size, "the number %g", yyjson_get_real(value));
-	else if (yyjson_is_bool(value))
-		(void) snprintf(buffer, size, "%s", yyjson_get_bool(value) ? "true" : "false");
-	else if (yyjson_is_arr(value))
-		(void) snprintf(buffer, size, "an array");
-	else if (yyjson_is_obj(value))
-		(void) snprintf(buffer, size, "an object");
+	if (value->kind == JSON_STRING)
+		(void) snprintf(buffer, size, "the string \"%.40s\"", value->text);
+	else if (value->kind == JSON_UINT)
+		(void) snprintf(buffer, size, "the number %" PRIu64, value->uint_value);
+	else if (value->kind == JSON_INT)
+		(void) snprintf(buffer, size, "the number %" PRId64, value->int_value);
+	else if (value->kind == JSON_REAL)
+		(void) snprintf(buffer, size, "the number %g", value->real_value);
+	else if (value->kind == JSON_BOOL)
+		(void) snprintf(buffer, size, "%s", value->is_true ? "true" : "false");
 	else
-		(void) snprintf(buffer, size, "null");
+		(void) snprintf(buffer, size, "%s",
+				value->kind == JSON_ARRAY ? "an array" : value->kind == JSON_OBJECT ? "an object" : "null");
 	return buffer;
 }
 
-static int refuse(struct decoder *self, yyjson_val *value, const char *expected)
+static int refuse(struct decoder *self, const struct json_value *value, const char *expected)
 {
 	char found[80];
 
@@ -77,73 +74,72 @@ static int refuse(struct decoder *self, yyjson_val *value, const char *expected)
 			    expected, describe(value, found, sizeof(found)));
 }
 
-static int decode_string(struct decoder *self, yyjson_val *value, const char **ret_text)
+static int decode_string(struct decoder *self, const struct json_value *value, const char **ret_text)
 {
-	if (!yyjson_is_str(value))
+	if (value->kind != JSON_STRING)
 		return refuse(self, value, "a string");
-	if (strlen(yyjson_get_str(value)) != yyjson_get_len(value))
+	if (strlen(value->text) != value->size)
 		return refuse(self, value, "a string without NUL bytes");
-	*ret_text = yyjson_get_str(value);
+	*ret_text = value->text;
 	return 0;
 }
 
-static int decode_uint(struct decoder *self, yyjson_val *value, uint64_t maximum, uint64_t *ret_number)
+static int decode_uint(struct decoder *self, const struct json_value *value, uint64_t maximum, uint64_t *ret_number)
 {
-	if (!yyjson_is_uint(value) || yyjson_get_uint(value) > maximum)
+	if (value->kind != JSON_UINT || value->uint_value > maximum)
 		return refuse(self, value, maximum == UINT32_MAX ? "a number from 0 to 4294967295" : "a number, 0 or more");
-	*ret_number = yyjson_get_uint(value);
+	*ret_number = value->uint_value;
 	return 0;
 }
 
-static int decode_int(struct decoder *self, yyjson_val *value, struct json_int *ret_number)
+static int decode_int(struct decoder *self, const struct json_value *value, struct json_int *ret_number)
 {
-	if (!yyjson_is_int(value) || (yyjson_is_uint(value) && yyjson_get_uint(value) > INT64_MAX))
+	if (value->kind != JSON_INT && (value->kind != JSON_UINT || value->uint_value > INT64_MAX))
 		return refuse(self, value, "a whole number");
-	*ret_number = (struct json_int){.is_set = true, .value = yyjson_get_sint(value)};
+	/* up to INT64_MAX both members of the union have the same bits */
+	*ret_number = (struct json_int){.is_set = true, .value = value->int_value};
 	return 0;
 }
 
-static int decode_strings(struct decoder *self, yyjson_val *array, struct json_strings *ret_strings)
+/* Room for count items of size bytes, and one more as an end. */
+static void *allocate_items(struct decoder *self, size_t count, size_t size)
 {
-	struct json_strings strings = {.count = yyjson_arr_size(array)};
-	size_t index, count, before;
-	yyjson_val *item;
-	int r;
+	return count > 0 ? arena_allocate(self->arena, (count + 1) * size) : NULL;
+}
 
-	if (!yyjson_is_arr(array))
+static int decode_strings(struct decoder *self, const struct json_value *array, struct json_strings *ret_strings)
+{
+	struct json_strings strings = {.count = array->count};
+	size_t index = 0;
+
+	if (array->kind != JSON_ARRAY)
 		return refuse(self, array, "an array of strings");
-	if (strings.count > 0)
-		strings.items = arena_allocate(self->arena, (strings.count + 1) * sizeof(*strings.items));
-	yyjson_arr_foreach(array, index, count, item)
-	{
-		before = enter_index(self, index);
-		r = decode_string(self, item, &strings.items[index]);
-		if (r < 0)
-			return r;
+	strings.items = allocate_items(self, strings.count, sizeof(*strings.items));
+	for (const struct json_value *item = array->first; item != NULL; item = item->next, index++) {
+		size_t before = enter_index(self, index);
+
+		if (decode_string(self, item, &strings.items[index]) < 0)
+			return self->err->code;
 		leave(self, before);
 	}
 	*ret_strings = strings;
 	return 0;
 }
 
-static int decode_ids(struct decoder *self, yyjson_val *array, struct json_ids *ret_ids)
+static int decode_ids(struct decoder *self, const struct json_value *array, struct json_ids *ret_ids)
 {
-	struct json_ids ids = {.count = yyjson_arr_size(array)};
-	size_t index, count, before;
+	struct json_ids ids = {.count = array->count};
+	size_t index = 0;
 	uint64_t number = 0;
-	yyjson_val *item;
-	int r;
 
-	if (!yyjson_is_arr(array))
+	if (array->kind != JSON_ARRAY)
 		return refuse(self, array, "an array of numbers");
-	if (ids.count > 0)
-		ids.items = arena_allocate(self->arena, ids.count * sizeof(*ids.items));
-	yyjson_arr_foreach(array, index, count, item)
-	{
-		before = enter_index(self, index);
-		r = decode_uint(self, item, UINT32_MAX, &number);
-		if (r < 0)
-			return r;
+	ids.items = allocate_items(self, ids.count, sizeof(*ids.items));
+	for (const struct json_value *item = array->first; item != NULL; item = item->next, index++) {
+		size_t before = enter_index(self, index);
+
+		if (decode_uint(self, item, UINT32_MAX, &number) < 0)
+			return self->err->code;
 		ids.items[index] = (uint32_t) number;
 		leave(self, before);
 	}
@@ -151,55 +147,49 @@ static int decode_ids(struct decoder *self, yyjson_val *array, struct json_ids *
 	return 0;
 }
 
-static int decode_map(struct decoder *self, yyjson_val *object, struct json_map *ret_map)
+static int decode_map(struct decoder *self, const struct json_value *object, struct json_map *ret_map)
 {
-	struct json_map map = {.count = yyjson_obj_size(object)};
-	size_t index, count, before;
-	yyjson_val *key, *value;
-	int r;
+	struct json_map map = {.count = object->count};
+	size_t index = 0;
 
-	if (!yyjson_is_obj(object))
+	if (object->kind != JSON_OBJECT)
 		return refuse(self, object, "an object of strings");
-	if (map.count > 0)
-		map.items = arena_allocate(self->arena, map.count * sizeof(*map.items));
-	yyjson_obj_foreach(object, index, count, key, value)
-	{
-		before = enter(self, yyjson_get_str(key));
-		r = decode_string(self, key, &map.items[index].key);
-		if (r == 0)
-			r = decode_string(self, value, &map.items[index].value);
-		if (r < 0)
-			return r;
+	map.items = allocate_items(self, map.count, sizeof(*map.items));
+	for (const struct json_value *member = object->first; member != NULL; member = member->next, index++) {
+		size_t before = enter(self, member->key);
+
+		if (strlen(member->key) != member->key_size)
+			return refuse(self, member, "a name without NUL bytes");
+		map.items[index].key = member->key;
+		if (decode_string(self, member, &map.items[index].value) < 0)
+			return self->err->code;
 		leave(self, before);
 	}
 	*ret_map = map;
 	return 0;
 }
 
-static int decode_objects(struct decoder *self, const struct field *field, yyjson_val *array, struct json_list *ret_list)
+static int decode_objects(struct decoder *self, const struct field *field, const struct json_value *array,
+			  struct json_list *ret_list)
 {
-	struct json_list list = {.count = yyjson_arr_size(array)};
-	size_t index, count, before;
-	yyjson_val *item;
-	int r;
+	struct json_list list = {.count = array->count};
+	size_t index = 0;
 
-	if (!yyjson_is_arr(array))
+	if (array->kind != JSON_ARRAY)
 		return refuse(self, array, "an array of objects");
-	if (list.count > 0)
-		list.items = arena_allocate(self->arena, list.count * field->size);
-	yyjson_arr_foreach(array, index, count, item)
-	{
-		before = enter_index(self, index);
-		r = decode_fields(self, field->fields, item, (char *) list.items + index * field->size);
-		if (r < 0)
-			return r;
+	list.items = allocate_items(self, list.count, field->size);
+	for (const struct json_value *item = array->first; item != NULL; item = item->next, index++) {
+		size_t before = enter_index(self, index);
+
+		if (decode_fields(self, field->fields, item, (char *) list.items + index * field->size) < 0)
+			return self->err->code;
 		leave(self, before);
 	}
 	*ret_list = list;
 	return 0;
 }
 
-static int decode_optional(struct decoder *self, const struct field *field, yyjson_val *value, void **ret_object)
+static int decode_optional(struct decoder *self, const struct field *field, const struct json_value *value, void **ret_object)
 {
 	void *object = arena_allocate(self->arena, field->size);
 	int r = decode_fields(self, field->fields, value, object);
@@ -209,15 +199,15 @@ static int decode_optional(struct decoder *self, const struct field *field, yyjs
 	return r;
 }
 
-static int decode_bool(struct decoder *self, yyjson_val *value, bool *ret_bool)
+static int decode_bool(struct decoder *self, const struct json_value *value, bool *ret_bool)
 {
-	if (!yyjson_is_bool(value))
+	if (value->kind != JSON_BOOL)
 		return refuse(self, value, "true or false");
-	*ret_bool = yyjson_get_bool(value);
+	*ret_bool = value->is_true;
 	return 0;
 }
 
-static int decode_optional_uint(struct decoder *self, yyjson_val *value, struct json_uint *ret_number)
+static int decode_optional_uint(struct decoder *self, const struct json_value *value, struct json_uint *ret_number)
 {
 	int r = decode_uint(self, value, UINT64_MAX, &ret_number->value);
 
@@ -225,7 +215,7 @@ static int decode_optional_uint(struct decoder *self, yyjson_val *value, struct 
 	return r;
 }
 
-static int decode_id(struct decoder *self, yyjson_val *value, uint32_t *ret_id)
+static int decode_id(struct decoder *self, const struct json_value *value, uint32_t *ret_id)
 {
 	uint64_t number = 0;
 	int r = decode_uint(self, value, UINT32_MAX, &number);
@@ -235,7 +225,7 @@ static int decode_id(struct decoder *self, yyjson_val *value, uint32_t *ret_id)
 	return r;
 }
 
-static int decode_field(struct decoder *self, const struct field *field, yyjson_val *value, void *place)
+static int decode_field(struct decoder *self, const struct field *field, const struct json_value *value, void *place)
 {
 	switch (field->kind) {
 	case FIELD_BOOL:
@@ -267,39 +257,34 @@ static int decode_field(struct decoder *self, const struct field *field, yyjson_
 	return 0;
 }
 
-static const struct field *find_field(const struct field *fields, yyjson_val *key)
+static const struct field *find_field(const struct field *fields, const struct json_value *member)
 {
 	for (const struct field *field = fields; field->name != NULL; field++)
-		if (yyjson_equals_str(key, field->name))
+		if (strcmp(member->key, field->name) == 0)
 			return field;
 	return NULL;
 }
 
-static int decode_fields(struct decoder *self, const struct field *fields, yyjson_val *object, void *target)
+static int decode_fields(struct decoder *self, const struct field *fields, const struct json_value *object, void *target)
 {
-	size_t index, count, before;
-	yyjson_val *key, *value;
-	int r;
-
-	if (!yyjson_is_obj(object))
+	if (object->kind != JSON_OBJECT)
 		return refuse(self, object, "an object");
-	yyjson_obj_foreach(object, index, count, key, value)
-	{
-		const struct field *field = yyjson_is_null(value) ? NULL : find_field(fields, key);
+	for (const struct json_value *member = object->first; member != NULL; member = member->next) {
+		const struct field *field = member->kind == JSON_NULL ? NULL : find_field(fields, member);
+		size_t before;
 
 		if (field == NULL)
 			continue;
 		before = enter(self, field->name);
-		r = decode_field(self, field, value, (char *) target + field->offset);
-		if (r < 0)
-			return r;
+		if (decode_field(self, field, member, (char *) target + field->offset) < 0)
+			return self->err->code;
 		leave(self, before);
 	}
 	return 0;
 }
 
-int json_fields_read(const struct field *fields, yyjson_val *object, const char *where, struct arena *arena, void *target,
-		     struct error *err)
+int json_fields_read(const struct field *fields, const struct json_value *object, const char *where, struct arena *arena,
+		     void *target, struct error *err)
 {
 	struct decoder decoder = {.arena = arena, .err = err};
 

@@ -21,6 +21,7 @@
 #include "runtime/mounts.h"
 #include "runtime/namespaces.h"
 #include "runtime/process.h"
+#include "runtime/rootfs.h"
 #include "runtime/sync.h"
 
 #include <errno.h>
@@ -42,6 +43,7 @@ struct launch {
 	char rootfs[PATH_MAX];
 	char *keyring;
 	int *source_fds;
+	int root_tree_fd;
 	size_t source_count;
 	int sync_fds[2];
 	int console_fd;
@@ -55,7 +57,7 @@ struct launch {
 static void launch_deinit(struct launch *self)
 {
 	const int fds[] = {self->sync_fds[0], self->sync_fds[1], self->console_fd, self->terminal_socket_fd,
-			   self->start_fd,    self->reply_fd,    self->cgroup_fd};
+			   self->start_fd,    self->reply_fd,    self->cgroup_fd, self->root_tree_fd};
 
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
 		if (fds[i] >= 0)
@@ -123,15 +125,9 @@ static void describe(struct launch *self)
 
 static int copy_config(const struct launch *self, struct error *err)
 {
-	size_t size = 0;
-	char *text = yyjson_write(self->result->spec.document, YYJSON_WRITE_NOFLAG, &size);
-	int r;
+	const struct spec *spec = &self->result->spec;
 
-	if (text == NULL)
-		return fail_errno(err, ENOMEM, "copy config.json");
-	r = file_replace_fast(self->result->container.dir_fd, "config.json", text, size, 0600, err);
-	free(text);
-	return r;
+	return file_replace_fast(self->result->container.dir_fd, "config.json", spec->source, spec->source_size, 0600, err);
 }
 
 static int make_pipe(int dir_fd, const char *name, int *ret_fd, struct error *err)
@@ -174,22 +170,39 @@ int launch_connect_console(const struct spec_process *process, const char *conso
 	return 0;
 }
 
-/* With a user namespace init may be unable to reach the sources of bind mounts, so they are opened here. */
+/* Without mappings of its own an ID-mapped mount gets the container's. */
+static int open_source(struct launch *self, size_t index, struct error *err)
+{
+	const struct spec_linux *part = &self->result->spec.linux_part;
+	struct spec_mount mount = self->result->spec.mounts.items[index];
+
+	if (mounts_is_idmapped(&mount) && mount.uid_mappings.count == 0 && mount.gid_mappings.count == 0) {
+		mount.uid_mappings = part->uid_mappings;
+		mount.gid_mappings = part->gid_mappings;
+	}
+	return mounts_open_source(&mount, self->bundle, &self->source_fds[index], err);
+}
+
+/* What only the host may reach or do is opened here: all bind sources and the rootfs for a user namespace, and mounts
+ * with mapped ids always. */
 static int open_sources(struct launch *self, struct error *err)
 {
 	const struct spec *spec = &self->result->spec;
+	bool has_user = namespace_plan_has_user(&self->namespaces);
 
-	if (!namespace_plan_has_user(&self->namespaces) || spec->mounts.count == 0)
-		return 0;
-	self->source_fds = calloc(spec->mounts.count, sizeof(*self->source_fds));
+	if (has_user && !self->options->without_pivot && rootfs_open_tree(self->rootfs, &self->root_tree_fd, err) < 0)
+		return err->code;
+	self->source_fds = calloc(spec->mounts.count + 1, sizeof(*self->source_fds));
 	if (self->source_fds == NULL)
 		return fail_errno(err, ENOMEM, "open the sources of mounts");
 	for (self->source_count = 0; self->source_count < spec->mounts.count; self->source_count++)
 		self->source_fds[self->source_count] = FD_NONE;
-	for (size_t i = 0; i < spec->mounts.count; i++)
-		if (mounts_is_bind(&spec->mounts.items[i]) &&
-		    mounts_open_source(&spec->mounts.items[i], self->bundle, &self->source_fds[i], err) < 0)
+	for (size_t i = 0; i < spec->mounts.count; i++) {
+		const struct spec_mount *mount = &spec->mounts.items[i];
+
+		if (mounts_is_bind(mount) && (has_user || mounts_is_idmapped(mount)) && open_source(self, i, err) < 0)
 			return err->code;
+	}
 	return 0;
 }
 
@@ -221,6 +234,7 @@ static _Noreturn void become_init(struct launch *self)
 		.keyring = self->keyring,
 		.state = &self->result->container.state,
 		.source_fds = self->source_fds,
+		.root_tree_fd = self->root_tree_fd,
 		.sync_fd = self->sync_fds[1],
 		.console_fd = self->console_fd,
 		.start_fd = self->start_fd,
@@ -329,6 +343,9 @@ static int attend(struct launch *self, struct error *err)
 			return 0;
 		if (r == 0)
 			r = handle(self, &message, fds, count, err);
+		/* it has gone away: why, is the next thing to be read */
+		if (r == -EPIPE)
+			r = 0;
 		while (count > 0)
 			close(fds[--count]);
 	}
@@ -382,7 +399,8 @@ static void undo(struct launch *self)
 int launch_container(const struct launch_options *options, struct launched *ret_launched, struct error *err)
 {
 	struct launch launch = {.options = options, .result = ret_launched, .sync_fds = {FD_NONE, FD_NONE}, .console_fd = FD_NONE,
-				.terminal_socket_fd = FD_NONE, .start_fd = FD_NONE, .reply_fd = FD_NONE, .cgroup_fd = FD_NONE};
+				.terminal_socket_fd = FD_NONE, .start_fd = FD_NONE, .reply_fd = FD_NONE, .cgroup_fd = FD_NONE,
+				.root_tree_fd = FD_NONE};
 	int r;
 
 	*ret_launched = (struct launched){.container = {.dir_fd = FD_NONE}, .sync_fd = FD_NONE, .terminal_fd = FD_NONE};

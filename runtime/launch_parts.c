@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "runtime/cgroup.h"
 #include "runtime/hooks.h"
+#include "runtime/json.h"
 #include "runtime/launch.h"
 #include "runtime/seccomp_filter.h"
 #include "runtime/sync.h"
@@ -52,23 +53,20 @@ static char *process_state_json(const struct spec *spec, const struct container_
 				pid_t pid)
 {
 	auto_free char *container = container_state_json(state, status, false);
-	yyjson_mut_doc *document = yyjson_mut_doc_new(NULL);
-	yyjson_mut_val *object = yyjson_mut_obj(document);
 	const char *metadata = spec->linux_part.seccomp->listener_metadata;
-	char *text;
+	struct json_writer json = {0};
 
-	yyjson_mut_doc_set_root(document, object);
-	yyjson_mut_obj_add_str(document, object, "ociVersion", state->oci_version);
-	yyjson_mut_arr_add_str(document, yyjson_mut_obj_add_arr(document, object, "fds"), "seccompFd");
-	yyjson_mut_obj_add_int(document, object, "pid", pid);
+	json_writer_open(&json, '{');
+	json_writer_member_string(&json, "ociVersion", state->oci_version);
+	json_writer_key(&json, "fds");
+	json_writer_raw(&json, "[\"seccompFd\"]");
+	json_writer_member_uint(&json, "pid", (uint64_t) pid);
 	if (metadata != NULL)
-		yyjson_mut_obj_add_str(document, object, "metadata", metadata);
-	yyjson_mut_obj_add_val(document, object, "state", yyjson_mut_rawcpy(document, container));
-	text = yyjson_mut_write(document, YYJSON_WRITE_NOFLAG, NULL);
-	yyjson_mut_doc_free(document);
-	if (text == NULL)
-		abort();
-	return text;
+		json_writer_member_string(&json, "metadata", metadata);
+	json_writer_key(&json, "state");
+	json_writer_raw(&json, container);
+	json_writer_close(&json, '}');
+	return json_writer_finish(&json);
 }
 
 int launch_forward_listener(const struct spec *spec, const struct container_state *state, enum container_status status,

@@ -6,6 +6,7 @@
 #include "base/owned.h"
 #include "base/text.h"
 #include "runtime/command.h"
+#include "runtime/json.h"
 #include "runtime/self_protect.h"
 #include "runtime/spec.h"
 
@@ -44,19 +45,16 @@ const struct option_table command_no_options = {.entries = no_entries};
 
 static char *json_line(const char *level, const char *message)
 {
-	yyjson_mut_doc *document = yyjson_mut_doc_new(NULL);
-	yyjson_mut_val *object = yyjson_mut_obj(document);
+	struct json_writer json = {0};
 	char time[CLOCK_TEXT_SIZE];
-	char *text;
 
 	clock_format(clock_realtime_ns(), time);
-	yyjson_mut_doc_set_root(document, object);
-	yyjson_mut_obj_add_str(document, object, "level", level);
-	yyjson_mut_obj_add_str(document, object, "msg", message);
-	yyjson_mut_obj_add_str(document, object, "time", time);
-	text = yyjson_mut_write(document, YYJSON_WRITE_ALLOW_INVALID_UNICODE, NULL);
-	yyjson_mut_doc_free(document);
-	return text;
+	json_writer_open(&json, '{');
+	json_writer_member_string(&json, "level", level);
+	json_writer_member_string(&json, "msg", message);
+	json_writer_member_string(&json, "time", time);
+	json_writer_close(&json, '}');
+	return json_writer_finish(&json);
 }
 
 static void write_log(const struct global_options *globals, const char *level, const char *message)
@@ -71,7 +69,7 @@ static void write_log(const struct global_options *globals, const char *level, c
 	if (fd < 0)
 		return;
 	json = is_json ? json_line(level, message) : NULL;
-	if (is_json && json != NULL)
+	if (is_json)
 		(void) dprintf(fd, "%s\n", json);
 	else
 		(void) dprintf(fd, "level=%s msg=\"%s\"\n", level, message);

@@ -83,6 +83,14 @@ bool mounts_is_bind(const struct spec_mount *mount)
 	return false;
 }
 
+bool mounts_is_idmapped(const struct spec_mount *mount)
+{
+	for (size_t i = 0; i < mount->options.count; i++)
+		if (strcmp(mount->options.items[i], "idmap") == 0 || strcmp(mount->options.items[i], "ridmap") == 0)
+			return true;
+	return mount->uid_mappings.count > 0 || mount->gid_mappings.count > 0;
+}
+
 static int set_attributes(int fd, const struct mount_options *options, const struct spec_mount *mount, struct error *err)
 {
 	if ((options->attributes_set | options->attributes_clear) != 0 &&
@@ -114,7 +122,7 @@ int mounts_open_source(const struct spec_mount *mount, const char *bundle, int *
 	fd = kernel_open_tree(source[0] != '/' ? bundle_fd : AT_FDCWD, source, flags);
 	if (fd < 0)
 		return fail_errno(err, errno, "open source '%s' of mount '%s'", source, mount->destination);
-	if (options.is_idmapped || mount->uid_mappings.count > 0) {
+	if (mounts_is_idmapped(mount)) {
 		if (idmap_apply(fd, mount, options.is_idmapped_recursively, err) < 0)
 			return err->code;
 	}

@@ -28,6 +28,7 @@ int mounts_make(const struct mount_context *self, size_t index, const struct spe
  * parent does it, because init could not pass through folders that only the host's root may enter. */
 int mounts_open_source(const struct spec_mount *mount, const char *bundle, int *ret_fd, struct error *err);
 bool mounts_is_bind(const struct spec_mount *mount);
+bool mounts_is_idmapped(const struct spec_mount *mount);
 
 /* Opens path below the root, O_PATH; makes it (a folder or an empty file) and its parents when it is missing. */
 int mounts_open_target(int root_fd, const char *path, bool is_folder, int *ret_fd, struct error *err);

@@ -21,6 +21,7 @@
 #include <limits.h>
 #include <linux/close_range.h>
 #include <linux/keyctl.h>
+#include <linux/seccomp.h>
 #include <string.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
@@ -91,6 +92,11 @@ static int install_seccomp(const struct process_context *self, struct error *err
 	if (sync_send(self->report_fd, MESSAGE_LISTENER, 0, &listener_fd, 1, err) < 0)
 		return err->code;
 	return sync_expect(self->report_fd, MESSAGE_HOOKS_DONE, NULL, NULL, NULL, err);
+}
+
+static bool has_listener(const struct process_context *self)
+{
+	return (self->seccomp->flags & SECCOMP_FILTER_FLAG_NEW_LISTENER) != 0;
 }
 
 static int set_groups(const struct spec_user *user, struct error *err)
@@ -165,12 +171,15 @@ int process_prepare(struct process_context *self, struct error *err)
 		return err->code;
 	if (process_build_environment(process, self->listen_fds, &self->environment, err) < 0)
 		return err->code;
-	return process_find_program(process, &self->program, err);
+	if (process_find_program(process, &self->program, err) < 0)
+		return err->code;
+	/* the listener is handed over while the command is still there */
+	return has_listener(self) && process->no_new_privileges ? install_seccomp(self, err) : 0;
 }
 
 int process_execute(struct process_context *self, struct error *err)
 {
-	if (self->process->no_new_privileges && install_seccomp(self, err) < 0)
+	if (self->process->no_new_privileges && !has_listener(self) && install_seccomp(self, err) < 0)
 		return err->code;
 	if (kernel_close_range((unsigned int) (3 + self->preserved_fds), ~0U, CLOSE_RANGE_CLOEXEC) < 0)
 		return fail_errno(err, errno, "close descriptors");

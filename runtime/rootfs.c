@@ -55,29 +55,47 @@ static int make_parent_private(const char *rootfs, struct error *err)
 	}
 }
 
-int rootfs_prepare(const struct spec *spec, const char *rootfs, int *ret_root_fd, struct error *err)
+int rootfs_open_tree(const char *rootfs, int *ret_fd, struct error *err)
+{
+	*ret_fd = kernel_open_tree(AT_FDCWD, rootfs, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+	return *ret_fd < 0 ? fail_errno(err, errno, "open rootfs '%s'", rootfs) : 0;
+}
+
+static int set_propagation(const struct spec *spec, unsigned long *ret_flags, struct error *err)
 {
 	const char *word = spec->linux_part.rootfs_propagation;
-	unsigned long propagation = MS_SLAVE | MS_REC;
-	auto_close int tree_fd = FD_NONE;
-	auto_close int target_fd = FD_NONE;
 
+	*ret_flags = MS_SLAVE | MS_REC;
 	if (word != NULL && word[0] != '\0') {
-		propagation = rootfs_propagation(word);
-		if (propagation == 0)
+		*ret_flags = rootfs_propagation(word);
+		if (*ret_flags == 0)
 			return fail_because(err, EINVAL, "linux.rootfsPropagation: unknown word '%s'", word);
 	}
-	if (mount(NULL, "/", NULL, propagation, NULL) < 0)
+	if (mount(NULL, "/", NULL, *ret_flags, NULL) < 0)
 		return fail_errno(err, errno, "set the propagation of the mount namespace");
-	if ((propagation & MS_PRIVATE) == 0 && make_parent_private(rootfs, err) < 0)
+	return 0;
+}
+
+int rootfs_prepare(const struct spec *spec, const char *rootfs, int tree_fd, int *ret_root_fd, struct error *err)
+{
+	/* a tree whose name we may be unable to reach goes on top of our own root, where nobody looks */
+	const char *place = tree_fd >= 0 ? "/" : rootfs;
+	unsigned long propagation = 0;
+	auto_close int target_fd = FD_NONE;
+	auto_close int root_fd = tree_fd >= 0 ? fcntl(tree_fd, F_DUPFD_CLOEXEC, 3) : FD_NONE;
+
+	if (set_propagation(spec, &propagation, err) < 0)
 		return err->code;
-	tree_fd = kernel_open_tree(AT_FDCWD, rootfs, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
-	target_fd = open(rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (tree_fd < 0 || target_fd < 0)
-		return fail_errno(err, errno, "open rootfs '%s'", rootfs);
-	if (kernel_move_mount(tree_fd, "", target_fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
-		return fail_errno(err, errno, "bind rootfs '%s' to itself", rootfs);
-	*ret_root_fd = take_fd(&tree_fd);
+	if ((propagation & MS_PRIVATE) == 0 && make_parent_private(place, err) < 0)
+		return err->code;
+	if (tree_fd < 0 && rootfs_open_tree(rootfs, &root_fd, err) < 0)
+		return err->code;
+	target_fd = open(place, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (target_fd < 0)
+		return fail_errno(err, errno, "open rootfs '%s'", place);
+	if (kernel_move_mount(root_fd, "", target_fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+		return fail_errno(err, errno, "bind rootfs '%s'", rootfs);
+	*ret_root_fd = take_fd(&root_fd);
 	return 0;
 }
 

@@ -10,8 +10,11 @@
 
 #include <stdbool.h>
 
-/* Takes the mount namespace off the host's and makes rootfs a mount point. */
-int rootfs_prepare(const struct spec *spec, const char *rootfs, int *ret_root_fd, struct error *err);
+/* Takes the mount namespace off the host's and makes rootfs a mount point. tree_fd, if there is one, is a clone of it
+ * that somebody with more rights has opened; it is then not looked up by name. */
+int rootfs_prepare(const struct spec *spec, const char *rootfs, int tree_fd, int *ret_root_fd, struct error *err);
+/* Such a clone. */
+int rootfs_open_tree(const char *rootfs, int *ret_fd, struct error *err);
 /* Read-only paths, masked paths, read-only root. */
 int rootfs_guard(const struct spec *spec, int root_fd, struct error *err);
 int rootfs_enter(const struct spec *spec, int root_fd, bool without_pivot, struct error *err);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From the text of a config.json to struct spec: syntax (yyjson), types (the tables), then what must hold before
+ * From the text of a config.json to struct spec: syntax (json.c), types (the tables), then what must hold before
  * anything is done to the system. Pure: no system calls but reading the file.
  */
 #include "runtime/spec.h"
@@ -15,19 +15,6 @@
 #include <string.h>
 
 static const char *const namespace_types[] = {"pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time", NULL};
-
-static int read_document(yyjson_doc **ret_document, const char *data, size_t size, const char *name, struct error *err)
-{
-	yyjson_read_err failure;
-	/* without YYJSON_READ_INSITU yyjson only reads, whatever its prototype says */
-	char *input = (char *) (uintptr_t) data;
-	yyjson_doc *document = yyjson_read_opts(input, size, YYJSON_READ_NOFLAG, NULL, &failure);
-
-	if (document == NULL)
-		return fail_because(err, EINVAL, "%s: not JSON: %s at byte %zu", name, failure.msg, failure.pos);
-	*ret_document = document;
-	return 0;
-}
 
 static int check_namespaces(const struct spec *self, struct error *err)
 {
@@ -163,11 +150,14 @@ int spec_process_check(const struct spec_process *process, struct error *err)
 
 int spec_parse(struct spec *self, const char *data, size_t size, const char *name, struct error *err)
 {
+	struct json_value *document = NULL;
+
 	*self = (struct spec){.arena = ARENA_EMPTY};
-	if (read_document(&self->document, data, size, name, err) < 0)
+	if (json_parse(data, size, name, &self->arena, &document, err) < 0) {
+		spec_deinit(self);
 		return err->code;
-	if (json_fields_read(spec_fields, yyjson_doc_get_root(self->document), "", &self->arena, self, err) < 0 ||
-	    check(self, err) < 0) {
+	}
+	if (json_fields_read(spec_fields, document, "", &self->arena, self, err) < 0 || check(self, err) < 0) {
 		spec_deinit(self);
 		return fail_while(err, "%s", name);
 	}
@@ -178,25 +168,31 @@ int spec_load(struct spec *self, const char *path, struct error *err)
 {
 	auto_free char *data = NULL;
 	size_t size;
-	int r = file_read(AT_FDCWD, path, SPEC_SIZE_LIMIT, &data, &size, err);
 
-	return r < 0 ? r : spec_parse(self, data, size, "config.json", err);
+	if (file_read(AT_FDCWD, path, SPEC_SIZE_LIMIT, &data, &size, err) < 0)
+		return err->code;
+	if (spec_parse(self, data, size, "config.json", err) < 0)
+		return err->code;
+	self->source = take_ptr(&data);
+	self->source_size = size;
+	return 0;
 }
 
 void spec_deinit(struct spec *self)
 {
 	arena_deinit(&self->arena);
-	yyjson_doc_free(self->document);
+	free(self->source);
 	*self = (struct spec){.arena = ARENA_EMPTY};
 }
 
 int spec_part_parse(struct spec_part *self, const struct field *fields, const char *data, size_t size, const char *name,
 		    void *target, struct error *err)
 {
+	struct json_value *document = NULL;
+
 	*self = (struct spec_part){.arena = ARENA_EMPTY};
-	if (read_document(&self->document, data, size, name, err) < 0)
-		return err->code;
-	if (json_fields_read(fields, yyjson_doc_get_root(self->document), name, &self->arena, target, err) < 0) {
+	if (json_parse(data, size, name, &self->arena, &document, err) < 0 ||
+	    json_fields_read(fields, document, name, &self->arena, target, err) < 0) {
 		spec_part_deinit(self);
 		return err->code;
 	}
@@ -206,7 +202,6 @@ int spec_part_parse(struct spec_part *self, const struct field *fields, const ch
 void spec_part_deinit(struct spec_part *self)
 {
 	arena_deinit(&self->arena);
-	yyjson_doc_free(self->document);
 	*self = (struct spec_part){.arena = ARENA_EMPTY};
 }
 

@@ -269,7 +269,8 @@ struct spec {
 	struct spec_linux linux_part;
 	/* what the strings and arrays above live in */
 	struct arena arena;
-	yyjson_doc *document;
+	char *source; /* of spec_load(): the file as it was */
+	size_t source_size;
 };
 
 /* The tables behind the parser. */
@@ -291,7 +292,6 @@ int spec_process_check(const struct spec_process *process, struct error *err);
 /* A part of a configuration on its own: a process for exec, resources for update. */
 struct spec_part {
 	struct arena arena;
-	yyjson_doc *document;
 };
 
 int spec_part_parse(struct spec_part *self, const struct field *fields, const char *data, size_t size, const char *name,

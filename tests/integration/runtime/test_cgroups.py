@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Limits on cgroup v1 (the development machine) or v2, and their change."""
+import json
+import pathlib
+
+import pytest
+from conftest import cgroup_dirs, reap
+
+IS_V2 = pathlib.Path("/sys/fs/cgroup/cgroup.controllers").exists()
+v1_only = pytest.mark.skipif(IS_V2, reason="the host has cgroup v2")
+
+
+def read(bundle, controller, file):
+    base = pathlib.Path("/sys/fs/cgroup") if IS_V2 else pathlib.Path("/sys/fs/cgroup") / controller
+    return (base / "hydra" / bundle.id / file).read_text().strip()
+
+
+@v1_only
+def test_limits_of_a_new_container(bundle):
+    bundle.linux["resources"].update({
+        "memory": {"limit": 64 << 20, "reservation": 32 << 20, "swap": 128 << 20, "swappiness": 10},
+        "cpu": {"shares": 512, "quota": 20000, "period": 50000, "cpus": "0", "mems": "0"},
+        "pids": {"limit": 33}})
+    bundle.sleeping()
+    assert read(bundle, "memory", "memory.limit_in_bytes") == str(64 << 20)
+    assert read(bundle, "memory", "memory.memsw.limit_in_bytes") == str(128 << 20)
+    assert read(bundle, "memory", "memory.soft_limit_in_bytes") == str(32 << 20)
+    assert read(bundle, "memory", "memory.swappiness") == "10"
+    assert read(bundle, "cpu", "cpu.shares") == "512"
+    assert (read(bundle, "cpu", "cpu.cfs_quota_us"), read(bundle, "cpu", "cpu.cfs_period_us")) == ("20000", "50000")
+    assert (read(bundle, "cpuset", "cpuset.cpus"), read(bundle, "cpuset", "cpuset.mems")) == ("0", "0")
+    assert read(bundle, "pids", "pids.max") == "33"
+
+
+@v1_only
+def test_the_container_is_in_every_hierarchy(bundle):
+    pid = bundle.sleeping()
+    lines = pathlib.Path(f"/proc/{pid}/cgroup").read_text().split()
+    assert all(line.endswith(f"/hydra/{bundle.id}") for line in lines), lines
+
+
+@v1_only
+def test_device_rules_reach_the_kernel(bundle):
+    bundle.linux["resources"]["devices"] = [{"allow": False, "access": "rwm"},
+                                            {"allow": True, "type": "b", "major": 8, "minor": 1, "access": "r"}]
+    bundle.sleeping()
+    rules = read(bundle, "devices", "devices.list").splitlines()
+    assert "b 8:1 r" in " ".join(rules) or any(rule.startswith("b 8:1") for rule in rules)
+    assert "c 1:3 rwm" in rules and "a *:* rwm" not in rules
+
+
+@v1_only
+def test_update_by_options(bundle):
+    bundle.sleeping()
+    bundle.hydra("update", "--memory", "100m", "--memory-swap", "200m", "--pids-limit", "44", "--cpu-share", "256",
+                 "--cpu-quota", "30000", "--cpu-period", "60000", "--cpuset-cpus", "0", bundle.id)
+    assert read(bundle, "memory", "memory.limit_in_bytes") == str(100 << 20)
+    assert read(bundle, "memory", "memory.memsw.limit_in_bytes") == str(200 << 20)
+    assert read(bundle, "pids", "pids.max") == "44"
+    assert read(bundle, "cpu", "cpu.shares") == "256"
+    assert (read(bundle, "cpu", "cpu.cfs_quota_us"), read(bundle, "cpu", "cpu.cfs_period_us")) == ("30000", "60000")
+    bundle.hydra("update", "--memory", "300m", "--memory-swap", "400m", bundle.id)
+    bundle.hydra("update", "--memory=-1", "--cpu-quota=-1", "--pids-limit=-1", bundle.id)
+    assert int(read(bundle, "memory", "memory.limit_in_bytes")) > 1 << 60
+    assert int(read(bundle, "memory", "memory.memsw.limit_in_bytes")) > 1 << 60
+    assert (read(bundle, "cpu", "cpu.cfs_quota_us"), read(bundle, "pids", "pids.max")) == ("-1", "max")
+
+
+@v1_only
+def test_update_from_standard_input(bundle):
+    bundle.sleeping()
+    bundle.hydra("update", "--resources=-", bundle.id, input=json.dumps({"pids": {"limit": 55}}))
+    assert read(bundle, "pids", "pids.max") == "55"
+    assert "resources.pids.limit: expected a whole number" in bundle.hydra.refuses(
+        "update", "-r", "-", bundle.id, input='{"pids":{"limit":"x"}}')
+    assert "is not a size" in bundle.hydra.refuses("update", "--memory", "lots", bundle.id)
+
+
+def test_a_limit_the_kernel_refuses_is_one_message(bundle):
+    bundle.linux["resources"]["cpu"] = {"cpus": "4095"}
+    bundle.refuses()
+    assert cgroup_dirs(bundle.id) == []
+
+
+def test_relative_and_default_paths(bundle):
+    bundle.linux["cgroupsPath"] = f"{bundle.id}"
+    bundle.sleeping()
+    assert cgroup_dirs(bundle.id)
+    other = bundle.another()
+    del other.linux["cgroupsPath"]
+    other.sleeping()
+    assert cgroup_dirs(other.id)
+
+
+@pytest.mark.parametrize("path, message", [("/a/../../b", "contains '..'"), ("/", "is the root cgroup"),
+                                           ("system.slice:hydra:x", "systemd")])
+def test_bad_cgroup_paths(bundle, path, message):
+    bundle.linux["cgroupsPath"] = path
+    assert message in bundle.refuses()
+
+
+@v1_only
+def test_pids_limit_is_felt(bundle):
+    bundle.linux["resources"]["pids"] = {"limit": 1}
+    assert "can't fork" in bundle.sh("(true); echo no").run(check=False).stderr
+
+
+@v1_only
+def test_exceeding_the_memory_limit_kills(bundle):
+    bundle.linux["resources"]["memory"] = {"limit": 16 << 20, "swap": 16 << 20}
+    bundle.process["args"] = ["/bin/dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1"]
+    assert bundle.run(check=False).returncode == 137
+
+
+def test_cgroups_the_container_made_are_removed_too(bundle, wait):
+    bundle.all_capabilities()
+    bundle.config["mounts"][-1]["options"] = ["rw"]
+    if IS_V2:
+        bundle.sh("mkdir -p /sys/fs/cgroup/a/b")
+    else:
+        bundle.sh("mkdir -p /sys/fs/cgroup/pids/a/b /sys/fs/cgroup/unified/c")
+    assert bundle.run().stderr == ""
+    assert cgroup_dirs(bundle.id) == []
+
+
+def test_the_cgroup_mount_shows_only_the_container(bundle):
+    pid = bundle.sh("cat /proc/self/cgroup; cat /sys/fs/cgroup/%s | wc -l" % ("cgroup.procs" if IS_V2 else "pids/cgroup.procs"))
+    lines = bundle.run().stdout.split()
+    assert all(line.endswith(":/") for line in lines[:-1]) and int(lines[-1]) >= 1, pid
+
+
+def test_events(bundle):
+    pid = bundle.sleeping()
+    document = json.loads(bundle.hydra("events", "--stats", bundle.id).stdout)
+    assert document["type"] == "stats" and document["id"] == bundle.id
+    assert document["data"]["pids"]["current"] == 1 and document["data"]["cpu"]["usage"]["total"] > 0
+    bundle.hydra("kill", bundle.id, "KILL")
+    reap(pid)
+    assert "not running" in bundle.hydra.refuses("events", "--stats", bundle.id)
