@@ -36,11 +36,13 @@ static void lose_source(struct receiver *self, const struct error *err)
 		fail(self, err);
 		return;
 	}
-	if (self->stage == STAGE_COMPLETE || self->is_source_lost)
+	if (self->is_source_lost)
 		return;
 	self->is_source_lost = true;
 	event_loop_remove(&self->loop, &self->link_source);
 	transport_close(&self->session.link.transport);
+	if (self->stage == STAGE_COMPLETE)
+		return; /* it has done its part */
 	progress_phase(&self->progress, "source-lost", err->message, NULL);
 	log_warning("source lost; tasks wait for the pages they miss", "container=%s missing=%llu reason=\"%s\"",
 		    self->offer->container_id,
@@ -183,7 +185,7 @@ static void handle_source_frame(struct receiver *self, const struct frame *frame
 		handle_go(self);
 		break;
 	case FRAME_ABORT:
-		r = session_refused(frame, &err);
+		r = session_refused(&self->session, frame, &err);
 		break;
 	case FRAME_ACKNOWLEDGED:
 		break;

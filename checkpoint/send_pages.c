@@ -108,7 +108,7 @@ static int handle_frame(struct sender_state *self, const struct frame *frame, en
 		progress_phase(&self->progress, "paging", "the container runs at the target", NULL);
 		return 0;
 	case FRAME_ABORT:
-		return session_refused(frame, err);
+		return session_refused(&self->session, frame, err);
 	default:
 		if (frame->type == until)
 			return 1;
