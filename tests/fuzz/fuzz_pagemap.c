@@ -8,7 +8,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 	struct page_set set = {0};
 	struct error err;
 
-	(void) pagemap_parse(data, size, &set, &err);
+	(void) pagemap_parse(data, size, 1 << 20, &set, &err);
 	page_set_deinit(&set);
 	return 0;
 }

@@ -145,7 +145,7 @@ TEST(a_pagemap_gives_its_lazy_pages)
 	struct page_set set = {0};
 	struct error err;
 
-	CHECK(pagemap_parse(pagemap, sizeof(pagemap), &set, &err) == 0);
+	CHECK(pagemap_parse(pagemap, sizeof(pagemap), 3, &set, &err) == 0);
 	CHECK(set.open_count == 3 && set.count == 1 && set.ranges[0].start == 0x10000);
 	page_set_deinit(&set);
 }
@@ -156,7 +156,7 @@ TEST(a_cut_pagemap_is_refused)
 
 	for (size_t size = 0; size < sizeof(pagemap); size++) {
 		struct page_set set = {0};
-		int r = pagemap_parse(pagemap, size, &set, &err);
+		int r = pagemap_parse(pagemap, size, 3, &set, &err);
 
 		CHECK(r == -EPROTO || size == 8 || size == 14 || size == 26);
 		page_set_deinit(&set);
