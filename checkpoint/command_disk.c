@@ -95,7 +95,7 @@ int command_dump(int argc, char **argv)
 }
 
 struct restore_options {
-	const char *criu, *images, *root, *handoff, *veth, *bridge, *net_namespace, *pid_file;
+	const char *criu, *images, *root, *overlay, *handoff, *veth, *bridge, *net_namespace, *pid_file;
 	int net_fd, stdio[3], console_fd, keeper_fd;
 	struct string_list cgroups, mounts;
 	bool is_lazy;
@@ -106,7 +106,8 @@ struct restore_options {
 static const struct option_entry restore_entries[] = {
 	{0, "criu", "PATH", OPTION_STRING, AT(criu), "the CRIU to use"},
 	{0, "images", "DIR", OPTION_STRING, AT(images), "where the checkpoint is"},
-	{0, "root", "DIR", OPTION_STRING, AT(root), "the container's mounted root file system"},
+	{0, "root", "DIR", OPTION_STRING, AT(root), "the container's root file system"},
+	{0, "overlay", "OPTIONS", OPTION_STRING, AT(overlay), "mount an overlay there first (lowerdir=...,upperdir=...,workdir=...)"},
 	{0, "netns", "PATH", OPTION_STRING, AT(net_namespace), "its network namespace"},
 	{0, "netns-fd", "FD", OPTION_INT, AT(net_fd), "the same, as an inherited descriptor"},
 	{0, "stdin-fd", "FD", OPTION_INT, AT(stdio[0]), "what becomes its standard input when that was a pipe"},
@@ -137,7 +138,7 @@ static int open_namespace(struct restore_options *options, struct error *err)
 static int restore(struct restore_options *options, const struct criu *criu, pid_t *ret_init, struct error *err)
 {
 	auto_free const char **cgroups = calloc(options->cgroups.count + 1, sizeof(char *));
-	struct restore_spec spec = {.criu = criu, .images = options->images, .root = options->root,
+	struct restore_spec spec = {.criu = criu, .images = options->images, .root = options->root, .overlay = options->overlay,
 				    .net_namespace_fd = options->net_fd, .stdio = {options->stdio[0], options->stdio[1],
 				    options->stdio[2]}, .console_socket_fd = options->console_fd,
 				    .mounts = &options->mounts, .is_lazy = options->is_lazy, .handoff = options->handoff,

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/owned.h"
@@ -103,7 +104,7 @@ static bool parse_entry(struct cursor record, struct pagemap_entry *ret_entry)
 	return true;
 }
 
-int pagemap_parse(const void *data, size_t size, struct page_set *set, struct error *err)
+int pagemap_parse(const void *data, size_t size, size_t pages_max, struct page_set *set, struct error *err)
 {
 	struct cursor cursor = {.at = data, .end = (const unsigned char *) data + size};
 	uint32_t common, magic, length;
@@ -126,8 +127,8 @@ int pagemap_parse(const void *data, size_t size, struct page_set *set, struct er
 			return fail_because(err, EPROTO, "a record of a pagemap is damaged");
 		if ((entry.flags & PAGEMAP_LAZY) == 0)
 			continue;
-		if (entry.page_count > IMAGE_FILE_MAX * 16ULL || page_set_add(set, entry.address, entry.page_count) < 0)
-			return fail_because(err, EPROTO, "a pagemap's records are out of order");
+		if (entry.page_count > pages_max - set->open_count || page_set_add(set, entry.address, entry.page_count) < 0)
+			return fail_because(err, EPROTO, "a pagemap's records are out of order or too many");
 	}
 	return 0;
 }
@@ -142,7 +143,7 @@ int pagemap_load(int images_fd, int task, struct page_set *ret_set, struct error
 
 	if (r < 0)
 		return r;
-	r = pagemap_parse(data, size, &set, err);
+	r = pagemap_parse(data, size, (size_t) sysconf(_SC_PHYS_PAGES), &set, err);
 	if (r < 0) {
 		page_set_deinit(&set);
 		return fail_while(err, "%s", name);

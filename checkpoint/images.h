@@ -12,9 +12,9 @@
 
 #define IMAGE_FILE_MAX (256U << 20)
 
-/* Adds the lazy pages of a pagemap-N.img to set. -EPROTO: it is damaged. */
-int pagemap_parse(const void *data, size_t size, struct page_set *set, struct error *err);
-/* Reads pagemap-<task>.img. */
+/* Adds the lazy pages of a pagemap-N.img to set. -EPROTO: it is damaged, or claims more than pages_max. */
+int pagemap_parse(const void *data, size_t size, size_t pages_max, struct page_set *set, struct error *err);
+/* Reads pagemap-<task>.img; more pages than this host has memory are not believed. */
 int pagemap_load(int images_fd, int task, struct page_set *ret_set, struct error *err);
 
 /* The task of "pagemap-12.img": 12; 0 for every other name. */

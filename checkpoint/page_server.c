@@ -158,3 +158,8 @@ int page_server_produce(struct page_server *self, struct link *link, size_t limi
 	}
 	return r;
 }
+
+bool page_server_has_work(const struct page_server *self)
+{
+	return self->urgent.from < self->urgent.to || self->background.from < self->background.to;
+}

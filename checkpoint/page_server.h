@@ -8,6 +8,7 @@
 #include "checkpoint/frames.h"
 #include "checkpoint/proc.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define PAGE_REQUESTS_MAX 65536U
@@ -32,3 +33,4 @@ void page_server_deinit(struct page_server *self);
 int page_server_request(struct page_server *self, const struct frame *frame, struct error *err);
 /* Queues answers on the link, urgent ones first, until limit bytes wait there. -EFAULT: a page cannot be read. */
 int page_server_produce(struct page_server *self, struct link *link, size_t limit, struct error *err);
+bool page_server_has_work(const struct page_server *self);

@@ -241,9 +241,10 @@ static void handle_keeper(struct event_source *source, uint32_t events)
 {
 	struct pager *self = source->context;
 	char byte;
+	ssize_t got = recv(self->keeper_fd, &byte, 1, MSG_DONTWAIT);
 
 	(void) events;
-	if (recv(self->keeper_fd, &byte, 1, MSG_DONTWAIT) > 0 || errno == EAGAIN)
+	if (got > 0 || (got < 0 && errno == EAGAIN))
 		return;
 	event_loop_remove(self->loop, &self->keeper_source);
 	owned_fd_release(&self->keeper_fd);

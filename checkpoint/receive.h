@@ -59,7 +59,8 @@ struct receiver {
 	struct event_source listen_source, restore_source, link_source, signal_source;
 	int keeper_fd;
 	struct error error;
-	bool has_failed, is_source_lost, is_cancelled;
+	bool has_failed, is_source_lost, is_acknowledged;
+	uint64_t complete_ns;
 };
 
 /* PREFLIGHT: greets, checks the offer, answers. */

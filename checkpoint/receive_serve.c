@@ -22,6 +22,7 @@
 #include "base/text.h"
 
 #define FRAMES_PER_TURN 4
+#define FAREWELL_S      10
 
 static void fail(struct receiver *self, const struct error *err)
 {
@@ -36,11 +37,13 @@ static void lose_source(struct receiver *self, const struct error *err)
 		fail(self, err);
 		return;
 	}
-	if (self->stage == STAGE_COMPLETE || self->is_source_lost)
+	if (self->is_source_lost)
 		return;
 	self->is_source_lost = true;
 	event_loop_remove(&self->loop, &self->link_source);
 	transport_close(&self->session.link.transport);
+	if (self->stage == STAGE_COMPLETE)
+		return; /* it has done its part */
 	progress_phase(&self->progress, "source-lost", err->message, NULL);
 	log_warning("source lost; tasks wait for the pages they miss", "container=%s missing=%llu reason=\"%s\"",
 		    self->offer->container_id,
@@ -183,9 +186,10 @@ static void handle_source_frame(struct receiver *self, const struct frame *frame
 		handle_go(self);
 		break;
 	case FRAME_ABORT:
-		r = session_refused(frame, &err);
+		r = session_refused(&self->session, frame, &err);
 		break;
 	case FRAME_ACKNOWLEDGED:
+		self->is_acknowledged = true;
 		break;
 	default:
 		r = fail_because(&err, EPROTO, "unexpected %s", frame_name(frame->type));
@@ -306,6 +310,7 @@ static void complete(struct receiver *self)
 	struct error err;
 
 	self->stage = STAGE_COMPLETE;
+	self->complete_ns = clock_monotonic_ns();
 	(void) handover_write(self->work, &self->record, HYDRA__V1__HANDOVER_STATE__HANDOVER_DONE, &err);
 	fault_point("receive.complete");
 	if (session_say(&self->session, FRAME_DONE, self->offer->epoch, NULL, &err) == 0)
@@ -313,11 +318,20 @@ static void complete(struct receiver *self)
 	pager_complete(&self->pager);
 }
 
+/* The keeper has let go, and the source knows that it may bury its copy (or takes too long to say so). */
+static bool is_over(const struct receiver *self)
+{
+	bool is_known = self->is_acknowledged || self->is_source_lost ||
+			clock_monotonic_ns() - self->complete_ns > FAREWELL_S * NS_PER_S;
+
+	return self->stage == STAGE_COMPLETE && pager_is_finished(&self->pager) && is_known;
+}
+
 static void turn_until_over(struct receiver *self)
 {
 	uint64_t end = clock_monotonic_ns() + (uint64_t) self->spec->restore_ms * NS_PER_MS;
 
-	while (!self->has_failed && !(self->stage == STAGE_COMPLETE && pager_is_finished(&self->pager))) {
+	while (!self->has_failed && !is_over(self)) {
 		bool has_input = self->session.link.may_have_more && !self->is_source_lost;
 		struct error err;
 

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include "base/fault.h"
@@ -29,7 +30,7 @@ struct restore {
 	Hydra__V1__CheckpointMetadata *metadata;
 	int images_fd;
 	int handoff_fd;
-	bool has_voted;
+	bool is_mounted;
 };
 
 static int vote(struct restore *self, struct error *err)
@@ -46,11 +47,7 @@ static int vote(struct restore *self, struct error *err)
 		if (r == 0 && answer.kind != LOCAL_GO)
 			r = fail_because(err, ECANCELED, "the migration was called off: %s", answer.text);
 	}
-	if (r == 0) {
-		r = veth_plug(self->spec->veth, self->spec->bridge, err);
-		self->has_voted = true;
-	}
-	return r;
+	return r == 0 ? veth_plug(self->spec->veth, self->spec->bridge, err) : r;
 }
 
 static int deliver_console(struct restore *self, int fd, struct error *err)
@@ -166,6 +163,17 @@ static int start_criu(struct restore *self, struct criu_worker *worker, struct e
 	return criu_worker_start(worker, &spec, err);
 }
 
+/* Not before the layer is complete: overlay does not look for changes made below it. */
+static int mount_overlay(struct restore *self, struct error *err)
+{
+	if (self->spec->overlay == NULL)
+		return 0;
+	if (mount("overlay", self->spec->root, "overlay", 0, self->spec->overlay) < 0)
+		return fail_errno(err, errno, "mount the root file system at '%s'", self->spec->root);
+	self->is_mounted = true;
+	return 0;
+}
+
 static int await_images(struct restore *self, struct error *err)
 {
 	struct local_message start = {0};
@@ -179,7 +187,8 @@ static int await_images(struct restore *self, struct error *err)
 	self->images_fd = open(self->spec->images, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (self->images_fd < 0)
 		return fail_errno(err, errno, "open '%s'", self->spec->images);
-	return metadata_read(&self->metadata, self->images_fd, err);
+	r = metadata_read(&self->metadata, self->images_fd, err);
+	return r == 0 ? mount_overlay(self, err) : r;
 }
 
 static int run_criu(struct restore *self, pid_t *ret_init, struct error *err)
@@ -242,6 +251,8 @@ int restore_run(const struct restore_spec *spec, pid_t *ret_init, struct error *
 		r = run_criu(&self, &init, err);
 	if (r < 0)
 		(void) fail_while(err, "restore");
+	if (r < 0 && self.is_mounted)
+		(void) umount2(spec->root, MNT_DETACH);
 	report(&self, r, init, err);
 	hydra__v1__checkpoint_metadata__free_unpacked(self.metadata, NULL);
 	owned_fd_release(&self.images_fd);

@@ -18,7 +18,8 @@
 struct restore_spec {
 	const struct criu *criu;
 	const char *images;
-	const char *root;              /* the mounted root file system */
+	const char *root;              /* the root file system; mounted already, unless overlay is given */
+	const char *overlay;           /* mount options: mounted at root when the images (and the layer) are complete */
 	int net_namespace_fd;          /* <= 0: ours */
 	const char *const *cgroup_dirs;
 	int stdio[3];                  /* FD_NONE: what the container had */

@@ -108,7 +108,7 @@ static int handle_frame(struct sender_state *self, const struct frame *frame, en
 		progress_phase(&self->progress, "paging", "the container runs at the target", NULL);
 		return 0;
 	case FRAME_ABORT:
-		return session_refused(frame, err);
+		return session_refused(&self->session, frame, err);
 	default:
 		if (frame->type == until)
 			return 1;
@@ -146,26 +146,20 @@ int send_serve(struct sender_state *self, enum frame_type until, int timeout_ms,
 	for (;;) {
 		struct frame frame;
 		int r = page_server_produce(&self->pages, link, OUTPUT_BYTES, err);
+		bool is_cut = r == 0 && link_flush(link, err) < 0; /* its last word may still be there to be read */
 
-		if (r == 0)
-			r = link_flush(link, err);
-		if (r < 0)
-			return r;
-		for (int i = 0; i < FRAMES_PER_TURN && (r = link_next(link, &frame, err)) == 1; i++) {
+		for (int i = 0; i < FRAMES_PER_TURN && r == 0 && (r = link_next(link, &frame, err)) == 1; i++) {
 			r = handle_frame(self, &frame, until, err);
 			if (r != 0)
 				return r < 0 ? r : 0;
 		}
-		if (r < 0)
-			return r;
+		if (r < 0 || is_cut)
+			return r < 0 ? r : fail_because(err, EPIPE, "the connection to the target is lost");
 		self->progress.pages_done = self->pages.pages_sent;
 		progress_update(&self->progress);
 		if (timeout_ms > 0 && clock_monotonic_ns() > end)
 			return fail_because(err, ETIMEDOUT, "the target did not get ready within %d s", timeout_ms / 1000);
-		if (link->may_have_more || (link_queued(link) < OUTPUT_BYTES &&
-					    (self->pages.urgent.from < self->pages.urgent.to ||
-					     self->pages.background.from < self->pages.background.to) &&
-					    link_queued(link) == 0))
+		if (link->may_have_more || (link_queued(link) == 0 && page_server_has_work(&self->pages)))
 			continue;
 		r = wait_for_something(self, 1000, err);
 		if (r < 0)

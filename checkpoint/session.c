@@ -61,10 +61,11 @@ bool session_was_cancelled(struct session *self)
 	return self->is_cancelled;
 }
 
-int session_refused(const struct frame *frame, struct error *err)
+int session_refused(struct session *self, const struct frame *frame, struct error *err)
 {
 	Hydra__V1__HandoffStage *stage = hydra__v1__handoff_stage__unpack(NULL, frame->size, frame->data);
 
+	self->was_refused = true;
 	(void) fail_because(err, EREMOTEIO, "the other host refused: %.300s", stage != NULL ? stage->message : "no reason given");
 	hydra__v1__handoff_stage__free_unpacked(stage, NULL);
 	return err->code;
@@ -101,7 +102,7 @@ static int explain_loss(struct session *self, struct error *err)
 	struct frame frame;
 
 	if (link_next(&self->link, &frame, &ignored) == 1 && frame.type == FRAME_ABORT)
-		return session_refused(&frame, err);
+		return session_refused(self, &frame, err);
 	return err->code;
 }
 
@@ -123,7 +124,7 @@ int session_flush(struct session *self, size_t rest, struct error *err)
 			return r;
 		r = link_next(&self->link, &frame, err);
 		if (r == 1)
-			return frame.type == FRAME_ABORT ? session_refused(&frame, err)
+			return frame.type == FRAME_ABORT ? session_refused(self, &frame, err)
 							 : fail_because(err, EPROTO, "unexpected %s", frame_name(frame.type));
 		if (r < 0)
 			return r;
@@ -139,7 +140,7 @@ int session_next(struct session *self, struct frame *ret_frame, struct error *er
 
 		r = link_next(&self->link, ret_frame, err);
 		if (r == 1)
-			return ret_frame->type == FRAME_ABORT ? session_refused(ret_frame, err) : 0;
+			return ret_frame->type == FRAME_ABORT ? session_refused(self, ret_frame, err) : 0;
 		if (r < 0)
 			return r;
 		r = wait_once(self, FD_NONE, self->patience_ms, err);
@@ -178,7 +179,7 @@ int session_wait_fd(struct session *self, int fd, int timeout_ms, const char *wh
 			return r;
 		r = link_next(&self->link, &frame, err);
 		if (r == 1)
-			return frame.type == FRAME_ABORT ? session_refused(&frame, err)
+			return frame.type == FRAME_ABORT ? session_refused(self, &frame, err)
 							 : fail_because(err, EPROTO, "unexpected %s", frame_name(frame.type));
 		if (r < 0)
 			return r;
@@ -191,7 +192,7 @@ void session_abort(struct session *self, const char *reason)
 	struct error err;
 	struct frame frame;
 
-	if (self->link.transport.fd < 0 || session_say(self, FRAME_ABORT, 0, reason, &err) < 0)
+	if (self->link.transport.fd < 0 || self->was_refused || session_say(self, FRAME_ABORT, 0, reason, &err) < 0)
 		return;
 	/* Reading on until the peer closes keeps a reset from overtaking the reason. */
 	while (clock_monotonic_ns() < end && link_flush(&self->link, &err) >= 0) {

@@ -17,6 +17,7 @@ struct session {
 	int signal_fd;    /* SIGTERM, SIGINT, SIGHUP are blocked and read here */
 	int patience_ms;  /* how long the peer may be silent */
 	bool is_cancelled;
+	bool was_refused; /* the peer knows that this is over */
 };
 
 /* Takes *connection_fd. Blocks the signals for good. */
@@ -40,4 +41,4 @@ bool session_was_cancelled(struct session *self);
 /* A HandoffStage frame. */
 int session_say(struct session *self, enum frame_type type, unsigned long long epoch, const char *message, struct error *err);
 /* The reason in an ABORT frame, as error. */
-int session_refused(const struct frame *frame, struct error *err);
+int session_refused(struct session *self, const struct frame *frame, struct error *err);

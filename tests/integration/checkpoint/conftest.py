@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
+import uuid
 
 import pytest
 
@@ -172,7 +173,7 @@ class Container:
     """A container under runc, or one that hydra-checkpoint restored."""
 
     def __init__(self, folder, args, name, terminal=False, mounts=(), net_namespace=None, rootfs=None, prefix=()):
-        self.name, self.folder, self.prefix = f"{name}-{os.getpid()}", pathlib.Path(folder), list(prefix)
+        self.name, self.folder, self.prefix = f"{name}-{uuid.uuid4().hex[:8]}", pathlib.Path(folder), list(prefix)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.rootfs = rootfs or make_rootfs(self.folder / "rootfs")
         self.stdio = Stdio()

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""redis moves between two hosts and back while a client talks to it over one TCP connection."""
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from conftest import make_rootfs, run
+from migration import Listener
+from test_migrate import faults, migrate  # noqa: F401 (a fixture)
+
+CONTAINER_IP, CONTAINER_MAC, PORT = "10.77.0.9", "02:00:00:00:77:09", 6379
+
+CLIENT = r"""
+import json, select, socket, sys, time
+sock = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=60)
+sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+expected, stalls, began = 0, [], None
+print("connected", flush=True)
+while expected < 50 or not select.select([sys.stdin], [], [], 0)[0]:
+    start = time.monotonic()
+    sock.sendall(b"INCR counter\r\n")
+    answer = b""
+    while not answer.endswith(b"\r\n"):
+        part = sock.recv(100)
+        if not part:
+            raise SystemExit("connection closed")
+        answer += part
+    expected += 1
+    if answer != b":%d\r\n" % expected:
+        raise SystemExit(f"{answer} instead of {expected}")
+    stalls.append(time.monotonic() - start)
+print(json.dumps({"count": expected, "longest_ms": 1000 * max(stalls)}))
+"""
+
+
+class Network:
+    """A switch, two hosts with a bridge each, a client; the container's namespace on both hosts, plugged in on one."""
+
+    def __init__(self):
+        self.names = [f"{name}{os.getpid()}" for name in ("sw", "ha", "hb", "cl", "ca", "cb")]
+        self.switch, self.a, self.b, self.client, self.ca, self.cb = self.names
+        for name in self.names:
+            run(["ip", "netns", "add", name])
+            self.ip(name, "link", "set", "lo", "up")
+        for name in (self.switch, self.a, self.b):
+            self.ip(name, "link", "add", "br0", "type", "bridge", "forward_delay", "0")
+            self.ip(name, "link", "set", "br0", "up")
+        for number, name in enumerate((self.a, self.b, self.client)):
+            self.ip(self.switch, "link", "add", f"p{number}", "type", "veth", "peer", "name", "eth0", "netns", name)
+            self.ip(self.switch, "link", "set", f"p{number}", "master", "br0", "up")
+            self.ip(name, "link", "set", "eth0", "up")
+        self.ip(self.a, "link", "set", "eth0", "master", "br0")
+        self.ip(self.b, "link", "set", "eth0", "master", "br0")
+        self.ip(self.client, "addr", "add", "10.77.0.1/24", "dev", "eth0")
+        for inside, host in ((self.ca, self.a), (self.cb, self.b)):
+            self.ip(inside, "link", "add", "eth0", "address", CONTAINER_MAC, "type", "veth", "peer", "name", "vc", "netns", host)
+            self.ip(inside, "addr", "add", f"{CONTAINER_IP}/24", "dev", "eth0")
+            self.ip(inside, "link", "set", "eth0", "up")
+        self.ip(self.a, "link", "set", "vc", "master", "br0", "up")
+
+    @staticmethod
+    def ip(namespace, *arguments):
+        run(["ip", "-n", namespace, *arguments])
+
+    @staticmethod
+    def inside(namespace):
+        return ["nsenter", f"--net=/run/netns/{namespace}", "--"]
+
+    def close(self):
+        for name in self.names:
+            run(["ip", "netns", "del", name], check=False)
+        run(["umount", "/run/netns"], check=False)
+
+
+@pytest.fixture
+def network():
+    one = Network()
+    yield one
+    one.close()
+
+
+def redis_rootfs(path):
+    root = make_rootfs(path)
+    files = ["/usr/bin/redis-server"] + [word for word in run(["ldd", "/usr/bin/redis-server"]).stdout.split()
+                                         if word.startswith("/")]
+    for name in files:
+        (root / name[1:]).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(os.path.realpath(name), root / name[1:])
+    return root
+
+
+def start_redis(container, network, tmp_path):
+    one = container("/usr/bin/redis-server", "--bind", "0.0.0.0", "--protected-mode", "no", "--save", "", "--appendonly", "no",
+                    "--dir", "/tmp", rootfs=redis_rootfs(tmp_path / "redis"), net_namespace=f"/run/netns/{network.ca}")
+    while "Ready to accept" not in one.stdio.stdout.line():
+        pass
+    return one
+
+
+def start_client(network):
+    client = subprocess.Popen([*network.inside(network.client), sys.executable, "-c", CLIENT, CONTAINER_IP, str(PORT)],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert client.stdout.readline() == "connected\n"
+    return client
+
+
+def end_client(client):
+    out, error = client.communicate("stop\n", timeout=60)
+    assert client.returncode == 0, error
+    return json.loads(out)
+
+
+def move_to(migrate, network, one, source, target, target_inside, **options):
+    veth = ["--veth", "vc", "--bridge", "br0"]
+    return migrate(one, source_args=veth, source_prefix=network.inside(source), restore_prefix=network.inside(target),
+                   restore_args=["--netns", f"/run/netns/{target_inside}", *veth], **options)
+
+
+def test_redis_goes_and_comes_back_and_its_client_never_notices(container, migrate, network, tmp_path):
+    one = start_redis(container, network, tmp_path)
+    client = start_client(network)
+    places = [(network.a, network.ca), (network.b, network.cb)]
+    for turn in range(4):
+        here, there = places[turn % 2], places[(turn + 1) % 2]
+        move = move_to(migrate, network, one, here[0], there[0], there[1])
+        one.pid = move.expect_moved()
+    seen = end_client(client)
+    assert seen["count"] > 100
+    print(f"longest stall of the client: {seen['longest_ms']:.1f} ms of {seen['count']} requests")
+
+
+@pytest.mark.parametrize("point", ["receive__images", "receive__prepared"])
+def test_a_failed_migration_keeps_the_connection(container, migrate, network, tmp_path, point):
+    one = start_redis(container, network, tmp_path)
+    client = start_client(network)
+    move = move_to(migrate, network, one, network.a, network.b, network.cb,
+                   target_env=faults(tmp_path / "faults", **{point: "kill"}))
+    assert move.sender.wait() == 1
+    seen = end_client(client)
+    assert seen["count"] > 0
+    move.restore.communicate(timeout=60)
+
+
+def test_recover_after_a_killed_source_worker(container, migrate, network, tmp_path):
+    from conftest import CHECKPOINT
+    one = start_redis(container, network, tmp_path)
+    move = move_to(migrate, network, one, network.a, network.b, network.cb,
+                   source_env=faults(tmp_path / "faults", send__prepared="kill"))
+    assert move.sender.wait() == -9
+    run([*network.inside(network.a), CHECKPOINT, "recover", "--pid", str(one.pid), "--veth", "vc", "--bridge", "br0"])
+    client = start_client(network)
+    assert end_client(client)["count"] > 0
+    move.restore.communicate(timeout=60)

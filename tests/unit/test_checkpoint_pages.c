@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <string.h>
+
+#include "checkpoint/frames.h"
+#include "checkpoint/images.h"
+#include "checkpoint/page_set.h"
+#include "tests/unit/harness.h"
+
+#define P ((uint64_t) PAGE_BYTES)
+
+static size_t index_of(const struct page_set *set, uint64_t address)
+{
+	size_t index = 999;
+
+	return page_set_find(set, address, &index) != NULL ? index : 999;
+}
+
+TEST(ranges_must_come_in_order)
+{
+	struct page_set set = {0};
+
+	CHECK(page_set_add(&set, 10 * P, 5) == 0);
+	CHECK(page_set_add(&set, 14 * P, 1) == -EINVAL);
+	CHECK(page_set_add(&set, 15 * P, 0) == -EINVAL);
+	CHECK(page_set_add(&set, 15 * P + 1, 1) == -EINVAL);
+	CHECK(page_set_add(&set, 15 * P, (size_t) 1 << 60) == -EINVAL);
+	CHECK(page_set_add(&set, 15 * P, 2) == 0);
+	CHECK(set.open_count == 7);
+	page_set_deinit(&set);
+}
+
+TEST(a_page_is_found_where_it_is)
+{
+	struct page_set set = {0};
+
+	CHECK(page_set_add(&set, 10 * P, 5) == 0 && page_set_add(&set, 20 * P, 1) == 0);
+	CHECK(index_of(&set, 10 * P) == 0);
+	CHECK(index_of(&set, 14 * P + 7) == 4);
+	CHECK(index_of(&set, 15 * P) == 999);
+	CHECK(index_of(&set, 9 * P) == 999);
+	CHECK(index_of(&set, 20 * P) == 0);
+	page_set_deinit(&set);
+}
+
+TEST(forgotten_pages_need_not_come)
+{
+	struct page_set set = {0};
+
+	CHECK(page_set_add(&set, 10 * P, 5) == 0 && page_set_add(&set, 15 * P, 5) == 0);
+	page_set_forget(&set, 13 * P, 17 * P);
+	CHECK(set.open_count == 6);
+	page_set_forget(&set, 0, 100 * P);
+	CHECK(set.open_count == 0);
+	page_set_deinit(&set);
+}
+
+TEST(moved_pages_keep_where_they_came_from)
+{
+	struct page_set set = {0};
+	struct page_range *range;
+	size_t index = 0;
+
+	CHECK(page_set_add(&set, 10 * P, 10) == 0);
+	CHECK(page_set_move(&set, 13 * P, 16 * P, 100 * P) == 0);
+	CHECK(set.open_count == 10);
+	CHECK(index_of(&set, 14 * P) == 999);
+	range = page_set_find(&set, 101 * P, &index);
+	CHECK(range != NULL && range->source + index * P == 14 * P);
+	range = page_set_find_source(&set, 15 * P, &index);
+	CHECK(range != NULL && range->start + index * P == 102 * P);
+	range = page_set_find_source(&set, 17 * P, &index);
+	CHECK(range != NULL && range->start + index * P == 17 * P);
+	page_set_deinit(&set);
+}
+
+TEST(moved_pages_bury_what_was_at_their_target)
+{
+	struct page_set set = {0};
+	struct page_range *range;
+	size_t index = 0;
+
+	CHECK(page_set_add(&set, 10 * P, 10) == 0 && page_set_add(&set, 30 * P, 10) == 0);
+	CHECK(page_set_move(&set, 10 * P, 12 * P, 33 * P) == 0);
+	CHECK(set.open_count == 18);
+	range = page_set_find(&set, 34 * P, &index);
+	CHECK(range != NULL && range->source + index * P == 11 * P);
+	CHECK(page_set_find_source(&set, 33 * P, &index) == NULL);
+	range = page_set_find_source(&set, 35 * P, &index);
+	CHECK(range != NULL && range->start + index * P == 35 * P);
+	page_set_deinit(&set);
+}
+
+TEST(a_copy_is_independent)
+{
+	struct page_set set = {0}, copy;
+
+	CHECK(page_set_add(&set, 10 * P, 4) == 0);
+	CHECK(page_set_copy(&set, &copy) == 0);
+	page_set_forget(&set, 10 * P, 14 * P);
+	CHECK(copy.open_count == 4 && set.open_count == 0);
+	page_set_deinit(&set);
+	page_set_deinit(&copy);
+}
+
+TEST(missing_pages_are_found_in_runs)
+{
+	struct page_set set = {0};
+	struct page_range *range;
+	size_t at = 0, page = 0, index, count;
+
+	CHECK(page_set_add(&set, 10 * P, 10) == 0);
+	page_set_mark(&set, &set.ranges[0], 3, PAGE_INSTALLED);
+	CHECK(page_set_next_missing(&set, &at, &page, 64, &range, &index, &count) && index == 0 && count == 3);
+	CHECK(page_set_next_missing(&set, &at, &page, 4, &range, &index, &count) && index == 4 && count == 4);
+	CHECK(page_set_next_missing(&set, &at, &page, 4, &range, &index, &count) && index == 8 && count == 2);
+	CHECK(!page_set_next_missing(&set, &at, &page, 4, &range, &index, &count));
+	page_set_deinit(&set);
+}
+
+TEST(a_fault_brings_its_missing_neighbours)
+{
+	struct page_set set = {0};
+	size_t first, count;
+
+	CHECK(page_set_add(&set, 0x1000 * P, 40) == 0);
+	page_range_around(&set.ranges[0], 20, 16, &first, &count);
+	CHECK(first == 16 && count == 16);
+	page_set_mark(&set, &set.ranges[0], 18, PAGE_ASKED);
+	page_set_mark(&set, &set.ranges[0], 25, PAGE_INSTALLED);
+	page_range_around(&set.ranges[0], 20, 16, &first, &count);
+	CHECK(first == 19 && count == 6);
+	page_range_around(&set.ranges[0], 39, 16, &first, &count);
+	CHECK(first == 32 && count == 8);
+	page_set_deinit(&set);
+}
+
+/* magic, head {pages_id = 1}, {vaddr = 0x10000, 3 pages, lazy}, {vaddr = 0x20000, 1 page, present} */
+static const unsigned char pagemap[] = {0x19, 0x43, 0x56, 0x54, 0x25, 0x40, 0x08, 0x56, 2, 0, 0, 0, 0x08, 0x01,
+					8, 0, 0, 0, 0x08, 0x80, 0x80, 0x04, 0x10, 3, 0x20, 2,
+					8, 0, 0, 0, 0x08, 0x80, 0x80, 0x08, 0x10, 1, 0x20, 4};
+
+TEST(a_pagemap_gives_its_lazy_pages)
+{
+	struct page_set set = {0};
+	struct error err;
+
+	CHECK(pagemap_parse(pagemap, sizeof(pagemap), 3, &set, &err) == 0);
+	CHECK(set.open_count == 3 && set.count == 1 && set.ranges[0].start == 0x10000);
+	page_set_deinit(&set);
+}
+
+TEST(a_cut_pagemap_is_refused)
+{
+	struct error err;
+
+	for (size_t size = 0; size < sizeof(pagemap); size++) {
+		struct page_set set = {0};
+		int r = pagemap_parse(pagemap, size, 3, &set, &err);
+
+		CHECK(r == -EPROTO || size == 8 || size == 14 || size == 26);
+		page_set_deinit(&set);
+	}
+}
+
+TEST(a_pagemaps_name_tells_its_task)
+{
+	CHECK(pagemap_task_of("pagemap-12.img") == 12);
+	CHECK(pagemap_task_of("pagemap-shmem-12.img") == 0);
+	CHECK(pagemap_task_of("pagemap-12.img.old") == 0);
+	CHECK(pagemap_task_of("pagemap--1.img") == 0);
+}
