@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #define DELAY_FIRST_NS NS_PER_MS
-#define DELAY_LAST_NS  (5 * NS_PER_S)
+#define DELAY_LAST_NS  NS_PER_S
 #define RAN_WELL_NS    (10 * NS_PER_S)
 
 static void start_again(struct event_timer *timer)

@@ -14,7 +14,6 @@ step() {
 	local title=$1 started=$SECONDS log status=0
 	shift
 	log=$(mktemp)
-	printf '%-58s' "$title" >&2
 	"$@" >"$log" 2>&1 </dev/null &
 	local job=$!
 	while kill -0 "$job" 2>/dev/null; do
@@ -23,9 +22,11 @@ step() {
 	done
 	wait "$job" || status=$?
 	if [ "$status" = 0 ]; then
-		printf '\r%-58s ok, %ss\n' "$title" "$((SECONDS - started))" >&2
+		[ -t 2 ] && printf '\r' >&2
+		printf '%-58s ok, %ss\n' "$title" "$((SECONDS - started))" >&2
 	else
-		printf '\r%-58s FAILED (status %s); the end of its output:\n' "$title" "$status" >&2
+		[ -t 2 ] && printf '\r' >&2
+		printf '%-58s FAILED (status %s); the end of its output:\n' "$title" "$status" >&2
 		tail -n 60 "$log" >&2
 	fi
 	rm -f "$log"

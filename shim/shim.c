@@ -20,30 +20,43 @@ struct container *shim_container(struct shim *self)
 	return self->containers;
 }
 
+static struct process *find_process(struct shim *self, pid_t pid)
+{
+	for (struct container *container = self->containers; container != NULL; container = container->next) {
+		for (struct process *process = container->processes; process != NULL; process = process->next) {
+			if (process->pid == pid && !process->has_ended)
+				return process;
+		}
+	}
+	return NULL;
+}
+
+/* A child that the runtime is just making is not known yet: it is no orphan. */
+static bool is_making_processes(const struct shim *self)
+{
+	for (const struct container *container = self->containers; container != NULL; container = container->next) {
+		if (container->operation != NULL)
+			return true;
+	}
+	return false;
+}
+
 void shim_reap(struct shim *self)
 {
 	siginfo_t info = {0};
 
-	for (;;) {
-		struct process *known = NULL;
+	task_reap_all(self);
+	while (!is_making_processes(self)) {
+		struct process *known;
 
 		info.si_pid = 0;
 		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0)
 			return;
-		if (task_reap(self, info.si_pid))
-			continue;
-		for (struct container *container = self->containers; container != NULL && known == NULL;
-		     container = container->next) {
-			/* a child that the runtime is just making is not known yet: the operation's end looks again */
-			if (container->operation != NULL)
-				return;
-			for (struct process *process = container->processes; process != NULL; process = process->next) {
-				if (process->pid == info.si_pid && !process->has_ended)
-					known = process;
-			}
-		}
+		known = find_process(self, info.si_pid);
 		if (known != NULL)
 			process_check(known);
+		else if (task_owns(self, info.si_pid))
+			task_reap_all(self);
 		else
 			(void) waitpid(info.si_pid, NULL, WNOHANG);
 	}

@@ -33,27 +33,35 @@ int task_start(struct shim *shim, const struct child_spec *spec, task_done *done
 	return 0;
 }
 
-bool task_is_running(const struct shim *shim)
+static int status_of(int wait_status)
 {
-	return shim->tasks != NULL;
+	return WIFSIGNALED(wait_status) ? 128 + WTERMSIG(wait_status) : WEXITSTATUS(wait_status);
 }
 
-bool task_reap(struct shim *shim, pid_t pid)
+void task_reap_all(struct shim *shim)
 {
-	struct error ignored;
-	int exit_status;
+	struct task **link = &shim->tasks;
 
-	for (struct task **link = &shim->tasks; *link != NULL; link = &(*link)->next) {
+	while (*link != NULL) {
 		struct task *task = *link;
+		int wait_status;
 
-		if (task->pid != pid)
+		if (waitpid(task->pid, &wait_status, WNOHANG) != task->pid) {
+			link = &task->next;
 			continue;
-		if (child_wait(pid, &exit_status, &ignored) < 0)
-			exit_status = 255;
+		}
 		*link = task->next;
-		task->done(shim, exit_status, task->context);
+		task->done(shim, status_of(wait_status), task->context);
 		free(task);
-		return true;
+		link = &shim->tasks; /* what was done may have started others */
+	}
+}
+
+bool task_owns(const struct shim *shim, pid_t pid)
+{
+	for (const struct task *task = shim->tasks; task != NULL; task = task->next) {
+		if (task->pid == pid)
+			return true;
 	}
 	return false;
 }

@@ -129,7 +129,7 @@ class Host:
                 if inner in ([], ["1"]) or identity(entry) != identity(self.path(f"/proc/{inner[0]}")):
                     continue
                 command = (entry / "cmdline").read_bytes().split(b"\0")[0].decode()
-            except (FileNotFoundError, ProcessLookupError):
+            except (FileNotFoundError, ProcessLookupError, PermissionError):  # it ended while we looked
                 continue
             if name is None or os.path.basename(command) == name:
                 found.append(int(entry.name))

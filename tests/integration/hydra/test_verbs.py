@@ -200,9 +200,10 @@ def test_signals_go_to_the_container_in_the_foreground(any_host, rootfs):
 
 def test_restart_policy_counts_and_gives_up(any_host, rootfs):
     start(any_host, rootfs, "web", "sh", "-c", "exit 1", options=("--restart", "on-failure:2"))
-    wait_for(lambda: state(any_host, "web") == "stopped", "it to give up")
-    view = any_host.inspect("web")
-    assert view["restartCount"] == 2 and view["exit"]["exitCode"] == 1
+    view = wait_for(lambda: (seen := any_host.inspect("web"))["restartCount"] == 2 and seen["state"] == "stopped" and seen,
+                    "it to give up")
+    assert view["exit"]["exitCode"] == 1
+    assert any_host.ctl("logs", "web").stdout == ""
 
 
 def test_a_stopped_container_is_not_restarted(any_host, rootfs):
