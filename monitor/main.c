@@ -71,7 +71,9 @@ static void reap(struct monitor *self)
 		if (shim->pid > 0 && waitpid(shim->pid, &status, WNOHANG) > 0)
 			(void) shims_ended(self, shim->pid, status);
 	}
-	if (self->orphan_timer.due_ns == 0)
+	if (!shims_are_being_replaced(self))
+		reap_orphans(&self->orphan_timer);
+	else if (self->orphan_timer.due_ns == 0)
 		event_loop_arm(&self->loop, &self->orphan_timer, ORPHAN_NS);
 }
 
@@ -132,6 +134,8 @@ static int monitor_init(struct monitor *self, const struct monitor_options *opti
 		r = socket_listen(path, &self->listen_fd, err);
 	if (r == 0)
 		r = ttrpc_server_init(&self->server, &self->loop, self->listen_fd, monitor_methods, self, err);
+	if (r == 0)
+		r = store_open(self, err);
 	return r < 0 ? r : metrics_open(self, options->metrics_port, err);
 }
 

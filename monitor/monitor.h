@@ -27,6 +27,7 @@ struct watched_shim {
 	char namespace[80];
 	char id[80];
 	pid_t pid;
+	bool is_successor;
 	unsigned successors; /* in a row, each of which died young */
 	uint64_t started_ns;
 	struct event_timer timer; /* of the next successor */
@@ -48,6 +49,8 @@ struct monitor {
 	uint64_t daemon_delay_ns;
 	struct event_timer daemon_timer;
 	struct event_timer orphan_timer;
+	struct event_source store_source;
+	struct deposit *deposits;
 	struct event_source metrics_source;
 	struct event_source metrics_tcp_source;
 	struct ledger_entry ledger[LEDGER_ENTRIES];
@@ -64,6 +67,14 @@ bool shims_ended(struct monitor *monitor, pid_t pid, int status);
 /* At start: containers whose shim died while no monitor was there. */
 void shims_recover(struct monitor *monitor);
 unsigned shims_count(const struct monitor *monitor);
+
+/* True while a successor is due or has just begun: it must find what it adopts. */
+bool shims_are_being_replaced(const struct monitor *monitor);
+
+/* store.c: descriptors that shims deposit (proto/store.h). */
+int store_open(struct monitor *monitor, struct error *err);
+/* name "*": all of the container. */
+void store_drop(struct monitor *monitor, const char *namespace, const char *id, const char *name);
 
 /* supervise.c: hydrad. */
 void daemon_start(struct monitor *monitor);

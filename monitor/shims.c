@@ -15,6 +15,7 @@
 #define SUCCESSOR_FIRST_NS (5 * NS_PER_MS)
 #define SUCCESSOR_LAST_NS  (5 * NS_PER_S)
 #define DIED_YOUNG_NS      (10 * NS_PER_S)
+#define JUST_BEGUN_NS      NS_PER_S
 
 unsigned shims_count(const struct monitor *monitor)
 {
@@ -71,6 +72,7 @@ static int start(struct watched_shim *self, bool adopt, struct error *err)
 	if (r < 0)
 		return r;
 	self->started_ns = clock_monotonic_ns();
+	self->is_successor = adopt;
 	note(self, true, adopt ? "successor" : "");
 	return 0;
 }
@@ -143,13 +145,36 @@ static const char *describe(int status, char *buffer, size_t size)
 	return buffer;
 }
 
+static bool shims_watches(const struct monitor *monitor, const char *namespace, const char *id)
+{
+	for (const struct watched_shim *shim = monitor->shims; shim != NULL; shim = shim->next) {
+		if (strcmp(shim->id, id) == 0 && strcmp(shim->namespace, namespace) == 0)
+			return true;
+	}
+	return false;
+}
+
+bool shims_are_being_replaced(const struct monitor *monitor)
+{
+	uint64_t now_ns = clock_monotonic_ns();
+
+	for (const struct watched_shim *shim = monitor->shims; shim != NULL; shim = shim->next) {
+		if (shim->timer.due_ns != 0 || (shim->is_successor && now_ns - shim->started_ns < JUST_BEGUN_NS))
+			return true;
+	}
+	return false;
+}
+
 bool shims_ended(struct monitor *monitor, pid_t pid, int status)
 {
 	for (struct watched_shim *self = monitor->shims; self != NULL; self = self->next) {
+		char namespace[80], id[80];
 		char detail[32];
 
 		if (self->pid != pid)
 			continue;
+		(void) text_fit(namespace, sizeof(namespace), "%s", self->namespace);
+		(void) text_fit(id, sizeof(id), "%s", self->id);
 		note(self, false, describe(status, detail, sizeof(detail)));
 		self->pid = 0;
 		if (clock_monotonic_ns() - self->started_ns > DIED_YOUNG_NS)
@@ -158,6 +183,9 @@ bool shims_ended(struct monitor *monitor, pid_t pid, int status)
 			try_later(self);
 		else
 			forget(self);
+		/* it may have gone without saying that its container is over */
+		if (!shims_watches(monitor, namespace, id))
+			store_drop(monitor, namespace, id, "*");
 		return true;
 	}
 	return false;

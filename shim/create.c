@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "shim/client.h"
 #include "shim/container.h"
+#include "shim/deposit.h"
 #include "shim/restart.h"
 #include "shim/service.h"
 #include "shim/shim.h"
@@ -39,10 +40,12 @@ int container_follow_init(struct container *self, pid_t pid, struct error *err)
 
 	cgroup_find(pid, &self->cgroup);
 	self->oom_kills = cgroup_oom_kills(&self->cgroup);
-	self->record->pid = pid;
-	self->record->start_time = process_start_time(pid);
 	self->is_cleaned = false;
 	r = process_follow(self->init, pid, err);
+	if (r == 0 && self->record->pid != pid) {
+		self->record->pid = pid;
+		self->record->start_time = process_start_time(pid);
+	}
 	return r;
 }
 
@@ -200,14 +203,33 @@ static void init_ended(struct container *self)
 
 void container_process_ended(struct container *self, struct process *process)
 {
+	struct error err;
+
 	container_note(self, process == self->init ? "exited" : "exec-exited", process, NULL);
 	fault_point("shim.exit-noted");
 	if (process == self->init)
 		init_ended(self);
+	else if (container_list_execs(self, &err) < 0 || container_save(self, &err) < 0)
+		log_error("record not written", "container=%s error=\"%s\"", self->dir.id, err.message);
 	service_answer_waiting(process);
 	if (process_is_drained(process))
 		clients_end(process);
 	shim_consider_end(self->shim);
+}
+
+/* What its predecessor had open: without a monitor nobody kept it, and the output is lost. */
+static void take_deposits(struct container *self)
+{
+	const Hydra__V1__LogConfig *log = self->record->log;
+	struct error err = ERROR_NONE;
+
+	if (log != NULL && log->path[0] != '\0' &&
+	    log_file_open(&self->init->log, log->path, log->max_size_bytes, log->max_files, &err) < 0)
+		log_error("log not opened", "container=%s error=\"%s\"", self->dir.id, err.message);
+	if (deposit_take_all(self, &err) < 0)
+		log_error("stdio not taken over", "container=%s error=\"%s\"", self->dir.id, err.message);
+	for (struct process *process = self->processes; process != NULL; process = process->next)
+		process_resume_output(process);
 }
 
 int container_adopt(struct container *self, struct error *err)
@@ -221,10 +243,13 @@ int container_adopt(struct container *self, struct error *err)
 	self->init->is_terminal = self->record->terminal;
 	self->init->started_ns = self->record->started_ns;
 	self->init->has_started = true;
-	if (!record_init_is_alive(self->record))
-		return fail_because(err, ESRCH, "adopt container '%s': its init is gone", self->dir.id);
 	r = container_follow_init(self, pid, err);
-	if (r == 0)
-		container_note(self, "adopted", self->init, NULL);
-	return r;
+	if (r < 0)
+		return r;
+	if (process_start_time(pid) != self->record->start_time && process_start_time(pid) != 0)
+		return fail_because(err, ESRCH, "adopt container '%s': its init is gone", self->dir.id);
+	container_adopt_execs(self);
+	take_deposits(self);
+	container_note(self, "adopted", self->init, NULL);
+	return 0;
 }

@@ -31,8 +31,11 @@ static int started(struct process *process, int exit_status, struct error *err)
 		return r;
 	process->has_started = true;
 	process->started_ns = clock_realtime_ns();
+	r = container_list_execs(self, err);
+	if (r == 0)
+		r = container_save(self, err);
 	container_note(self, "exec-started", process, NULL);
-	return 0;
+	return r;
 }
 
 static void exec_done(struct shim *shim, int exit_status, void *context)

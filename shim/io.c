@@ -6,6 +6,7 @@
 #include "base/owned.h"
 #include "shim/client.h"
 #include "shim/container.h"
+#include "shim/deposit.h"
 #include "shim/process.h"
 #include "shim/shim.h"
 
@@ -27,6 +28,7 @@ static struct event_loop *loop_of(struct process *self)
 
 void process_close_end(struct process *self, int end)
 {
+	deposit_drop(self, end);
 	event_loop_remove(loop_of(self), &self->sources[end]);
 	owned_fd_release(&self->ends[end]);
 	self->ends[end] = FD_NONE;
@@ -230,6 +232,8 @@ static int open_pipes(struct process *self, struct error *err)
 	for (int end = 0; end < STREAM_ENDS && r == 0; end++) {
 		if (self->ends[end] >= 0)
 			set_nonblocking(self->ends[end]);
+		if (r == 0)
+			deposit_put(self, end);
 	}
 	return r;
 }
@@ -245,6 +249,7 @@ static void take_console(struct process *self, int connection)
 		if (i == 0 && self->ends[STREAM_STDOUT_END] < 0) {
 			self->ends[STREAM_STDOUT_END] = fds[0];
 			set_nonblocking(fds[0]);
+			deposit_put(self, STREAM_STDOUT_END);
 		} else {
 			(void) close(fds[i]);
 		}

@@ -59,6 +59,7 @@ void process_free(struct process *self)
 		ttrpc_refuse(call, TTRPC_NOT_FOUND, "the process is gone");
 	}
 	event_loop_disarm(loop, &self->client_timer);
+	event_loop_disarm(loop, &self->look_timer);
 	event_loop_remove(loop, &self->pidfd_source);
 	owned_fd_release(&self->pidfd);
 	process_close_stdio(self);
@@ -84,6 +85,7 @@ static void give_up_on_client(struct event_timer *timer)
 
 /* Longer than any client needs between asking for a process and attaching to it. */
 #define CLIENT_TIMEOUT_NS (10 * NS_PER_S)
+#define LOOK_AGAIN_NS     (20 * NS_PER_MS)
 
 int process_follow(struct process *self, pid_t pid, struct error *err)
 {
@@ -128,6 +130,22 @@ static uint64_t microseconds(const struct timeval *time)
 	return (uint64_t) time->tv_sec * 1000000 + (uint64_t) time->tv_usec;
 }
 
+static void look_again(struct event_timer *timer)
+{
+	struct process *self = timer->context;
+
+	process_watch_end(self);
+}
+
+/* Its descriptor is readable already: without this it would be looked at in a circle. */
+static void look_again_soon(struct process *self)
+{
+	event_loop_remove(&self->container->shim->loop, &self->pidfd_source);
+	event_loop_disarm(&self->container->shim->loop, &self->look_timer);
+	self->look_timer = (struct event_timer){.handle = look_again, .context = self};
+	event_loop_arm(&self->container->shim->loop, &self->look_timer, LOOK_AGAIN_NS);
+}
+
 /* True when it ended; the record then says how, as far as anybody can know. */
 static bool find_out(struct process *self, exit_record *exit, Hydra__V1__Usage *usage, char *reason, size_t reason_size)
 {
@@ -147,8 +165,10 @@ static bool find_out(struct process *self, exit_record *exit, Hydra__V1__Usage *
 	}
 	/* not our child: another shim's before us */
 	r = kernel_pidfd_exit_status(self->pidfd, &wait_status);
-	if (r == -EAGAIN)
+	if (r == -EAGAIN) {
+		look_again_soon(self);
 		return false;
+	}
 	if (r == 0) {
 		exit_record_set_status(exit, wait_status);
 		return true;

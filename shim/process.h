@@ -43,6 +43,7 @@ struct process {
 	struct log_file *log;  /* NULL: output goes to clients only */
 	struct event_source console_listener; /* while the runtime is to send the pty master */
 	struct event_timer client_timer;
+	struct event_timer look_timer; /* of a process that is another's child: its end is known when that one has reaped it */
 	uint8_t *input; /* for the process, when it does not read */
 	size_t input_size;
 	bool input_ends; /* close stdin when input is written */

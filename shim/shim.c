@@ -4,6 +4,7 @@
 #include "base/child.h"
 #include "base/clock.h"
 #include "shim/container.h"
+#include "shim/deposit.h"
 #include "shim/service.h"
 
 #include <errno.h>
@@ -82,6 +83,8 @@ void shim_consider_end(struct shim *self)
 		event_loop_arm(&self->loop, &self->end_timer, FLUSH_NS);
 		return;
 	}
+	for (struct container *container = self->containers; container != NULL; container = container->next)
+		deposit_drop_all(container);
 	event_loop_stop(&self->loop, 0);
 }
 
@@ -131,5 +134,7 @@ int shim_init(struct shim *self, const char *root, const char *namespace, int li
 		r = ttrpc_server_init(&self->server, &self->loop, listen_fd, service_methods, self, err);
 	if (r == 0)
 		event_loop_arm(&self->loop, &self->end_timer, LONELY_NS);
+	if (r == 0)
+		deposits_init(self);
 	return r;
 }

@@ -25,6 +25,9 @@ struct shim {
 	struct container *containers;
 	struct task *tasks;
 	struct event_timer end_timer;
+	struct event_source store_source; /* the monitor's fd store; fd FD_NONE: there is none */
+	struct event_timer store_timer;
+	uint64_t store_retry_ns;
 	bool is_ending;
 };
 

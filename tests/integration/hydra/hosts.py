@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import secrets
 import signal
 import subprocess
 import time
@@ -42,7 +43,7 @@ class Host:
     """Use as a context manager; everything in it ends with it."""
 
     def __init__(self, name="host"):
-        self.name = f"{name}{os.getpid()}"
+        self.name = f"{name}-{secrets.token_hex(4)}"
         self.env = {"PATH": f"{BUILD / 'cli'}:/usr/sbin:/usr/bin:/sbin:/bin", "HYDRA_CGROUP": f"/hydra-test-{self.name}",
                     "HYDRA_FAULTS": "/run/faults", "HOME": "/root", "LANG": "C.UTF-8"}
         self.env.update({key: value for key, value in os.environ.items() if key.startswith(("ASAN_", "UBSAN_", "LSAN_"))})

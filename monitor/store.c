@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The fd store (proto/store.h): descriptors of shims, by container and name.
+ */
+#include "base/fd_pass.h"
+#include "base/log.h"
+#include "base/owned.h"
+#include "base/text.h"
+#include "monitor/monitor.h"
+#include "proto/store.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define CONNECTIONS_MAX 4096
+
+struct deposit {
+	char *namespace;
+	char *id;
+	char *name;
+	int fd;
+	struct deposit *next;
+};
+
+struct depositor {
+	struct monitor *monitor;
+	struct event_source source;
+};
+
+static void deposit_free(struct deposit *self)
+{
+	owned_fd_release(&self->fd);
+	free(self->namespace);
+	free(self->id);
+	free(self->name);
+	free(self);
+}
+
+void store_drop(struct monitor *monitor, const char *namespace, const char *id, const char *name)
+{
+	struct deposit **link = &monitor->deposits;
+
+	while (*link != NULL) {
+		struct deposit *deposit = *link;
+
+		if (strcmp(deposit->id, id) == 0 && strcmp(deposit->namespace, namespace) == 0 &&
+		    (strcmp(name, "*") == 0 || strcmp(deposit->name, name) == 0)) {
+			*link = deposit->next;
+			deposit_free(deposit);
+		} else {
+			link = &deposit->next;
+		}
+	}
+}
+
+static void put(struct monitor *monitor, const struct store_request *request, int fd)
+{
+	struct deposit *deposit = calloc(1, sizeof(*deposit));
+
+	store_drop(monitor, request->namespace, request->id, request->name);
+	if (deposit == NULL) {
+		(void) close(fd);
+		return;
+	}
+	*deposit = (struct deposit){.namespace = text_copy(request->namespace),
+				    .id = text_copy(request->id),
+				    .name = text_copy(request->name),
+				    .fd = fd,
+				    .next = monitor->deposits};
+	monitor->deposits = deposit;
+}
+
+static void give(struct monitor *monitor, const struct store_request *request, int client_fd)
+{
+	for (struct deposit *deposit = monitor->deposits; deposit != NULL; deposit = deposit->next) {
+		if (strcmp(deposit->id, request->id) == 0 && strcmp(deposit->namespace, request->namespace) == 0)
+			(void) fd_pass_send(client_fd, deposit->name, strlen(deposit->name) + 1, &deposit->fd, 1);
+	}
+	(void) fd_pass_send(client_fd, "", 1, NULL, 0);
+}
+
+static void depositor_free(struct depositor *self)
+{
+	int fd = self->source.fd;
+
+	event_loop_remove(&self->monitor->loop, &self->source);
+	owned_fd_release(&fd);
+	free(self);
+}
+
+static void handle_depositor(struct event_source *source, uint32_t events)
+{
+	struct depositor *self = source->context;
+	struct store_request request;
+	int fds[FD_PASS_MAX];
+	size_t count = 0;
+	ssize_t size = fd_pass_receive(source->fd, request.text, sizeof(request.text), fds, &count);
+	bool is_valid = size > 0 && store_request_parse(&request, (size_t) size);
+
+	(void) events;
+	if (is_valid && strcmp(request.verb, "put") == 0 && count == 1)
+		put(self->monitor, &request, fds[--count]);
+	else if (is_valid && strcmp(request.verb, "drop") == 0)
+		store_drop(self->monitor, request.namespace, request.id, request.name);
+	else if (is_valid && strcmp(request.verb, "take") == 0)
+		give(self->monitor, &request, source->fd);
+	while (count > 0)
+		(void) close(fds[--count]);
+	if (size == 0 || (size < 0 && size != -EAGAIN))
+		depositor_free(self);
+}
+
+static void handle_listener(struct event_source *source, uint32_t events)
+{
+	struct monitor *monitor = source->context;
+	int fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct depositor *self = fd >= 0 && socket_peer_is_trusted(fd) ? calloc(1, sizeof(*self)) : NULL;
+	struct error err;
+
+	(void) events;
+	if (self == NULL) {
+		owned_fd_release(&fd);
+		return;
+	}
+	self->monitor = monitor;
+	self->source = (struct event_source){.handle = handle_depositor, .context = self, .fd = FD_NONE};
+	if (event_loop_add(&monitor->loop, &self->source, fd, EPOLLIN, &err) < 0) {
+		log_error("depositor not served", "error=\"%s\"", err.message);
+		(void) close(fd);
+		free(self);
+	}
+}
+
+/* 1000 containers need some 6000 descriptors here. */
+static void raise_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == limit.rlim_max)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	(void) setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+int store_open(struct monitor *monitor, struct error *err)
+{
+	auto_close int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	mode_t mask;
+	int r;
+
+	raise_limit();
+	if (!text_fit(address.sun_path, sizeof(address.sun_path), "%s/store.sock", monitor->root))
+		return fail_errno(err, ENAMETOOLONG, "listen below '%s'", monitor->root);
+	(void) unlink(address.sun_path); /* the monitor's lock says that nobody else listens there */
+	mask = umask(0177);
+	r = bind(fd, (struct sockaddr *) &address, sizeof(address));
+	(void) umask(mask);
+	if (r < 0 || listen(fd, CONNECTIONS_MAX) < 0)
+		return fail_errno(err, errno, "listen at '%s'", address.sun_path);
+	monitor->store_source = (struct event_source){.handle = handle_listener, .context = monitor, .fd = FD_NONE};
+	r = event_loop_add(&monitor->loop, &monitor->store_source, fd, EPOLLIN, err);
+	if (r == 0)
+		(void) take_fd(&fd);
+	return r;
+}

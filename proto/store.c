@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proto/store.h"
+
+#include "base/fd_pass.h"
+#include "base/owned.h"
+#include "base/text.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+bool store_request_parse(struct store_request *self, size_t size)
+{
+	const char **const words[] = {&self->verb, &self->namespace, &self->id, &self->name};
+	const char *at = self->text;
+
+	if (size == 0 || size > STORE_MESSAGE_MAX || self->text[size - 1] != '\0')
+		return false;
+	self->name = "";
+	for (size_t i = 0; i < 4 && at < self->text + size; i++) {
+		*words[i] = at;
+		at += strlen(at) + 1;
+		if (i == 2 && strcmp(self->verb, "take") == 0)
+			return at == self->text + size;
+		if (i == 3)
+			return at == self->text + size && (strcmp(self->verb, "put") == 0 || strcmp(self->verb, "drop") == 0);
+	}
+	return false;
+}
+
+int store_connect(const char *root, int *ret_fd, struct error *err)
+{
+	auto_close int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+	if (fd < 0)
+		return fail_errno(err, errno, "make a socket");
+	if (!text_fit(address.sun_path, sizeof(address.sun_path), "%s/store.sock", root))
+		return fail_errno(err, ENAMETOOLONG, "connect to the store of '%s'", root);
+	if (connect(fd, (struct sockaddr *) &address, sizeof(address)) < 0)
+		return fail_errno(err, errno, "connect to '%s'", address.sun_path);
+	*ret_fd = take_fd(&fd);
+	return 0;
+}
+
+static size_t add_word(char *message, size_t at, const char *word)
+{
+	size_t size = strlen(word) + 1;
+
+	if (at + size > STORE_MESSAGE_MAX)
+		return STORE_MESSAGE_MAX + 1;
+	memcpy(message + at, word, size);
+	return at + size;
+}
+
+int store_send(int store_fd, const char *verb, const char *namespace, const char *id, const char *name, int fd)
+{
+	const char *const words[] = {verb, namespace, id, name};
+	char message[STORE_MESSAGE_MAX];
+	size_t size = 0;
+	ssize_t sent;
+
+	for (size_t i = 0; i < 4 && words[i] != NULL && size <= STORE_MESSAGE_MAX; i++)
+		size = add_word(message, size, words[i]);
+	if (size > STORE_MESSAGE_MAX)
+		return -ENAMETOOLONG;
+	sent = fd_pass_send(store_fd, message, size, &fd, fd >= 0 ? 1 : 0);
+	return sent < 0 ? (int) sent : 0;
+}
+
+int store_take(int store_fd, const char *namespace, const char *id, int timeout_ms, store_visitor *visit, void *context,
+	       struct error *err)
+{
+	int r = store_send(store_fd, "take", namespace, id, NULL, FD_NONE);
+
+	for (;;) {
+		struct pollfd ready = {.fd = store_fd, .events = POLLIN};
+		char name[STORE_MESSAGE_MAX];
+		int fds[FD_PASS_MAX];
+		size_t count = 0;
+		ssize_t size;
+
+		if (r == 0 && poll(&ready, 1, timeout_ms) <= 0)
+			r = -ETIMEDOUT;
+		size = r == 0 ? fd_pass_receive(store_fd, name, sizeof(name) - 1, fds, &count) : r;
+		if (size <= 0)
+			return fail_errno(err, size < 0 ? (int) -size : ECONNRESET, "take what is kept of '%s'", id);
+		name[size] = '\0';
+		if (count == 0)
+			return 0;
+		visit(name, fds[0], context);
+	}
+}

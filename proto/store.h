@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The fd store of hydra-monitor: what a shim deposits there outlives it, and its successor takes it up.
+ *
+ * <root>/store.sock, SOCK_SEQPACKET, one message a request, words separated by NUL:
+ *
+ *   put NAMESPACE ID NAME   with one descriptor; replaces an older one of this name
+ *   drop NAMESPACE ID NAME  forgets it; NAME "*" forgets all of the container
+ *   take NAMESPACE ID       answered by one message "NAME" with a descriptor for each, then by an empty one
+ *
+ * Nothing else is answered: a shim never waits for the monitor, except a successor for what it takes.
+ */
+#pragma once
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define STORE_MESSAGE_MAX 512
+
+struct store_request {
+	char text[STORE_MESSAGE_MAX];
+	const char *verb, *namespace, *id, *name; /* into text; name "" when there is none */
+};
+
+/* Splits a message of size bytes that was received into self->text; false: it is none of the above. */
+bool store_request_parse(struct store_request *self, size_t size);
+
+/* *ret_fd is non-blocking. -ENOENT, -ECONNREFUSED: no monitor runs. */
+int store_connect(const char *root, int *ret_fd, struct error *err);
+/* verb "put" or "drop"; fd FD_NONE for drop. Returns 0 or -errno; never waits. */
+int store_send(int store_fd, const char *verb, const char *namespace, const char *id, const char *name, int fd);
+
+typedef void store_visitor(const char *name, int fd, void *context);
+/* Asks for all that is kept of the container; visit owns each descriptor. Waits at most timeout_ms for each. */
+int store_take(int store_fd, const char *namespace, const char *id, int timeout_ms, store_visitor *visit, void *context,
+	       struct error *err);
