@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "proto/message.h"
 #include "shim/client.h"
+#include "shim/containerd.h"
 #include "shim/restart.h"
 #include "shim/shim.h"
 
@@ -67,6 +68,8 @@ void container_free(struct container *self)
 	journal_close(&self->journal);
 	record_free(self->record);
 	run_dir_close(&self->dir);
+	for (int i = 0; i < 3; i++)
+		free(self->names[i]);
 	free(self);
 }
 
@@ -103,6 +106,8 @@ void container_note(struct container *self, const char *type, const struct proce
 	if (journal_append(&self->journal, &entry, &err) < 0)
 		log_error("event not written", "container=%s type=%s error=\"%s\"", self->dir.id, type, err.message);
 	answer_waiting_events(self);
+	if (self->shim->containerd != NULL)
+		containerd_noted(self, type, process);
 }
 
 static void answer_waiting_events(struct container *self)

@@ -32,6 +32,9 @@ struct container {
 	uint64_t restart_delay_ns;
 	struct cgroup_paths cgroup; /* of init */
 	uint64_t oom_kills; /* counted so far */
+	char *names[3];     /* of an orchestrator's stdin, stdout, stderr; NULL: none */
+	struct ttrpc_call *delete_call; /* answered when all of it is over */
+	bool is_forgotten;  /* to be freed when nobody uses it any more */
 	bool is_cleaned;    /* nothing of it is left with the runtime */
 	struct container *next;
 };

@@ -12,6 +12,7 @@
 #include "shim/client.h"
 #include "shim/container.h"
 #include "shim/deposit.h"
+#include "shim/fifo.h"
 #include "shim/restart.h"
 #include "shim/service.h"
 #include "shim/shim.h"
@@ -63,6 +64,8 @@ static int new_init(struct container *self, struct error *err)
 	self->init->open_stdin = self->record->open_stdin;
 	exit_record_forget(self->dir.fd, "");
 	r = process_open_stdio(self->init, err);
+	if (r == 0 && self->names[0] != NULL)
+		r = fifos_open(self->init, self->names[0], self->names[1], self->names[2], err);
 	if (r == 0 && log != NULL && log->path[0] != '\0')
 		r = log_file_open(&self->init->log, log->path, log->max_size_bytes, log->max_files, err);
 	return r;

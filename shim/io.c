@@ -7,6 +7,7 @@
 #include "shim/client.h"
 #include "shim/container.h"
 #include "shim/deposit.h"
+#include "shim/fifo.h"
 #include "shim/process.h"
 #include "shim/shim.h"
 
@@ -49,7 +50,7 @@ void process_close_stdio(struct process *self)
 
 static bool output_may_flow(const struct process *self)
 {
-	return self->pid > 0 && !clients_are_behind(self) && !(self->waits_for_client && self->clients == NULL);
+	return self->pid > 0 && !clients_are_behind(self) && !fifos_are_full(self) && !(self->waits_for_client && self->clients == NULL);
 }
 
 static void end_of_output(struct process *self, int end)
@@ -80,6 +81,7 @@ static void handle_output(struct event_source *source, uint32_t events)
 	}
 	if (self->log != NULL)
 		log_file_write(self->log, end == STREAM_STDERR_END ? "stderr" : "stdout", bytes, (size_t) got);
+	fifos_write(self, end == STREAM_STDERR_END, bytes, (size_t) got);
 	clients_send(self, end == STREAM_STDERR_END ? STREAM_ERR : STREAM_OUT, bytes, (size_t) got);
 	process_resume_output(self);
 }
@@ -180,6 +182,7 @@ int process_write_input(struct process *self, const uint8_t *data, size_t size)
 	if (self->input_size == 0) {
 		forget_input(self);
 		clients_resume_input(self);
+		fifos_start_input(self);
 		if (self->input_ends && !self->is_terminal)
 			process_close_end(self, STREAM_STDIN_END);
 	}

@@ -9,6 +9,7 @@
 #include "base/options.h"
 #include "base/owned.h"
 #include "shim/container.h"
+#include "shim/containerd.h"
 #include "shim/shim.h"
 
 #include <errno.h>
@@ -81,6 +82,8 @@ int main(int argc, char **argv)
 	struct option_rest rest;
 	struct error err;
 
+	if (strstr(argv[0], "containerd-shim-") != NULL)
+		return containerd_main(argc, argv);
 	log_open("hydra-shim", LOG_INFO);
 	if (options_parse(&table, argc, argv, &options, &rest, &err) < 0) {
 		log_error(err.message, NULL);

@@ -11,6 +11,7 @@
 #include "shim/cgroup.h"
 #include "shim/client.h"
 #include "shim/container.h"
+#include "shim/fifo.h"
 #include "shim/shim.h"
 
 #include <errno.h>
@@ -63,8 +64,12 @@ void process_free(struct process *self)
 	event_loop_remove(loop, &self->pidfd_source);
 	owned_fd_release(&self->pidfd);
 	process_close_stdio(self);
+	fifos_free(self);
 	log_file_free(self->log);
 	message_free(self->exit);
+	for (int i = 0; i < 3; i++)
+		free(self->names[i]);
+	free(self->spec);
 	free(self->input);
 	free(self);
 }
@@ -108,6 +113,7 @@ int process_follow(struct process *self, pid_t pid, struct error *err)
 		self->client_timer = (struct event_timer){.handle = give_up_on_client, .context = self};
 		event_loop_arm(loop, &self->client_timer, CLIENT_TIMEOUT_NS);
 	}
+	fifos_start_input(self);
 	process_resume_output(self);
 	return 0;
 }

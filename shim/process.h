@@ -48,6 +48,10 @@ struct process {
 	size_t input_size;
 	bool input_ends; /* close stdin when input is written */
 	struct client *clients;
+	char *names[3];       /* of the FIFOs of an exec that an orchestrator added */
+	uint8_t *spec;        /* its process object, until it is started */
+	size_t spec_size;
+	struct fifos *fifos; /* of an orchestrator; NULL: none */
 	struct ttrpc_call *waiting; /* calls of Wait and Stop */
 	struct process *next;
 };

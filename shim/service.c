@@ -3,10 +3,12 @@
 
 #include "base/clock.h"
 #include "base/owned.h"
+#include "base/text.h"
 #include "proto/message.h"
 #include "shim.pb-c.h"
 #include "shim/client.h"
 #include "shim/container.h"
+#include "shim/containerd.h"
 #include "shim/shim.h"
 
 #include <errno.h>
@@ -114,6 +116,10 @@ static void reply_exit(struct ttrpc_call *call, exit_record *exit)
 {
 	Hydra__V1__WaitResponse response = HYDRA__V1__WAIT_RESPONSE__INIT;
 
+	if (text_has_prefix(call->method->service, "containerd.")) {
+		containerd_reply_wait(call, exit);
+		return;
+	}
 	response.exit = exit;
 	ttrpc_reply(call, &response.base);
 }
@@ -131,7 +137,7 @@ static void forget_waiting(struct ttrpc_call *call)
 	ttrpc_reply_empty(call);
 }
 
-static void wait_for(struct ttrpc_call *call, struct process *process)
+void service_wait_for(struct ttrpc_call *call, struct process *process)
 {
 	if (process->has_ended) {
 		reply_exit(call, process->exit);
@@ -159,7 +165,7 @@ static void handle_wait(struct ttrpc_call *call, const ProtobufCMessage *message
 	struct process *process = find_process(call, request->exec_id);
 
 	if (process != NULL)
-		wait_for(call, process);
+		service_wait_for(call, process);
 }
 
 static void handle_stop(struct ttrpc_call *call, const ProtobufCMessage *message)
@@ -173,7 +179,7 @@ static void handle_stop(struct ttrpc_call *call, const ProtobufCMessage *message
 	if (container_stop(container, request->timeout_s, request->signal, &err) < 0)
 		ttrpc_refuse_error(call, &err);
 	else
-		wait_for(call, container->init);
+		service_wait_for(call, container->init);
 }
 
 static void exec_answer(struct container *container, const struct error *err, void *context)

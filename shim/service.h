@@ -10,5 +10,7 @@ struct process;
 
 extern const struct ttrpc_method service_methods[];
 
+/* Answers when the process has ended, now or later. */
+void service_wait_for(struct ttrpc_call *call, struct process *process);
 /* The process ended: answers Wait and Stop. */
 void service_answer_waiting(struct process *process);

@@ -4,6 +4,7 @@
 #include "base/child.h"
 #include "base/clock.h"
 #include "shim/container.h"
+#include "shim/containerd.h"
 #include "shim/deposit.h"
 #include "shim/service.h"
 
@@ -71,8 +72,22 @@ static void handle_signal(struct event_loop *loop, const int signal_number, void
 		shim_reap(context);
 }
 
+/* An orchestrator's shim ends when it is told to, and when its last events are out. */
+static void consider_end_of_orchestrated(struct shim *self)
+{
+	containerd_progress(self);
+	if (!self->containerd->shutdown_asked || self->containers != NULL || !ttrpc_server_is_flushed(&self->server))
+		return;
+	if (containerd_events_are_sent(self->containerd))
+		event_loop_stop(&self->loop, 0);
+}
+
 void shim_consider_end(struct shim *self)
 {
+	if (self->containerd != NULL) {
+		consider_end_of_orchestrated(self);
+		return;
+	}
 	for (struct container *container = self->containers; container != NULL; container = container->next) {
 		if (!container_is_at_rest(container) ||
 		    container->record->state != HYDRA__V1__CONTAINER_STATE__STATE_STOPPED || container->init == NULL)
@@ -91,7 +106,7 @@ void shim_consider_end(struct shim *self)
 static void lonely(struct event_timer *timer)
 {
 	struct shim *self = timer->context;
-	bool has_work = self->server.connection_count > 0;
+	bool has_work = self->server.connection_count > 0 || self->containerd != NULL;
 
 	for (struct container *container = self->containers; container != NULL; container = container->next)
 		has_work |= container->init != NULL || container->operation != NULL;

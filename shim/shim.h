@@ -12,6 +12,7 @@
 #include <stdbool.h>
 
 struct container;
+struct containerd;
 struct task;
 
 struct shim {
@@ -28,6 +29,7 @@ struct shim {
 	struct event_source store_source; /* the monitor's fd store; fd FD_NONE: there is none */
 	struct event_timer store_timer;
 	uint64_t store_retry_ns;
+	struct containerd *containerd; /* NULL: started by hydra-setup or the monitor */
 	bool is_ending;
 };
 

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Debian's containerd with --runtime io.containerd.hydra.v1: tasks that outlive containerd."""
+import shutil
+import subprocess
+
+import pytest
+
+from hosts import Host, program, wait_for
+
+CONFIG = """
+version = 2
+root = "/run/c/root"
+state = "/run/c/state"
+disabled_plugins = ["io.containerd.grpc.v1.cri"]
+[grpc]
+address = "/run/c/c.sock"
+"""
+RUNTIME = ("--runtime", "io.containerd.hydra.v1")
+
+
+class Containerd(Host):
+    def __enter__(self):
+        super().__enter__()
+        bin_folder = self.path("/run/bin")
+        bin_folder.mkdir()
+        (bin_folder / "containerd-shim-hydra-v1").symlink_to(program("hydra-shim"))
+        self.env["PATH"] = f"/run/bin:{self.env['PATH']}"
+        self.env.update({name.upper().replace("-", "_"): program(name) for name in ("hydra", "hydra-setup")})
+        self.path("/run/c.toml").write_text(CONFIG)
+        self.start_containerd()
+        return self
+
+    def start_containerd(self):
+        log = open(self.path("/run/containerd.log"), "ab")
+        self.services["containerd"] = self.popen(["containerd", "-c", "/run/c.toml"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        log.close()
+        wait_for(lambda: self.ctr("version", check=False).returncode == 0, "containerd")
+
+    def ctr(self, *arguments, **options):
+        return self.run("ctr", "-a", "/run/c/c.sock", *arguments, **options)
+
+    def status(self, name):
+        lines = [line.split() for line in self.ctr("task", "ls").stdout.splitlines()[1:]]
+        return {line[0]: (int(line[1]), line[2]) for line in lines}.get(name)
+
+    def crash(self):
+        self.kill("containerd")
+        self.services["containerd"].wait()
+
+
+@pytest.fixture
+def host(rootfs, tmp_path):
+    if shutil.which("containerd") is None:
+        pytest.skip("containerd is not installed")
+    with Containerd("containerd") as made:
+        # containerd's client writes into a root file system that it is given as a folder
+        made.rootfs = str(tmp_path / "rootfs")
+        shutil.copytree(rootfs, made.rootfs, symlinks=True)
+        yield made
+        for name in [line.split()[0] for line in made.ctr("task", "ls").stdout.splitlines()[1:]]:
+            made.ctr("task", "kill", "-s", "KILL", name, check=False)
+            wait_for(lambda: made.status(name)[1] == "STOPPED", "the end")
+            made.ctr("task", "rm", name)
+        wait_for(lambda: not made.pids("containerd-shim-hydra-v1"), "the shims to end")
+        made.assert_clean()
+
+
+def start(host, name, script="while true; do sleep 0.1; done"):
+    host.ctr("run", "-d", *RUNTIME, "--rootfs", host.rootfs, name, "/bin/sh", "-c", script)
+
+
+def test_run_has_output_and_status(host):
+    done = host.ctr("run", "--rm", *RUNTIME, "--rootfs", host.rootfs, "web", "/bin/sh", "-c", "echo out; echo err >&2; exit 7",
+                    check=False)
+    assert (done.stdout, done.returncode) == ("out\n", 7) and "err" in done.stderr
+
+
+def test_exec_pause_kill_and_delete(host):
+    start(host, "web")
+    assert host.ctr("task", "exec", "--exec-id", "e1", "web", "/bin/echo", "from exec").stdout == "from exec\n"
+    assert host.ctr("task", "exec", "--exec-id", "e2", "web", "/bin/cat", input="x" * 100000).stdout == "x" * 100000
+    assert host.ctr("task", "exec", "--exec-id", "e3", "web", "/bin/sh", "-c", "exit 5", check=False).returncode == 5
+    host.ctr("task", "pause", "web")
+    assert host.status("web")[1] == "PAUSED"
+    host.ctr("task", "resume", "web")
+    assert host.status("web")[1] == "RUNNING"
+    assert "pids.current" in host.ctr("task", "metrics", "web").stdout
+    assert str(host.status("web")[0]) in host.ctr("task", "ps", "web").stdout
+    host.ctr("task", "kill", "-s", "TERM", "web")
+    host.ctr("task", "kill", "-s", "KILL", "web", check=False)
+    wait_for(lambda: host.status("web")[1] == "STOPPED", "the end")
+    host.ctr("task", "rm", "web", check=False)
+    assert host.status("web") is None
+
+
+def test_a_missing_program_is_named(host):
+    done = host.ctr("run", "--rm", *RUNTIME, "--rootfs", host.rootfs, "web", "/no/such/program", check=False)
+    assert done.returncode == 1 and "/no/such/program" in done.stderr and "OCI runtime create failed" in done.stderr
+
+
+def test_containerd_may_die_and_finds_its_task_again(host):
+    start(host, "web")
+    pid = host.status("web")[0]
+    for _ in range(3):
+        host.crash()
+        host.start_containerd()
+        assert host.status("web") == (pid, "RUNNING")
+    assert host.ctr("task", "exec", "--exec-id", "e", "web", "/bin/echo", "again").stdout == "again\n"
+
+
+def test_an_end_while_containerd_is_away_is_reported_when_it_is_back(host):
+    start(host, "web", "while [ ! -e /go ]; do sleep 0.05; done; exit 9")
+    host.crash()
+    with open(f"{host.rootfs}/go", "w"):
+        pass
+    wait_for(lambda: not any("go ]" in host.run("ps", "ax").stdout for _ in (1,)), "the program to end")
+    host.start_containerd()
+    # containerd learns of it from the shim, by the event that waited for it or by asking; then ctr can collect the status
+    wait_for(lambda: (host.status("web") or (0, ""))[1] == "STOPPED", "the end to be reported")
+    assert "exit code 9" in host.ctr("task", "rm", "web", check=False).stderr
