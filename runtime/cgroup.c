@@ -71,6 +71,7 @@ static void add_line(struct cgroup *self, char *line)
 {
 	char *name = strchr(line, ':');
 	char *end = name != NULL ? strchr(name + 1, ':') : NULL;
+	struct statfs filesystem;
 	char mount[96];
 
 	if (end == NULL)
@@ -80,7 +81,9 @@ static void add_line(struct cgroup *self, char *line)
 	if (!text_fit(mount, sizeof(mount), CGROUP_ROOT "/%s",
 		      name[0] == '\0' ? "unified" : text_has_prefix(name, "name=") ? name + 5 : name))
 		return;
-	if (path_exists(AT_FDCWD, mount))
+	/* the folder alone means nothing: the hierarchy may not be mounted here */
+	if (statfs(mount, &filesystem) == 0 &&
+	    filesystem.f_type == (name[0] == '\0' ? CGROUP2_SUPER_MAGIC : CGROUP_SUPER_MAGIC))
 		add_hierarchy(self, name, mount);
 }
 

@@ -2,18 +2,17 @@
 /*
  * hydra checkpoint, hydra restore: thin fronts of the program hydra-checkpoint.
  */
-#include "base/child.h"
+#include "base/file.h"
 #include "base/owned.h"
 #include "base/text.h"
 #include "runtime/command.h"
 #include "runtime/container.h"
+#include "runtime/foreground.h"
 #include "runtime/launch.h"
+#include "runtime/restore.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <string.h>
-
-#define ARGUMENTS_MAX 40
 
 struct checkpoint_options {
 	const char *image_path, *work_path, *parent_path, *page_server, *cgroups_mode, *empty_ns, *network_lock;
@@ -26,11 +25,11 @@ struct checkpoint_options {
 #define MEMBER(member) offsetof(struct checkpoint_options, member)
 #define COMMON_ENTRIES                                                                                               \
 	{0, "image-path", "DIR", OPTION_STRING, MEMBER(image_path), "where the image is (./checkpoint)"},                  \
-	{0, "work-path", "DIR", OPTION_STRING, MEMBER(work_path), "where logs go"},                                        \
-	{0, "tcp-established", NULL, OPTION_FLAG, MEMBER(tcp_established), "keep TCP connections"},                        \
-	{0, "ext-unix-sk", NULL, OPTION_FLAG, MEMBER(ext_unix_sk), "allow Unix sockets to the outside"},                   \
-	{0, "shell-job", NULL, OPTION_FLAG, MEMBER(shell_job), "allow a terminal of the outside"},                         \
-	{0, "file-locks", NULL, OPTION_FLAG, MEMBER(file_locks), "keep file locks"},                                       \
+	{0, "work-path", "DIR", OPTION_STRING, MEMBER(work_path), "accepted, without effect"},                                        \
+	{0, "tcp-established", NULL, OPTION_FLAG, MEMBER(tcp_established), "keep TCP connections: always so"},                        \
+	{0, "ext-unix-sk", NULL, OPTION_FLAG, MEMBER(ext_unix_sk), "accepted, without effect"},                   \
+	{0, "shell-job", NULL, OPTION_FLAG, MEMBER(shell_job), "accepted, without effect"},                         \
+	{0, "file-locks", NULL, OPTION_FLAG, MEMBER(file_locks), "keep file locks: always so"},                                       \
 	{0, "lazy-pages", NULL, OPTION_FLAG, MEMBER(lazy_pages), "not supported here: see hydractl migrate"},              \
 	{0, "manage-cgroups-mode", "MODE", OPTION_STRING, MEMBER(cgroups_mode), "accepted, without effect"},               \
 	{0, "empty-ns", "NS", OPTION_STRING, MEMBER(empty_ns), "network: always so"},                                      \
@@ -54,7 +53,7 @@ static const struct option_entry restore_entries[] = {
 	{'b', "bundle", "DIR", OPTION_STRING, MEMBER(bundle), "folder of config.json and the rootfs (.)"},
 	{'d', "detach", NULL, OPTION_FLAG, MEMBER(is_detached), "do not wait for the container"},
 	{0, "pid-file", "FILE", OPTION_STRING, MEMBER(pid_file), "file that gets the pid of init"},
-	{0, "console-socket", "PATH", OPTION_STRING, MEMBER(console_socket), "not supported"},
+	{0, "console-socket", "PATH", OPTION_STRING, MEMBER(console_socket), "socket that gets the terminal"},
 	{0, "tcp-close", NULL, OPTION_FLAG, MEMBER(tcp_close), "close TCP connections"},
 	{0, "no-subreaper", NULL, OPTION_FLAG, MEMBER(no_subreaper), "accepted, without effect"},
 	{0, "no-pivot", NULL, OPTION_FLAG, MEMBER(no_pivot), "accepted, without effect"},
@@ -65,47 +64,6 @@ static const struct option_entry restore_entries[] = {
 static const struct option_table checkpoint_table = {.entries = checkpoint_entries};
 static const struct option_table restore_table = {.entries = restore_entries};
 
-struct arguments {
-	const char *items[ARGUMENTS_MAX];
-	size_t count;
-};
-
-static void add(struct arguments *self, const char *option, const char *value)
-{
-	if (self->count + 2 >= ARGUMENTS_MAX)
-		return;
-	self->items[self->count++] = option;
-	if (value != NULL)
-		self->items[self->count++] = value;
-}
-
-static void add_flag(struct arguments *self, const char *option, bool is_set)
-{
-	if (is_set)
-		add(self, option, NULL);
-}
-
-static void add_value(struct arguments *self, const char *option, const char *value)
-{
-	if (value != NULL)
-		add(self, option, value);
-}
-
-static int run_checkpoint_program(struct arguments *arguments, struct error *err)
-{
-	auto_free char *path = child_program("hydra-checkpoint");
-	struct child_spec child = {.path = path, .argv = arguments->items};
-	int status = 0;
-	pid_t pid;
-
-	for (int fd = 0; fd < 3; fd++)
-		child.fds[fd] = (struct child_fd){fd, fd};
-	child.fd_count = 3;
-	if (child_start(&child, &pid, NULL, err) < 0 || child_wait(pid, &status, err) < 0)
-		return err->code;
-	return status == 0 ? 0 : fail_because(err, EIO, "hydra-checkpoint failed with exit status %d", status);
-}
-
 static int refuse_unsupported(const struct checkpoint_options *self, struct error *err)
 {
 	const struct {
@@ -115,7 +73,7 @@ static int refuse_unsupported(const struct checkpoint_options *self, struct erro
 		{"lazy-pages", self->lazy_pages},   {"page-server", self->page_server != NULL},
 		{"pre-dump", self->is_pre_dump},    {"parent-path", self->parent_path != NULL},
 		{"link-remap", self->link_remap},   {"tcp-skip-in-flight", self->tcp_skip_in_flight},
-		{"status-fd", self->status_fd != 0}, {"console-socket", self->console_socket != NULL},
+		{"status-fd", self->status_fd != 0},
 		{"lsm-profile", self->lsm_profile != NULL}, {"lsm-mount-context", self->lsm_mount_context != NULL},
 		{"tcp-close", self->tcp_close},
 	};
@@ -129,22 +87,19 @@ static int refuse_unsupported(const struct checkpoint_options *self, struct erro
 static int dump(const struct checkpoint_options *self, struct container *container, struct error *err)
 {
 	enum container_status status = container_status(container);
+	const char *images = self->image_path != NULL ? self->image_path : "checkpoint";
 	auto_free char *pid = text_format("%lld", (long long) container->state.pid.value);
-	struct arguments arguments = {.items = {"hydra-checkpoint", "dump"}, .count = 2};
+	struct checkpoint_call call = {.arguments = {"hydra-checkpoint", "dump"}, .count = 2};
 
 	if (status != CONTAINER_RUNNING && status != CONTAINER_PAUSED)
 		return fail_because(err, EINVAL, "cannot checkpoint a %s container: container not running",
 				    container_status_name(status));
-	add(&arguments, "--pid", pid);
-	add(&arguments, "--images", self->image_path != NULL ? self->image_path : "checkpoint");
-	add_value(&arguments, "--work", self->work_path);
-	add(&arguments, "--bundle", container->state.bundle);
-	add_flag(&arguments, "--leave-running", self->leaves_running);
-	add_flag(&arguments, "--tcp-established", self->tcp_established);
-	add_flag(&arguments, "--file-locks", self->file_locks);
-	add_flag(&arguments, "--shell-job", self->shell_job);
-	add_flag(&arguments, "--ext-unix-sk", self->ext_unix_sk);
-	if (run_checkpoint_program(&arguments, err) < 0)
+	checkpoint_call_add(&call, "--id", container->id);
+	checkpoint_call_add(&call, "--pid", pid);
+	checkpoint_call_add(&call, "--images", images);
+	if (self->leaves_running)
+		checkpoint_call_add(&call, "--leave-running", NULL);
+	if (dir_make_all(images, 0700, err) < 0 || checkpoint_call_run(&call, err) < 0)
 		return err->code;
 	return self->leaves_running ? 0 : launch_destroy(container, NULL, err);
 }
@@ -165,11 +120,33 @@ static int checkpoint(const struct global_options *globals, void *options, const
 
 static int restore(const struct global_options *globals, void *options, const struct option_rest *rest, struct error *err)
 {
-	(void) globals;
-	(void) rest;
-	(void) restore_table;
-	(void) options;
-	return fail_because(err, ENOTSUP, "restore: not yet");
+	const struct checkpoint_options *self = options;
+	struct restore_request request = {
+		.root = globals->root,
+		.id = rest->positional[0],
+		.bundle = self->bundle,
+		.images = self->image_path != NULL ? self->image_path : "checkpoint",
+		.pid_file = self->pid_file,
+		.console_socket = self->console_socket,
+		.has_cgroups = globals->cgroup_manager == NULL || strcmp(globals->cgroup_manager, "disabled") != 0,
+	};
+	struct restored restored;
+	int status = 0;
+
+	if (refuse_unsupported(self, err) < 0)
+		return err->code;
+	if (!self->is_detached)
+		foreground_begin();
+	if (restore_container(&request, &restored, err) < 0)
+		return err->code;
+	if (self->is_detached || foreground_attend(restored.pid, FD_NONE, &status, err) < 0) {
+		restored_deinit(&restored);
+		return err->code;
+	}
+	if (launch_destroy(&restored.container, &restored.spec.hooks.poststop, err) < 0)
+		status = err->code;
+	restored_deinit(&restored);
+	return status;
 }
 
 const struct command command_checkpoint = {

@@ -172,3 +172,27 @@ int devices_make(const struct mount_context *context, const struct spec *spec, s
 		return err->code;
 	return make_links(dev_fd, err);
 }
+
+static bool is_null(int fd)
+{
+	struct stat status;
+
+	return fstat(fd, &status) == 0 && S_ISCHR(status.st_mode) && status.st_rdev == makedev(1, 3);
+}
+
+int devices_reopen_null(int root_fd, struct error *err)
+{
+	auto_close int null_fd = FD_NONE;
+
+	for (int fd = 0; fd < 3; fd++) {
+		if (!is_null(fd))
+			continue;
+		if (null_fd < 0)
+			null_fd = open_in_root(root_fd, "/dev/null", O_RDWR | O_CLOEXEC, 0);
+		if (null_fd < 0 || !is_null(null_fd))
+			return 0; /* an odd rootfs keeps the host's */
+		if (dup2(null_fd, fd) < 0)
+			return fail_errno(err, errno, "reopen /dev/null");
+	}
+	return 0;
+}

@@ -197,8 +197,8 @@ static int build_root(struct init_context *self, int *ret_slave_fd, struct error
 		return err->code;
 	if (!has_joined && join_cgroup(self, err) < 0)
 		return err->code;
-	if (open_console(self, root_fd, ret_slave_fd, err) < 0 || make_cwd(self, root_fd, err) < 0 ||
-	    rootfs_set_sysctls(self->spec, err) < 0 || run_hooks(self, err) < 0 ||
+	if (devices_reopen_null(root_fd, err) < 0 || open_console(self, root_fd, ret_slave_fd, err) < 0 ||
+	    make_cwd(self, root_fd, err) < 0 || rootfs_set_sysctls(self->spec, err) < 0 || run_hooks(self, err) < 0 ||
 	    rootfs_guard(self->spec, root_fd, err) < 0)
 		return err->code;
 	return rootfs_enter(self->spec, root_fd, self->without_pivot, err);
@@ -211,7 +211,8 @@ static int dress(struct init_context *self, struct process_context *process, str
 	if (become_root(self, err) < 0 || namespace_plan_join(self->namespaces, err) < 0)
 		return err->code;
 	(void) umask(0);
-	if (set_names(self->spec, err) < 0 || build_root(self, &slave_fd, err) < 0)
+	if (namespace_plan_raise_loopback(self->namespaces, err) < 0 || set_names(self->spec, err) < 0 ||
+	    build_root(self, &slave_fd, err) < 0)
 		return err->code;
 	if (slave_fd >= 0 && console_adopt(slave_fd, err) < 0)
 		return err->code;

@@ -15,11 +15,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <sched.h>
 #include <linux/sched.h>
+#include <net/if.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -267,4 +270,18 @@ int namespace_plan_new_cgroup(const struct namespace_plan *self, struct error *e
 	if (self->is_new[NAMESPACE_CGROUP] && unshare(CLONE_NEWCGROUP) < 0)
 		return fail_errno(err, errno, "make a cgroup namespace");
 	return 0;
+}
+
+int namespace_plan_raise_loopback(const struct namespace_plan *self, struct error *err)
+{
+	struct ifreq request = {.ifr_name = "lo"};
+	auto_close int fd = FD_NONE;
+
+	if (!self->is_new[NAMESPACE_NETWORK])
+		return 0;
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return fail_errno(err, errno, "open a socket for the loopback device");
+	request.ifr_flags = IFF_UP | IFF_RUNNING;
+	return ioctl(fd, SIOCSIFFLAGS, &request) < 0 ? fail_errno(err, errno, "raise the loopback device") : 0;
 }

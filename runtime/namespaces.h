@@ -49,3 +49,5 @@ pid_t namespace_plan_spawn(struct namespace_plan *self, const struct spec *spec,
 int namespace_plan_join(const struct namespace_plan *self, struct error *err);
 /* In the child, once it is in its cgroup. */
 int namespace_plan_new_cgroup(const struct namespace_plan *self, struct error *err);
+/* In the child: a new network namespace has its loopback device, but down. */
+int namespace_plan_raise_loopback(const struct namespace_plan *self, struct error *err);

@@ -82,6 +82,10 @@ static int check_supported(const struct spec_linux *part, struct error *err)
 		return fail_because(err, ENOTSUP, "linux.memoryPolicy: not supported");
 	if (part->has_net_devices)
 		return fail_because(err, ENOTSUP, "linux.netDevices: not supported");
+	if (part->resources.has_rdma)
+		return fail_because(err, ENOTSUP, "linux.resources.rdma: not supported");
+	if (part->resources.network.class_id.value != 0 || part->resources.network.has_priorities)
+		return fail_because(err, ENOTSUP, "linux.resources.network: not supported");
 	return 0;
 }
 

@@ -189,6 +189,11 @@ struct spec_pids {
 	struct json_int limit;
 };
 
+struct spec_network {
+	struct json_uint class_id;
+	bool has_priorities;
+};
+
 struct spec_resources {
 	JSON_LIST_OF(struct spec_device_rule) devices;
 	struct spec_memory memory;
@@ -197,6 +202,8 @@ struct spec_resources {
 	struct spec_block_io block_io;
 	JSON_LIST_OF(struct spec_hugepage_limit) hugepage_limits;
 	struct json_map unified;
+	struct spec_network network;
+	bool has_rdma;
 };
 
 struct spec_seccomp_argument {

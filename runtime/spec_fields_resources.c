@@ -75,7 +75,15 @@ static const struct field pids_fields[] = {
 	{NULL},
 };
 
+static const struct field network_fields[] = {
+	{"classID", FIELD_UINT, offsetof(struct spec_network, class_id)},
+	{"priorities", FIELD_PRESENT, offsetof(struct spec_network, has_priorities)},
+	{NULL},
+};
+
 const struct field spec_resources_fields[] = {
+	{"network", FIELD_OBJECT, offsetof(struct spec_resources, network), network_fields},
+	{"rdma", FIELD_PRESENT, offsetof(struct spec_resources, has_rdma)},
 	{"devices", FIELD_OBJECTS, offsetof(struct spec_resources, devices), device_rule_fields, sizeof(struct spec_device_rule)},
 	{"memory", FIELD_OBJECT, offsetof(struct spec_resources, memory), memory_fields},
 	{"cpu", FIELD_OBJECT, offsetof(struct spec_resources, cpu), cpu_fields},

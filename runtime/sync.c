@@ -16,6 +16,9 @@ int sync_send(int fd, enum message_kind kind, int number, const int *fds, size_t
 	struct message message = {.kind = kind, .number = number};
 	ssize_t sent = fd_pass_send(fd, &message, offsetof(struct message, text), fds, count);
 
+	/* a peer that left without reading everything resets the connection: gone as well */
+	if (sent == -ECONNRESET)
+		sent = -EPIPE;
 	return sent < 0 ? fail_errno(err, (int) -sent, "talk to the container's init") : 0;
 }
 
@@ -40,6 +43,9 @@ int sync_receive(int fd, struct message *ret_message, int *ret_fds, size_t *ret_
 	size_t count = 0;
 	ssize_t size = fd_pass_receive(fd, &message, sizeof(message), fds, &count);
 
+	/* reported once, ahead of what the peer had still said */
+	if (size == -ECONNRESET)
+		size = fd_pass_receive(fd, &message, sizeof(message), fds, &count);
 	if (size == -ECONNRESET)
 		return 1;
 	if (size < 0)

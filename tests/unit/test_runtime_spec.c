@@ -95,6 +95,8 @@ TEST(settings_of_a_namespace_need_the_namespace)
 TEST(what_cannot_be_done_is_refused_and_not_ignored)
 {
 	CHECK(refuses("{\"ociVersion\":\"1.0.0\",\"root\":{\"path\":\"r\"},\"linux\":{\"intelRdt\":{}}}", "linux.intelRdt: not supported"));
+	CHECK(refuses("{\"ociVersion\":\"1.0.0\",\"root\":{\"path\":\"r\"},\"linux\":{\"resources\":{\"rdma\":{}}}}",
+		      "linux.resources.rdma: not supported"));
 }
 
 TEST(limits_are_checked)

@@ -32,6 +32,10 @@ def test_namespaces_are_new(bundle):
         assert os.readlink(f"/proc/self/ns/{name}") != link
 
 
+def test_a_new_network_has_its_loopback_device(bundle):
+    assert bundle.output("grep -c 127.0.0.1 /proc/net/fib_trie || true; cat /sys/class/net/lo/operstate").split()[0] != "0"
+
+
 def test_namespaces_are_joined_by_path(bundle):
     pid = bundle.sleeping()
     other = bundle.another()
