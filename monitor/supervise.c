@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #define DELAY_FIRST_NS NS_PER_MS
-#define DELAY_LAST_NS  NS_PER_S
+#define DELAY_LAST_NS  (100 * NS_PER_MS) /* hydrad starts in a millisecond: a crash loop of ten a second harms nobody */
 #define RAN_WELL_NS    (10 * NS_PER_S)
 
 static void start_again(struct event_timer *timer)
