@@ -10,5 +10,10 @@ struct process;
 
 extern const struct ttrpc_method service_methods[];
 
+/* service_checkpoint.c */
+void service_migration_begin(struct ttrpc_call *call, const ProtobufCMessage *message);
+void service_migration_end(struct ttrpc_call *call, const ProtobufCMessage *message);
+void service_checkpoint(struct ttrpc_call *call, const ProtobufCMessage *message);
+
 /* The process ended: answers Wait and Stop. */
 void service_answer_waiting(struct process *process);
