@@ -19,6 +19,7 @@
 #include <sched.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 struct move_request {
@@ -89,6 +90,18 @@ static int connect_in_decoy(struct run_dir *dir, record *container, int host_fd,
 	return r;
 }
 
+/* Moving has set it down. Up but unplugged it has its carrier when it is plugged: the kernel may take a second for that. */
+static int set_up(const char *name, struct error *err)
+{
+	auto_close int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq request = {0};
+
+	if (fd < 0 || !text_fit(request.ifr_name, sizeof(request.ifr_name), "%s", name) || ioctl(fd, SIOCGIFFLAGS, &request) < 0)
+		return fail_errno(err, errno, "look at interface '%s'", name);
+	request.ifr_flags |= IFF_UP;
+	return ioctl(fd, SIOCSIFFLAGS, &request) < 0 ? fail_errno(err, errno, "set interface '%s' up", name) : 0;
+}
+
 int network_receive(struct run_dir *dir, record *container, struct error *err)
 {
 	auto_close int host_fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
@@ -102,5 +115,7 @@ int network_receive(struct run_dir *dir, record *container, struct error *err)
 		return fail_errno(err, errno, "go back to the host's network namespace");
 	if (r == 0 && network->bridge[0] != '\0' && if_nametoindex(network->bridge) == 0)
 		r = fail_because(err, ENODEV, "bridge '%s' of network '%s' is missing on this host", network->bridge, network->mode);
+	if (r == 0 && network->bridge[0] != '\0' && network->host_interface[0] != '\0')
+		r = set_up(network->host_interface, err);
 	return r;
 }

@@ -24,6 +24,9 @@ void shim_reap(struct shim *self)
 {
 	siginfo_t info = {0};
 
+	/* first, as another child that ended may be in front of them and must wait for the end of their operation */
+	while (tasks_check(self))
+		;
 	for (;;) {
 		struct process *known = NULL;
 

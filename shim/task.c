@@ -38,6 +38,17 @@ bool task_is_running(const struct shim *shim)
 	return shim->tasks != NULL;
 }
 
+bool tasks_check(struct shim *shim)
+{
+	for (struct task *task = shim->tasks; task != NULL; task = task->next) {
+		siginfo_t info = {0};
+
+		if (waitid(P_PID, (id_t) task->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == task->pid)
+			return task_reap(shim, task->pid);
+	}
+	return false;
+}
+
 bool task_reap(struct shim *shim, pid_t pid)
 {
 	struct error ignored;
