@@ -64,7 +64,10 @@ class Host:
     def __exit__(self, *_):
         for signal_number in (signal.SIGCONT, signal.SIGKILL):
             for pid in self.pids():
-                os.kill(pid, signal_number)
+                try:
+                    os.kill(pid, signal_number)
+                except ProcessLookupError:
+                    pass
         os.kill(self.pid, signal.SIGKILL)
         self.holder.wait()
         self.holder.stdout.close()
