@@ -140,11 +140,15 @@ class Host:
         return found
 
     def kill(self, name, signal_number=signal.SIGKILL):
-        for pid in self.pids(name):
+        """Signals all processes of a program; returns after a SIGKILL when these are gone."""
+        victims = self.pids(name)
+        for pid in victims:
             try:
                 os.kill(pid, signal_number)
             except ProcessLookupError:
                 pass
+        if signal_number == signal.SIGKILL:
+            wait_for(lambda: not set(victims) & set(self.pids(name)), f"{name} to be gone")
 
     # faults
 
