@@ -39,6 +39,21 @@ def identity(entry):
     return entry.joinpath("stat").read_text().rsplit(")", 1)[1].split()[19], os.readlink(entry / "ns/pid")
 
 
+def signal_if_there(pid, signal_number):
+    try:
+        os.kill(pid, signal_number)
+    except ProcessLookupError:
+        pass
+
+
+def has_ended(pid):
+    """Gone or a zombie: before that its sockets may still be open, although its command line is not to be seen any more."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 class Host:
     """Use as a context manager; everything in it ends with it."""
 
@@ -143,12 +158,9 @@ class Host:
         """Signals all processes of a program; returns after a SIGKILL when these are gone."""
         victims = self.pids(name)
         for pid in victims:
-            try:
-                os.kill(pid, signal_number)
-            except ProcessLookupError:
-                pass
+            signal_if_there(pid, signal_number)
         if signal_number == signal.SIGKILL:
-            wait_for(lambda: not set(victims) & set(self.pids(name)), f"{name} to be gone")
+            wait_for(lambda: all(has_ended(pid) for pid in victims), f"{name} to be gone")
 
     # faults
 
