@@ -91,6 +91,10 @@ class Host:
             raise AssertionError(f"{' '.join(command)} failed with {done.returncode}: {done.stdout}{done.stderr}")
         return done
 
+    @staticmethod
+    def program(name):
+        return program(name)
+
     def ctl(self, *arguments, **options):
         return self.run(program("hydractl"), *arguments, **options)
 

@@ -43,13 +43,23 @@ def certificates(tmp_path_factory):
     return make_certificates(pathlib.Path(tmp_path_factory.mktemp("tls")) / "good", "a", "b")
 
 
+def show(cluster):
+    for host in (cluster.a, cluster.b):
+        print(f"----- {host.name}\n{host.log('hydra-monitor')}")
+        for path in host.path("/run/hydra/default").glob("*/*"):
+            if path.name in ("shim.log", "checkpoint.log", "oci.log"):
+                print(f"{path}:\n{path.read_text()[-3000:]}")
+        for item in host.json("ps", "-a"):
+            print(host.ctl("events", item["id"], check=False).stdout)
+
+
 @pytest.fixture
 def cluster(certificates, request):
     with Cluster(certificates) as made:
         made.start()
         yield made
         if hasattr(request.node, "failed"):
-            print(made.a.log("hydra-monitor"), "-----", made.b.log("hydra-monitor"))
+            show(made)
         made.clean()
 
 
