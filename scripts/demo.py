@@ -14,7 +14,7 @@ here = pathlib.Path(__file__).parent.parent / "tests/integration/migration"
 sys.path.insert(0, str(here))
 
 from cluster import Cluster, make_certificates, wait_for  # noqa: E402
-from conftest import make_rootfs  # noqa: E402
+from roots import make_rootfs  # noqa: E402
 
 MIB = 256
 

@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The inner part of scripts/twohosts: a shell between two hosts."""
 import pathlib
-import shutil
 import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "tests/integration/migration"))
 
 from cluster import BUILD, Cluster, make_certificates  # noqa: E402
+from roots import make_rootfs  # noqa: E402
 
 RC = """
 on() {{
@@ -31,16 +31,9 @@ END
 """
 
 
-def make_rootfs(path):
-    path.mkdir()
-    for name in ("bin", "proc", "sys", "dev", "etc", "tmp"):
-        (path / name).mkdir()
-    shutil.copy("/bin/busybox", path / "bin/busybox")
-    subprocess.run(["chroot", path, "/bin/busybox", "--install", "-s", "/bin"], check=True)
-
-
 def main():
     rootfs = pathlib.Path("/tmp/rootfs")
+    rootfs.mkdir()
     make_rootfs(rootfs)
     if not pathlib.Path("/rootfs").exists():
         pathlib.Path("/rootfs").symlink_to(rootfs)

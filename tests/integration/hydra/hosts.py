@@ -68,7 +68,10 @@ class Host:
                     os.kill(pid, signal_number)
                 except ProcessLookupError:
                     pass
-        os.kill(self.pid, signal.SIGKILL)
+        try:
+            os.kill(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
         self.holder.wait()
         self.holder.stdout.close()
         for service in self.services.values():
