@@ -14,7 +14,7 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-#define LONELY_NS (30 * NS_PER_S) /* a shim that nobody gave anything to do ends after this */
+#define LONELY_NS (15 * NS_PER_S) /* a shim that nobody gave anything to do ends after this */
 #define FLUSH_NS  (100 * NS_PER_MS)
 
 struct container *shim_container(struct shim *self)
@@ -105,13 +105,24 @@ void shim_consider_end(struct shim *self)
 	event_loop_stop(&self->loop, 0);
 }
 
+/* Who made it died before he could ask for the restore. */
+static bool is_forgotten(struct container *container)
+{
+	container->is_vanishing = container->record->state == HYDRA__V1__CONTAINER_STATE__STATE_RESTORING && container->init == NULL &&
+				  container->operation == NULL;
+	return container->is_vanishing;
+}
+
 static void lonely(struct event_timer *timer)
 {
 	struct shim *self = timer->context;
 	bool has_work = self->server.connection_count > 0 || self->containerd != NULL;
 
-	for (struct container *container = self->containers; container != NULL; container = container->next)
+	for (struct container *container = self->containers; container != NULL; container = container->next) {
+		if (is_forgotten(container))
+			self->is_ending = true;
 		has_work |= container->init != NULL || container->operation != NULL;
+	}
 	if (self->is_ending)
 		shim_consider_end(self);
 	else if (has_work)

@@ -83,7 +83,10 @@ class Host:
                     os.kill(pid, signal_number)
                 except ProcessLookupError:
                     pass
-        os.kill(self.pid, signal.SIGKILL)
+        try:
+            os.kill(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
         self.holder.wait()
         self.holder.stdout.close()
         for service in self.services.values():
@@ -105,6 +108,10 @@ class Host:
         if check and done.returncode != 0:
             raise AssertionError(f"{' '.join(command)} failed with {done.returncode}: {done.stdout}{done.stderr}")
         return done
+
+    @staticmethod
+    def program(name):
+        return program(name)
 
     def ctl(self, *arguments, **options):
         return self.run(program("hydractl"), *arguments, **options)
