@@ -105,7 +105,7 @@ def test_the_name_is_in_use_at_the_target(counter, rootfs):
 
 def test_an_exec_is_in_the_way(counter):
     session = counter.a.popen([counter.a.program("hydractl"), "exec", "counter", "sleep", "1000"])
-    wait_for(lambda: "sleep" in counter.a.ctl("exec", "counter", "ps", check=False).stdout, "the exec")
+    wait_for(lambda: "sleep 1000" in counter.a.ctl("exec", "counter", "ps", check=False).stdout, "the exec")
     assert "can't be moved" in migrate_in_vain(counter)
     session.kill()
     session.wait()
