@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A "host" made of namespaces: its own mounts, processes, network, /run and /var/lib/hydra, and what is left on it."""
+import contextlib
 import json
 import os
 import pathlib
@@ -63,9 +64,9 @@ class Host:
 
     def __exit__(self, *_):
         for signal_number in (signal.SIGCONT, signal.SIGKILL):
-            for pid in self.pids():
-                os.kill(pid, signal_number)
-        os.kill(self.pid, signal.SIGKILL)
+            for pid in [*self.pids(), self.pid]:
+                with contextlib.suppress(ProcessLookupError):  # the first process ends when its only child does
+                    os.kill(pid, signal_number)
         self.holder.wait()
         self.holder.stdout.close()
         for service in self.services.values():
