@@ -98,6 +98,17 @@ static void remove_layer(struct receiver *self)
 	}
 }
 
+/* Who cancels us can leave the reason in our folder, for the source to hear. */
+static void use_reason(const struct receiver *self, struct error *err)
+{
+	auto_free char *path = self->work != NULL ? text_format("%s/reason", self->work) : NULL;
+	auto_free char *reason = NULL;
+	struct error ignored;
+
+	if (path != NULL && err->code == -ECANCELED && file_read(AT_FDCWD, path, 1024, &reason, NULL, &ignored) == 0)
+		(void) fail_because(err, ECANCELED, "%.400s", reason);
+}
+
 static void undo(struct receiver *self, const struct error *err)
 {
 	struct error ignored;
@@ -143,6 +154,7 @@ enum receive_outcome receive_run(const struct receive_spec *spec, struct error *
 	self.session.signal_fd = self.session.link.transport.fd = FD_NONE;
 	r = run(&self, err);
 	if (r < 0 && self.stage < STAGE_COMMITTED) {
+		use_reason(&self, err);
 		undo(&self, err);
 		outcome = RECEIVE_REFUSED;
 	} else if (r < 0) {

@@ -167,7 +167,7 @@ const struct command command_daemon = {"daemon", "", "about the daemon", NULL, 0
 static int host_check(const struct cli *cli, void *options, const struct option_rest *rest, struct error *err)
 {
 	auto_free char *program = child_program("hydra-checkpoint");
-	const char *argv[] = {"hydra-checkpoint", "check", cli_wants_json(cli) ? "--json" : NULL, NULL};
+	const char *argv[] = {"hydra-checkpoint", "check", "--format", cli_wants_json(cli) ? "json" : "text", NULL};
 	struct child_spec spec = {
 		.path = program, .argv = argv, .fds = {{STDOUT_FILENO, 1}, {STDERR_FILENO, 2}}, .fd_count = 2};
 	pid_t pid;

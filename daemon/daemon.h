@@ -31,7 +31,8 @@ struct daemon {
 	struct entry *entries;
 	struct worker *workers;
 	struct recent_events *events;
-	struct migration *migrations;
+	struct event_source progress_source; /* of migrations */
+	struct ttrpc_call *waiting_migrations;
 	uint64_t started_ns;     /* realtime */
 	uint64_t started_mono_ns;
 	uint64_t recovery_us;    /* 0: still finding out */
@@ -61,6 +62,8 @@ struct entry *entry_find(struct daemon *daemon, const char *namespace, const cha
 /* Looks at the container (again): its disk state, its shim. Makes or drops the entry. */
 void entry_refresh(struct daemon *daemon, const char *namespace, const char *id);
 void entry_free(struct entry *self);
+/* Finds containers that came without our doing. */
+void entries_rescan(struct daemon *daemon);
 
 /* service.c */
 extern const struct ttrpc_method daemon_methods[];
@@ -76,5 +79,14 @@ typedef void worker_done(struct daemon *daemon, int exit_status, const char *mes
 /* input: bytes for its standard input. Takes nothing; the worker goes on when we die. */
 int worker_start(struct daemon *daemon, const char *program, const char *const *arguments, const void *input, size_t size,
 		 worker_done *done, void *context, struct error *err);
+/* The same without input; fd (FD_NONE: none) becomes its descriptor 3. */
+int worker_start_with(struct daemon *daemon, const char *program, const char *const *arguments, int fd, worker_done *done,
+		      void *context, struct error *err);
 /* SIGCHLD. */
 void workers_reap(struct daemon *daemon);
+
+/* migration.c */
+int migrations_init(struct daemon *daemon, struct error *err);
+void service_migrate(struct ttrpc_call *call, const ProtobufCMessage *message);
+void service_migration(struct ttrpc_call *call, const ProtobufCMessage *message);
+void service_cancel_migration(struct ttrpc_call *call, const ProtobufCMessage *message);

@@ -87,6 +87,7 @@ static bool is_half_done(const struct run_dir *dir, const record *container)
 	if (run_dir_is_locked(dir, LOCK_SETUP) || run_dir_is_locked(dir, LOCK_SHIM))
 		return false;
 	return container == NULL || container->state == HYDRA__V1__CONTAINER_STATE__STATE_CREATING ||
+	       container->state == HYDRA__V1__CONTAINER_STATE__STATE_RESTORING ||
 	       container->state == HYDRA__V1__CONTAINER_STATE__STATE_REMOVING;
 }
 
@@ -281,6 +282,20 @@ static bool recover_one(const char *namespace, const char *id, void *context)
 		event_loop_arm(&daemon->loop, &self->timer, FIRST_ANSWER_NS);
 	}
 	return true;
+}
+
+static bool rescan_one(const char *namespace, const char *id, void *context)
+{
+	if (entry_find(context, namespace, id) == NULL)
+		entry_refresh(context, namespace, id);
+	return true;
+}
+
+void entries_rescan(struct daemon *daemon)
+{
+	struct error ignored;
+
+	(void) run_dir_visit(daemon->root, NULL, rescan_one, daemon, &ignored);
 }
 
 int entries_recover(struct daemon *daemon, struct error *err)

@@ -31,6 +31,9 @@ struct daemon_options {
 
 static const struct option_entry option_entries[] = {
 	{0, "root", "DIR", OPTION_STRING, offsetof(struct daemon_options, root), "run directories (default $HYDRA_ROOT or /run/hydra)"},
+	{0, "listen", "ADDRESS:PORT", OPTION_STRING, offsetof(struct daemon_options, listen), "take containers from other hosts"},
+	{0, "certificates", "DIR", OPTION_STRING, offsetof(struct daemon_options, certificates),
+	 "folder with ca.pem, cert.pem, key.pem, for migrations in both directions"},
 	{'v', "version", NULL, OPTION_FLAG, offsetof(struct daemon_options, version), "print the version"},
 	{0, NULL, NULL, OPTION_FLAG, 0, NULL},
 };
@@ -92,6 +95,9 @@ static int daemon_init(struct daemon *self, const struct daemon_options *options
 				.listen_fd = FD_NONE,
 				.migration_fd = FD_NONE,
 				.migration_source.fd = FD_NONE,
+				.progress_source.fd = FD_NONE,
+				.migration_address = options->listen,
+				.certificates = options->certificates,
 				.started_ns = clock_realtime_ns(),
 				.started_mono_ns = clock_monotonic_ns()};
 	r = dir_make_all(self->root, 0700, err);
@@ -109,6 +115,8 @@ static int daemon_init(struct daemon *self, const struct daemon_options *options
 	if (r == 0)
 		r = entries_recover(self, err);
 	fault_point("hydrad.recovered");
+	if (r == 0)
+		r = migrations_init(self, err);
 	if (r == 0)
 		r = ttrpc_server_init(&self->server, &self->loop, self->listen_fd, daemon_methods, self, err);
 	return r;

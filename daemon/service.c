@@ -120,6 +120,7 @@ static void handle_list(struct ttrpc_call *call, const ProtobufCMessage *message
 	auto_free Hydra__V1__ListItem **pointers = NULL;
 	size_t count = 0;
 
+	entries_rescan(daemon);
 	for (struct entry *entry = daemon->entries; entry != NULL; entry = entry->next)
 		count++;
 	items = calloc(count + 1, sizeof(*items));
@@ -174,5 +175,8 @@ const struct ttrpc_method daemon_methods[] = {
 	DAEMON("List", list_request, handle_list),
 	DAEMON("Info", empty, handle_info),
 	DAEMON("Events", all_events_request, handle_events),
+	DAEMON("Migrate", migrate_request, service_migrate),
+	DAEMON("Migration", migration_request, service_migration),
+	DAEMON("CancelMigration", migration_request, service_cancel_migration),
 	{NULL, NULL, NULL, NULL},
 };

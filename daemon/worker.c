@@ -32,36 +32,63 @@ static int memory_file(const char *name, const void *data, size_t size, int *ret
 	return 0;
 }
 
-int worker_start(struct daemon *daemon, const char *program, const char *const *arguments, const void *input, size_t size,
-		 worker_done *done, void *context, struct error *err)
+/* Takes worker when it succeeds. */
+static int start(struct daemon *daemon, struct worker *worker, const char *program, const char *const *arguments,
+		 const int *fds, struct error *err)
 {
 	auto_free char *path = child_program(program);
-	auto_free struct worker *worker = calloc(1, sizeof(*worker));
-	auto_close int input_fd = FD_NONE;
-	auto_close int message_fd = FD_NONE;
-	const char *argv[16] = {program};
+	const char *argv[24] = {program};
 	struct child_spec spec = {.path = path, .argv = argv, .cwd = "/", .new_session = true};
-	int r = worker == NULL ? fail_errno(err, ENOMEM, "start %s", program) : 0;
+	int r;
 
-	for (size_t i = 0; arguments[i] != NULL && i < 14; i++)
+	for (size_t i = 0; arguments[i] != NULL && i < 22; i++)
 		argv[1 + i] = arguments[i];
-	if (r == 0)
-		r = memory_file("input", input, size, &input_fd, err);
-	if (r == 0)
-		r = memory_file("message", NULL, 0, &message_fd, err);
-	if (r < 0)
-		return r;
-	spec.fds[spec.fd_count++] = (struct child_fd){input_fd, 0};
-	spec.fds[spec.fd_count++] = (struct child_fd){message_fd, 2};
+	spec.fds[spec.fd_count++] = (struct child_fd){worker->message_fd, 2};
+	if (fds[0] >= 0)
+		spec.fds[spec.fd_count++] = (struct child_fd){fds[0], 0};
+	if (fds[1] >= 0)
+		spec.fds[spec.fd_count++] = (struct child_fd){fds[1], 3};
 	r = child_start(&spec, &worker->pid, NULL, err);
 	if (r < 0)
 		return r;
-	worker->message_fd = take_fd(&message_fd);
+	worker->next = daemon->workers;
+	daemon->workers = worker;
+	return 0;
+}
+
+static int start_any(struct daemon *daemon, const char *program, const char *const *arguments, const int *fds, worker_done *done,
+		     void *context, struct error *err)
+{
+	auto_free struct worker *worker = calloc(1, sizeof(*worker));
+	int r = worker == NULL ? fail_errno(err, ENOMEM, "start %s", program) : 0;
+
+	if (r == 0)
+		r = memory_file("message", NULL, 0, &worker->message_fd, err);
+	if (r < 0)
+		return r;
 	worker->done = done;
 	worker->context = context;
-	worker->next = daemon->workers;
-	daemon->workers = take_ptr(&worker);
-	return 0;
+	r = start(daemon, worker, program, arguments, fds, err);
+	if (r < 0)
+		(void) close(worker->message_fd);
+	else
+		(void) take_ptr(&worker);
+	return r;
+}
+
+int worker_start(struct daemon *daemon, const char *program, const char *const *arguments, const void *input, size_t size,
+		 worker_done *done, void *context, struct error *err)
+{
+	auto_close int input_fd = FD_NONE;
+	int r = memory_file("input", input, size, &input_fd, err);
+
+	return r < 0 ? r : start_any(daemon, program, arguments, (int[]){input_fd, FD_NONE}, done, context, err);
+}
+
+int worker_start_with(struct daemon *daemon, const char *program, const char *const *arguments, int fd, worker_done *done,
+		      void *context, struct error *err)
+{
+	return start_any(daemon, program, arguments, (int[]){FD_NONE, fd}, done, context, err);
 }
 
 static void end(struct daemon *daemon, struct worker *worker, int status)

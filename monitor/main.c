@@ -155,11 +155,13 @@ static void notify_ready(void)
 		      (socklen_t) (offsetof(struct sockaddr_un, sun_path) + strlen(path)));
 }
 
-static int serve(const struct monitor_options *options)
+static int serve(const struct monitor_options *options, const struct option_rest *rest)
 {
 	static struct monitor self = {.lock_fd = FD_NONE, .listen_fd = FD_NONE};
 	struct error err;
 
+	self.daemon_arguments = rest->positional;
+	self.daemon_argument_count = rest->count;
 	if (monitor_init(&self, options, &err) < 0) {
 		log_error("monitor did not start", "error=\"%s\"", err.message);
 		return EXIT_FAILURE;
@@ -177,6 +179,7 @@ int main(int argc, char **argv)
 	struct monitor_options options = {.root = run_root()};
 	struct option_rest rest;
 	struct error err;
+	int r;
 
 	log_open("hydra-monitor", LOG_INFO);
 	if (options_parse(&table, argc, argv, &options, &rest, &err) < 0) {
@@ -184,10 +187,12 @@ int main(int argc, char **argv)
 		return EXIT_FAILURE;
 	}
 	if (rest.wants_help || options.version) {
-		(void) puts("hydra-monitor " HYDRA_VERSION ": watches over shims and hydrad\n\nOptions:");
+		(void) puts("hydra-monitor " HYDRA_VERSION ": watches over shims and hydrad\n\n"
+			    "hydra-monitor [OPTIONS] [-- OPTIONS OF HYDRAD]\n\nOptions:");
 		options_print(&table);
 		return EXIT_SUCCESS;
 	}
+	r = serve(&options, &rest);
 	option_rest_deinit(&rest);
-	return serve(&options);
+	return r;
 }

@@ -43,6 +43,8 @@ struct monitor {
 	int listen_fd;
 	struct watched_shim *shims;
 	bool runs_daemon;
+	const char *const *daemon_arguments; /* further ones */
+	int daemon_argument_count;
 	pid_t daemon_pid;
 	unsigned daemon_restarts;
 	uint64_t daemon_started_ns;

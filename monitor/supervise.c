@@ -10,7 +10,8 @@
 #include <unistd.h>
 
 #define DELAY_FIRST_NS NS_PER_MS
-#define DELAY_LAST_NS  NS_PER_S
+#define DELAY_LAST_NS  (100 * NS_PER_MS) /* hydrad starts in a millisecond: a crash loop of ten a second harms nobody */
+#define DAEMON_ARGUMENTS_MAX 16
 #define RAN_WELL_NS    (10 * NS_PER_S)
 
 static void start_again(struct event_timer *timer)
@@ -30,10 +31,12 @@ static void start_later(struct monitor *monitor)
 void daemon_start(struct monitor *monitor)
 {
 	auto_free char *program = child_program("hydrad");
-	const char *argv[] = {"hydrad", "--root", monitor->root, NULL};
+	const char *argv[DAEMON_ARGUMENTS_MAX + 4] = {"hydrad", "--root", monitor->root};
 	struct child_spec spec = {.path = program, .argv = argv, .fds = {{STDERR_FILENO, 2}}, .fd_count = 1, .new_session = true};
 	struct error err;
 
+	for (int i = 0; i < monitor->daemon_argument_count && i < DAEMON_ARGUMENTS_MAX; i++)
+		argv[3 + i] = monitor->daemon_arguments[i];
 	if (child_start(&spec, &monitor->daemon_pid, NULL, &err) < 0) {
 		log_error("daemon not started", "error=\"%s\"", err.message);
 		start_later(monitor);

@@ -39,7 +39,7 @@ struct command {
 
 extern const struct command command_create, command_run, command_start, command_exec, command_state, command_list,
 	command_ps, command_kill, command_delete, command_pause, command_resume, command_update, command_events, command_spec,
-	command_features, command_checkpoint, command_restore;
+	command_features, command_checkpoint, command_restore, command_adopt_prepare, command_adopt;
 
 /* For commands without options. */
 extern const struct option_table command_no_options;

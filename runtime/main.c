@@ -23,6 +23,8 @@ static const struct command *const commands[] = {
 	&command_ps,     &command_kill,   &command_delete, &command_pause,  &command_resume,   &command_update,
 	&command_events, &command_spec,   &command_features, &command_checkpoint, &command_restore,
 };
+/* For hydra-shim: not listed. */
+static const struct command *const hidden_commands[] = {&command_adopt_prepare, &command_adopt};
 
 #define GLOBAL_MEMBER(member) offsetof(struct global_options, member)
 
@@ -176,6 +178,9 @@ static const struct command *find_command(const char *name)
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 		if (strcmp(commands[i]->name, name) == 0)
 			return commands[i];
+	for (size_t i = 0; i < sizeof(hidden_commands) / sizeof(hidden_commands[0]); i++)
+		if (strcmp(hidden_commands[i]->name, name) == 0)
+			return hidden_commands[i];
 	return NULL;
 }
 

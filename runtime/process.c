@@ -27,6 +27,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 
 static int join_keyring(const char *name, struct error *err)
 {
@@ -150,11 +151,27 @@ static int enter_and_change_user(const struct spec_process *process, struct erro
 	return check_folder(err);
 }
 
+/* The host's /dev/null as standard stream would be a file of a mount that the container does not have: nobody could
+ * checkpoint it. The container's own is the same device. */
+static void use_own_null(void)
+{
+	struct stat ours, theirs;
+	auto_close int fd = open("/dev/null", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd < 0 || fstat(fd, &ours) < 0 || !S_ISCHR(ours.st_mode) || ours.st_rdev != makedev(1, 3))
+		return;
+	for (int number = 0; number < 3; number++) {
+		if (fstat(number, &theirs) == 0 && S_ISCHR(theirs.st_mode) && theirs.st_rdev == ours.st_rdev)
+			(void) dup2(fd, number);
+	}
+}
+
 int process_prepare(struct process_context *self, struct error *err)
 {
 	const struct spec_process *process = self->process;
 	struct capability_sets capabilities;
 
+	use_own_null();
 	if (capability_sets_parse(process->capabilities, &capabilities, err) < 0 || join_keyring(self->keyring, err) < 0 ||
 	    set_personality(self->personality, err) < 0 || process_schedule(process, err) < 0 || set_labels(process, err) < 0)
 		return err->code;

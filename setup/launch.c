@@ -44,7 +44,7 @@ int launch_shim(const char *root, const char *namespace, const char *id, struct 
 	return r == -EADDRINUSE ? 0 : r;
 }
 
-int launch_call(const char *root, const char *namespace, const char *id, const char *method, struct error *err)
+static int call(const char *root, const char *namespace, const char *id, const char *method, int timeout_ms, struct error *err)
 {
 	Hydra__V1__Empty request = HYDRA__V1__EMPTY__INIT;
 	auto_message ProtobufCMessage *response = NULL;
@@ -53,6 +53,16 @@ int launch_call(const char *root, const char *namespace, const char *id, const c
 
 	if (r < 0)
 		return r;
-	return ttrpc_call_blocking(fd, "hydra.v1.Shim", method, &request.base, &hydra__v1__empty__descriptor, CALL_TIMEOUT_MS,
-				   &response, err);
+	return ttrpc_call_blocking(fd, "hydra.v1.Shim", method, &request.base, &hydra__v1__empty__descriptor, timeout_ms, &response,
+				   err);
+}
+
+int launch_call(const char *root, const char *namespace, const char *id, const char *method, struct error *err)
+{
+	return call(root, namespace, id, method, CALL_TIMEOUT_MS, err);
+}
+
+int launch_call_patiently(const char *root, const char *namespace, const char *id, const char *method, struct error *err)
+{
+	return call(root, namespace, id, method, 0, err);
 }

@@ -23,6 +23,9 @@
 struct setup_options {
 	const char *root;
 	const char *namespace;
+	const char *host, *certificates, *migration, *images;
+	int connection_fd;
+	bool leave_running;
 	bool force;
 };
 
@@ -30,6 +33,13 @@ static const struct option_entry option_entries[] = {
 	{0, "root", "DIR", OPTION_STRING, offsetof(struct setup_options, root), "run directories (default /run/hydra)"},
 	{0, "namespace", "NS", OPTION_STRING, offsetof(struct setup_options, namespace), "namespace of the container"},
 	{'f', "force", NULL, OPTION_FLAG, offsetof(struct setup_options, force), "remove: stop it when it runs"},
+	{0, "host", "HOST:PORT", OPTION_STRING, offsetof(struct setup_options, host), "migrate: where to"},
+	{0, "certificates", "DIR", OPTION_STRING, offsetof(struct setup_options, certificates),
+	 "migrate, receive: folder with ca.pem, cert.pem, key.pem"},
+	{0, "migration", "ID", OPTION_STRING, offsetof(struct setup_options, migration), "migrate: its name, unique"},
+	{0, "connection-fd", "FD", OPTION_INT, offsetof(struct setup_options, connection_fd), "receive: the accepted connection"},
+	{0, "images", "DIR", OPTION_STRING, offsetof(struct setup_options, images), "checkpoint, restore: the folder"},
+	{0, "leave-running", NULL, OPTION_FLAG, offsetof(struct setup_options, leave_running), "checkpoint: do not stop it"},
 	{0, NULL, NULL, OPTION_FLAG, 0, NULL},
 };
 
@@ -50,17 +60,64 @@ static int create(const struct setup_options *options, struct error *err)
 	return container_create(options->root, request, err);
 }
 
+static int need(const char *value, const char *name, struct error *err)
+{
+	return value != NULL ? 0 : fail_because(err, EINVAL, "missing option: --%s", name);
+}
+
+static int migrate(const struct setup_options *options, const char *id, struct error *err)
+{
+	struct migrate_request request = {.root = options->root, .namespace = options->namespace, .id = id, .host = options->host,
+					  .certificates = options->certificates, .migration = options->migration};
+	int r = need(options->host, "host", err);
+
+	if (r == 0)
+		r = need(options->certificates, "certificates", err);
+	if (r == 0)
+		r = need(options->migration, "migration", err);
+	return r < 0 ? r : container_migrate(&request, err);
+}
+
+static int receive(const struct setup_options *options, struct error *err)
+{
+	int r = need(options->certificates, "certificates", err);
+
+	if (r == 0 && options->connection_fd <= 2)
+		r = need(NULL, "connection-fd", err);
+	return r < 0 ? r : container_receive(options->root, options->certificates, options->connection_fd, err);
+}
+
+static int to_or_from_disk(const struct setup_options *options, bool is_restore, const char *id, struct error *err)
+{
+	int r = need(options->images, "images", err);
+
+	if (r < 0)
+		return r;
+	return is_restore ? container_restore(options->root, options->namespace, id, options->images, err)
+			  : container_checkpoint(options->root, options->namespace, id, options->images, options->leave_running, err);
+}
+
 static int run(const struct setup_options *options, const struct option_rest *rest, struct error *err)
 {
 	const char *command = rest->count > 0 ? rest->positional[0] : "";
+	const char *id = rest->count == 2 ? rest->positional[1] : NULL;
 
 	if (strcmp(command, "create") == 0 && rest->count == 1)
 		return create(options, err);
-	if (strcmp(command, "remove") == 0 && rest->count == 2)
-		return container_remove(options->root, options->namespace, rest->positional[1], options->force, err);
-	if (strcmp(command, "start") == 0 && rest->count == 2)
-		return container_start_again(options->root, options->namespace, rest->positional[1], err);
-	return fail_because(err, EINVAL, "expected one of: create, start ID, remove [--force] ID");
+	if (strcmp(command, "receive") == 0 && rest->count == 1)
+		return receive(options, err);
+	if (id == NULL || id_check("container name", id, err) < 0)
+		return fail_because(err, EINVAL, "expected one of: create, receive, start ID, remove [--force] ID, migrate ID, "
+						 "checkpoint ID, restore ID");
+	if (strcmp(command, "remove") == 0)
+		return container_remove(options->root, options->namespace, id, options->force, err);
+	if (strcmp(command, "start") == 0)
+		return container_start_again(options->root, options->namespace, id, err);
+	if (strcmp(command, "migrate") == 0)
+		return migrate(options, id, err);
+	if (strcmp(command, "checkpoint") == 0 || strcmp(command, "restore") == 0)
+		return to_or_from_disk(options, strcmp(command, "restore") == 0, id, err);
+	return fail_because(err, EINVAL, "unknown command '%s'", command);
 }
 
 int main(int argc, char **argv)
@@ -75,7 +132,8 @@ int main(int argc, char **argv)
 	(void) umask(022);
 	r = options_parse(&table, argc, argv, &options, &rest, &err);
 	if (r == 0 && rest.wants_help) {
-		(void) puts("hydra-setup [OPTIONS] create < CreateRequest | start ID | remove [--force] ID\n");
+		(void) puts("hydra-setup [OPTIONS] COMMAND\n\ncreate < CreateRequest | start ID | remove [--force] ID | migrate ID |\n"
+			    "receive | checkpoint ID | restore ID\n");
 		options_print(&table);
 	} else if (r == 0) {
 		r = run(&options, &rest, &err);

@@ -43,6 +43,7 @@ static int runtime_delete(struct run_dir *dir, struct error *err)
 
 int container_remove_parts(struct run_dir *dir, const record *container, struct error *err)
 {
+	struct error ignored;
 	int r = runtime_delete(dir, err);
 
 	fault_point("setup.remove.runtime");
@@ -52,6 +53,9 @@ int container_remove_parts(struct run_dir *dir, const record *container, struct 
 	if (r == 0)
 		r = bundle_remove(container, err);
 	fault_point("setup.remove.bundle");
+	/* of a migration to here that did not come to its end */
+	if (r == 0 && container->migration != NULL && strstr(container->restore_images, "/.work/") != NULL)
+		(void) dir_remove_all(AT_FDCWD, container->restore_images, &ignored);
 	return r < 0 ? r : run_dir_remove(dir, err);
 }
 

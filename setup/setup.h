@@ -26,6 +26,9 @@ int spec_write(const create_request *request, const char *netns_path, const char
 
 /* network.c: pins a network namespace and lets the CNI plugins connect it; fills in the record's network. */
 int network_add(struct run_dir *dir, record *container, struct error *err);
+/* The same for a container that comes from another host: ip and mac must be the record's, and the host's end stays
+ * unplugged, because the container still answers elsewhere. */
+int network_receive(struct run_dir *dir, record *container, struct error *err);
 /* The reverse; succeeds when there is nothing. */
 int network_remove(struct run_dir *dir, const record *container, struct error *err);
 
@@ -47,10 +50,41 @@ int cni_read_result(const char *result_json, Hydra__V1__Network *network, struct
 int launch_shim(const char *root, const char *namespace, const char *id, struct error *err);
 int launch_call(const char *root, const char *namespace, const char *id, const char *method, struct error *err);
 
+/* The same without a limit of time. */
+int launch_call_patiently(const char *root, const char *namespace, const char *id, const char *method, struct error *err);
+
 /* remove.c */
 int container_remove(const char *root, const char *namespace, const char *id, bool force, struct error *err);
 /* Removes everything of it; dir is locked by us and no shim runs. */
 int container_remove_parts(struct run_dir *dir, const record *container, struct error *err);
+
+/* migrate.c: source side. Progress goes to <root>/.migrations/MIGRATION. */
+struct migrate_request {
+	const char *root, *namespace, *id;
+	const char *host;         /* HOST:PORT */
+	const char *certificates; /* folder */
+	const char *migration;    /* name of this migration */
+};
+int container_migrate(const struct migrate_request *request, struct error *err);
+
+/* receive.c: target side, with a connection that was accepted. */
+int container_receive(const char *root, const char *certificates, int connection_fd, struct error *err);
+
+/* target.c: a container whose processes will be restored: folders, network, record, shim. images has "images/", and
+ * with a migration "handoff.sock". dir is locked on success, and the caller's to close. */
+struct target {
+	const char *root, *namespace, *id;
+	const char *images;
+	const char *migration; /* NULL: from disk */
+	const char *peer;
+	uint64_t epoch;
+};
+int target_make(const struct target *target, struct run_dir *ret_dir, struct error *err);
+
+/* checkpoint.c: to disk and back; images is a folder that has all that is needed. */
+int container_checkpoint(const char *root, const char *namespace, const char *id, const char *images, bool leave_running,
+			 struct error *err);
+int container_restore(const char *root, const char *namespace, const char *id, const char *images, struct error *err);
 
 /* create.c */
 int container_create(const char *root, const create_request *request, struct error *err);

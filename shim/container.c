@@ -31,6 +31,7 @@ int container_open(struct container **ret_self, struct shim *shim, const char *i
 	self->shim = shim;
 	self->dir = RUN_DIR_CLOSED;
 	self->journal.fd = FD_NONE;
+	self->lease.fd = self->keeper.fd = FD_NONE;
 	self->is_cleaned = true;
 	self->kill_timer = (struct event_timer){.handle = kill_now, .context = self};
 	self->restart_timer = (struct event_timer){.handle = restart_now, .context = self};
@@ -63,6 +64,8 @@ void container_free(struct container *self)
 	}
 	event_loop_disarm(&self->shim->loop, &self->kill_timer);
 	event_loop_disarm(&self->shim->loop, &self->restart_timer);
+	migration_hold(self, FD_NONE);
+	restore_forget_kept(self);
 	while (self->processes != NULL)
 		process_free(self->processes);
 	journal_close(&self->journal);
@@ -139,6 +142,12 @@ bool container_begin(struct container *self, const char *operation, container_th
 {
 	struct error err;
 
+	if (migration_is_under_way(self)) {
+		(void) fail_because(&err, EBUSY, "%s container '%s': it is being migrated to %s", operation, self->dir.id,
+				    self->record->migration->peer);
+		then(self, &err, context);
+		return false;
+	}
 	if (self->operation != NULL) {
 		(void) fail_because(&err, EBUSY, "%s container '%s': it is busy with %s", operation, self->dir.id,
 				    self->operation);
@@ -231,6 +240,8 @@ int container_kill(struct container *self, struct process *process, int signal_n
 
 	if (process == NULL || process->pid <= 0 || process->has_ended)
 		return fail_because(err, ESRCH, "process already finished");
+	if (migration_is_under_way(self) && !migration_is_handed_over(self))
+		return fail_because(err, EBUSY, "container '%s' is being migrated to %s", self->dir.id, self->record->migration->peer);
 	if (signal_number < 1 || signal_number > SIGRTMAX)
 		return fail_because(err, EINVAL, "signal %d: expected 1 to %d", signal_number, SIGRTMAX);
 	(void) text_fit(number, sizeof(number), "%d", signal_number);
@@ -258,6 +269,8 @@ int container_stop(struct container *self, uint32_t timeout_s, uint32_t signal_n
 	int number = timeout_s == 0 ? SIGKILL : signal_number != 0 ? (int) signal_number : SIGTERM;
 	int r;
 
+	if (migration_is_under_way(self) && !migration_is_handed_over(self))
+		return fail_because(err, EBUSY, "container '%s' is being migrated to %s", self->dir.id, self->record->migration->peer);
 	self->record->stop_was_asked = true;
 	r = container_save(self, err);
 	if (r < 0)

@@ -36,6 +36,11 @@ struct container {
 	struct ttrpc_call *delete_call; /* answered when all of it is over */
 	bool is_forgotten;  /* to be freed when nobody uses it any more */
 	bool is_cleaned;    /* nothing of it is left with the runtime */
+	bool is_vanishing;  /* its restore failed: it is removed when we end */
+	struct event_source lease;  /* of a migration away */
+	struct event_source keeper; /* tells of userfaultfds while pages are still coming */
+	int *kept_fds;
+	size_t kept_count;
 	struct container *next;
 };
 
@@ -49,6 +54,19 @@ void container_pause(struct container *self, container_then *then, void *context
 void container_resume(struct container *self, container_then *then, void *context);
 void container_checkpoint(struct container *self, const Hydra__V1__CheckpointRequest *request, container_then *then,
 			  void *context);
+/* restore.c: of a record that is RESTORING; runs when it is done. Failed, the container is removed. */
+void container_restore(struct container *self, container_then *then, void *context);
+void restore_forget_kept(struct container *self);
+
+/* migration.c: source side. On success the caller hands over the lease with migration_hold(). */
+int migration_begin(struct container *self, const Hydra__V1__MigrationBeginRequest *request, struct error *err);
+/* Takes lease_fd; FD_NONE: the client is gone already. */
+void migration_hold(struct container *self, int lease_fd);
+int migration_end(struct container *self, const Hydra__V1__MigrationEndRequest *request, struct error *err);
+/* The container belongs to another host. */
+bool migration_is_handed_over(struct container *self);
+bool migration_is_under_way(const struct container *self);
+
 /* exec.c: process is new and has its exec id and options; the runtime starts process_json in the container. */
 void container_exec(struct process *process, const uint8_t *process_json, size_t size, container_then *then, void *context);
 
@@ -64,6 +82,8 @@ int container_stop(struct container *self, uint32_t timeout_s, uint32_t signal_n
 struct process *container_find(struct container *self, const char *exec_id);
 /* Init just began to run as pid: follows it and puts it into the record (not saved). */
 int container_follow_init(struct container *self, pid_t pid, struct error *err);
+/* Makes the process object of init with its stdio and log. */
+int container_new_init(struct container *self, struct error *err);
 /* The pid in a file that the runtime wrote into the run directory. */
 int container_read_pid(struct container *self, const char *name, pid_t *ret_pid, struct error *err);
 /* Forgets what the runtime keeps of it; is_cleaned is true afterwards. */

@@ -9,6 +9,7 @@
 #include "base/number.h"
 #include "base/owned.h"
 #include "base/text.h"
+#include "proto/message.h"
 #include "shim/client.h"
 #include "shim/container.h"
 #include "shim/deposit.h"
@@ -50,7 +51,7 @@ int container_follow_init(struct container *self, pid_t pid, struct error *err)
 	return r;
 }
 
-static int new_init(struct container *self, struct error *err)
+int container_new_init(struct container *self, struct error *err)
 {
 	const Hydra__V1__LogConfig *log = self->record->log;
 	int r;
@@ -113,10 +114,12 @@ static int begin_create(struct container *self, struct error *err)
 
 	if (self->record->state == HYDRA__V1__CONTAINER_STATE__STATE_STOPPED)
 		r = container_move(self, EVENT_RECREATE, err);
+	if (r == 0 && !message_set_string(&self->record->restore_images, ""))
+		r = fail_errno(err, ENOMEM, "create container '%s'", self->dir.id);
 	if (r == 0 && self->record->state != HYDRA__V1__CONTAINER_STATE__STATE_CREATING)
 		r = fail_because(err, EBUSY, "create container '%s': it is %s", self->dir.id, state_name(self->record->state));
 	if (r == 0)
-		r = new_init(self, err);
+		r = container_new_init(self, err);
 	if (r < 0)
 		return r;
 	for (int i = 0; i < 3; i++)
@@ -130,7 +133,9 @@ void container_create(struct container *self, container_then *then, void *contex
 {
 	struct error err = ERROR_NONE;
 
-	if (container_begin(self, "create", then, context) && begin_create(self, &err) < 0)
+	if (self->record->state == HYDRA__V1__CONTAINER_STATE__STATE_RESTORING)
+		container_restore(self, then, context);
+	else if (container_begin(self, "create", then, context) && begin_create(self, &err) < 0)
 		container_finish(self, &err);
 }
 
@@ -206,9 +211,11 @@ static void init_ended(struct container *self)
 
 void container_process_ended(struct container *self, struct process *process)
 {
+	bool has_left = process == self->init && migration_is_handed_over(self);
 	struct error err;
 
-	container_note(self, process == self->init ? "exited" : "exec-exited", process, NULL);
+	container_note(self, has_left ? "migrated" : process == self->init ? "exited" : "exec-exited", process,
+		       has_left ? self->record->migration->peer : NULL);
 	fault_point("shim.exit-noted");
 	if (process == self->init)
 		init_ended(self);

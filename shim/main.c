@@ -42,10 +42,11 @@ static void remove_if_asked(struct shim *self, const struct shim_options *option
 	struct container *container = shim_container(self);
 	auto_free char *setup = NULL;
 
-	if (container == NULL || !container->record->remove_on_exit || container->init == NULL)
+	if (container == NULL ||
+	    (!container->is_vanishing && (!container->record->remove_on_exit || container->init == NULL)))
 		return;
 	setup = child_program("hydra-setup");
-	(void) execl(setup, "hydra-setup", "--root", options->root, "remove", "--namespace", options->namespace, options->id,
+	(void) execl(setup, "hydra-setup", "--root", options->root, "remove", "--force", "--namespace", options->namespace, options->id,
 		     (char *) NULL);
 	log_error("container not removed", "container=%s error=\"%s: %s\"", options->id, setup, strerrordesc_np(errno));
 }

@@ -200,6 +200,7 @@ static bool was_oom_killed(struct process *self, const exit_record *exit)
 static void record_end(struct process *self, exit_record *exit)
 {
 	struct container *container = self->container;
+	char reason[256];
 	struct error err;
 
 	exit->version = 1;
@@ -210,6 +211,17 @@ static void record_end(struct process *self, exit_record *exit)
 	exit->finished_ns = clock_realtime_ns();
 	exit->restart_count = container->record->restart_count;
 	exit->oom_killed = was_oom_killed(self, exit);
+	if (self == container->init && migration_is_handed_over(container) &&
+	    text_fit(reason, sizeof(reason), "migrated to %.200s", container->record->migration->peer)) {
+		exit->is_known = false;
+		exit->exit_code = exit->signal = 0;
+		exit->reason = reason;
+	} else if (self == container->init && container->record->restore_images[0] != '\0' &&
+		   text_fit(reason, sizeof(reason), "checkpointed")) {
+		exit->is_known = false;
+		exit->exit_code = exit->signal = 0;
+		exit->reason = reason;
+	}
 	fault_point("shim.before-exit-record");
 	if (exit_record_save(container->dir.fd, exit, &err) < 0)
 		log_error("exit record not written", "container=%s error=\"%s\"", container->dir.id, err.message);

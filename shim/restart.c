@@ -39,7 +39,8 @@ void restart_consider(struct container *container)
 	record *kept = container->record;
 	const exit_record *exit = container->init != NULL ? container->init->exit : NULL;
 
-	if (exit == NULL || !restart_is_due(kept->restart, exit, kept->restart_count, kept->stop_was_asked))
+	if (exit == NULL || migration_is_handed_over(container) || kept->restore_images[0] != '\0' ||
+	    !restart_is_due(kept->restart, exit, kept->restart_count, kept->stop_was_asked))
 		return;
 	container->restart_delay_ns = restart_delay(container->restart_delay_ns, exit->finished_ns - exit->started_ns);
 	event_loop_arm(&container->shim->loop, &container->restart_timer, container->restart_delay_ns);

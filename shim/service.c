@@ -363,5 +363,8 @@ const struct ttrpc_method service_methods[] = {
 	SHIM("Stats", empty, handle_stats),
 	SHIM("Events", events_request, handle_events),
 	SHIM("Update", update_request, handle_update),
+	SHIM("Checkpoint", checkpoint_request, service_checkpoint),
+	SHIM("MigrationBegin", migration_begin_request, service_migration_begin),
+	SHIM("MigrationEnd", migration_end_request, service_migration_end),
 	{NULL, NULL, NULL, NULL},
 };

@@ -12,5 +12,10 @@ extern const struct ttrpc_method service_methods[];
 
 /* Answers when the process has ended, now or later. */
 void service_wait_for(struct ttrpc_call *call, struct process *process);
+/* service_checkpoint.c */
+void service_migration_begin(struct ttrpc_call *call, const ProtobufCMessage *message);
+void service_migration_end(struct ttrpc_call *call, const ProtobufCMessage *message);
+void service_checkpoint(struct ttrpc_call *call, const ProtobufCMessage *message);
+
 /* The process ended: answers Wait and Stop. */
 void service_answer_waiting(struct process *process);

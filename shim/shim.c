@@ -89,6 +89,8 @@ void shim_consider_end(struct shim *self)
 		return;
 	}
 	for (struct container *container = self->containers; container != NULL; container = container->next) {
+		if (container->is_vanishing && container->operation == NULL)
+			continue;
 		if (!container_is_at_rest(container) ||
 		    container->record->state != HYDRA__V1__CONTAINER_STATE__STATE_STOPPED || container->init == NULL)
 			return;

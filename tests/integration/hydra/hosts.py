@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """A "host" made of namespaces: its own mounts, processes, network, /run and /var/lib/hydra, and what is left on it."""
-import contextlib
 import json
 import os
 import pathlib
@@ -64,9 +63,12 @@ class Host:
 
     def __exit__(self, *_):
         for signal_number in (signal.SIGCONT, signal.SIGKILL):
-            for pid in [*self.pids(), self.pid]:
-                with contextlib.suppress(ProcessLookupError):  # the first process ends when its only child does
+            for pid in self.pids():
+                try:
                     os.kill(pid, signal_number)
+                except ProcessLookupError:
+                    pass
+        os.kill(self.pid, signal.SIGKILL)
         self.holder.wait()
         self.holder.stdout.close()
         for service in self.services.values():

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * hydractl migrate, checkpoint, restore.
+ *
+ * hydrad starts a migration; how it goes is read from its progress file, so that a daemon that dies is not in the way.
+ */
+#include "base/owned.h"
+#include "base/text.h"
+#include "cli/cli.h"
+#include "proto/message.h"
+#include "state/migration_file.h"
+#include "state/run_dir.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LOOK_MS        20
+#define START_LOOKS    1500 /* 30 s until the worker has begun */
+#define BAR_WIDTH      30
+
+struct migrate_options {
+	const char *certificates;
+};
+
+static const struct option_entry migrate_entries[] = {
+	{0, "certificates", "DIR", OPTION_STRING, offsetof(struct migrate_options, certificates),
+	 "folder with ca.pem, cert.pem, key.pem (default: the daemon's)"},
+	{0, NULL, NULL, OPTION_FLAG, 0, NULL},
+};
+
+static volatile sig_atomic_t was_interrupted;
+
+static void interrupt(int signal_number)
+{
+	(void) signal_number;
+	was_interrupted = 1;
+}
+
+static void show_bar(const Hydra__V1__MigrationStatus *status)
+{
+	uint64_t total = status->pages_total > 0 ? status->pages_total : 1;
+	uint64_t done = status->pages_done < total ? status->pages_done : total;
+	int filled = (int) (done * BAR_WIDTH / total);
+	char size[32];
+
+	format_size(status->bytes_done, size, sizeof(size));
+	(void) fprintf(stderr, "\r%-10.10s [%.*s%*s] %3d%%  %s  %llu faults  ", status->phase, filled,
+		       "##############################", BAR_WIDTH - filled, "", (int) (done * 100 / total), size,
+		       (unsigned long long) status->faults);
+	(void) fflush(stderr);
+}
+
+static void show(const struct cli *cli, const Hydra__V1__MigrationStatus *status, char *last_phase, size_t size)
+{
+	if (cli_wants_json(cli)) {
+		auto_free char *json = json_of_message(&status->base, false);
+
+		(void) puts(json);
+		(void) fflush(stdout);
+	} else if (!cli->plain && isatty(STDERR_FILENO)) {
+		show_bar(status);
+	} else if (strcmp(last_phase, status->phase) != 0) {
+		(void) printf("%s\n", status->phase);
+		(void) fflush(stdout);
+	}
+	(void) text_fit(last_phase, size, "%s", status->phase);
+}
+
+static void cancel(const struct cli *cli, const char *migration)
+{
+	Hydra__V1__MigrationRequest request = HYDRA__V1__MIGRATION_REQUEST__INIT;
+	auto_message Hydra__V1__MigrationStatus *status = NULL;
+	auto_message ProtobufCMessage *response = NULL;
+	struct error ignored;
+	pid_t pid = 0;
+
+	request.id = (char *) (uintptr_t) migration;
+	if (cli_call_daemon(cli, "CancelMigration", &request.base, &hydra__v1__empty__descriptor, 2000, &response, &ignored) < 0 &&
+	    migration_file_read(cli->root, migration, &status, &pid, &ignored) == 0 && !status->is_done && pid > 0)
+		(void) kill(pid, SIGTERM);
+	(void) fputs("\ncancelling; what was handed over already arrives all the same\n", stderr);
+}
+
+/* Until it is over. */
+static int follow(const struct cli *cli, const char *migration, Hydra__V1__MigrationStatus **ret_status, struct error *err)
+{
+	struct timespec pause = {.tv_nsec = LOOK_MS * 1000000L};
+	char phase[64] = "";
+	uint64_t shown = 0;
+	bool is_cancelled = false;
+
+	for (int looks = 0;; looks++) {
+		auto_message Hydra__V1__MigrationStatus *status = NULL;
+		int r = migration_file_read(cli->root, migration, &status, NULL, err);
+
+		if (r < 0 && (r != -ENOENT || looks > START_LOOKS))
+			return r;
+		if (was_interrupted && !is_cancelled && r == 0) {
+			is_cancelled = true;
+			cancel(cli, migration);
+		}
+		if (r == 0 && status->sequence > shown) {
+			shown = status->sequence;
+			show(cli, status, phase, sizeof(phase));
+		}
+		if (r == 0 && status->is_done) {
+			*ret_status = take_ptr(&status);
+			return 0;
+		}
+		(void) nanosleep(&pause, NULL);
+	}
+}
+
+static int conclude(const struct cli *cli, const Hydra__V1__MigrationStatus *status, const char *host, struct error *err)
+{
+	if (!cli->plain && !cli_wants_json(cli) && isatty(STDERR_FILENO))
+		(void) fputc('\n', stderr);
+	if (status->has_failed)
+		return fail_because(err, was_interrupted ? EINTR : EIO, "%s", status->message);
+	if (!cli_wants_json(cli))
+		(void) printf("moved to %s: stood still for %.1f ms, %llu pages, %llu of them by fault\n", host,
+			      (double) status->downtime_us / 1000, (unsigned long long) status->pages_done,
+			      (unsigned long long) status->faults);
+	return 0;
+}
+
+static int migrate(const struct cli *cli, void *context, const struct option_rest *rest, struct error *err)
+{
+	const struct migrate_options *options = context;
+	Hydra__V1__MigrateRequest request = HYDRA__V1__MIGRATE_REQUEST__INIT;
+	auto_message Hydra__V1__MigrationStatus *started = NULL;
+	auto_message Hydra__V1__MigrationStatus *status = NULL;
+	auto_free char *certificates = options->certificates != NULL ? realpath(options->certificates, NULL) : NULL;
+	struct sigaction action = {.sa_handler = interrupt};
+	int r;
+
+	if (options->certificates != NULL && certificates == NULL)
+		return fail_errno(err, errno, "certificates '%s'", options->certificates);
+	request.namespace_ = (char *) (uintptr_t) cli->namespace;
+	request.id = (char *) (uintptr_t) rest->positional[0];
+	request.host = (char *) (uintptr_t) rest->positional[1];
+	request.certificates = certificates != NULL ? certificates : (char *) (uintptr_t) "";
+	(void) sigaction(SIGINT, &action, NULL);
+	(void) sigaction(SIGTERM, &action, NULL);
+	r = cli_call_daemon(cli, "Migrate", &request.base, &hydra__v1__migration_status__descriptor, 30000, &started, err);
+	if (r == -ENOENT || r == -ECONNREFUSED) {
+		struct error why = *err;
+
+		return strstr(why.message, "no container") != NULL
+			       ? r
+			       : fail_because(err, ECONNREFUSED, "migrations need hydrad, which does not run at %s", cli->root);
+	}
+	if (r == 0)
+		r = follow(cli, started->id, &status, err);
+	return r < 0 ? r : conclude(cli, status, request.host, err);
+}
+
+const struct command command_migrate = {
+	"migrate", "[OPTIONS] CONTAINER HOST:PORT", "move a running container to another host", migrate_entries,
+	sizeof(struct migrate_options), 2, 2, false, migrate};
+
+struct disk_options {
+	const char *images;
+	const char *name;
+	bool leave_running;
+};
+
+static const struct option_entry checkpoint_entries[] = {
+	{0, "images", "DIR", OPTION_STRING, offsetof(struct disk_options, images), "where it goes (made when missing)"},
+	{0, "leave-running", NULL, OPTION_FLAG, offsetof(struct disk_options, leave_running), "do not stop the container"},
+	{0, NULL, NULL, OPTION_FLAG, 0, NULL},
+};
+
+static const struct option_entry restore_entries[] = {
+	{0, "images", "DIR", OPTION_STRING, offsetof(struct disk_options, images), "what checkpoint wrote"},
+	{0, "name", "NAME", OPTION_STRING, offsetof(struct disk_options, name), "of the container"},
+	{0, NULL, NULL, OPTION_FLAG, 0, NULL},
+};
+
+static char *absolute(const char *path)
+{
+	auto_free char *here = path[0] == '/' ? NULL : getcwd(NULL, 0);
+
+	return here == NULL ? text_copy(path) : text_format("%s/%s", here, path);
+}
+
+static int disk(const struct cli *cli, const struct disk_options *options, const char *operation, const char *id, struct error *err)
+{
+	auto_free char *images = options->images != NULL ? absolute(options->images) : NULL;
+	const char *const arguments[] = {operation, "--images", images, options->leave_running ? "--leave-running" : "--", id, NULL};
+	int r;
+
+	if (images == NULL)
+		return fail_because(err, EINVAL, "missing option: --images DIR");
+	r = cli_setup(cli, arguments, NULL, 0, err);
+	if (r == 0)
+		(void) puts(id);
+	return r;
+}
+
+static int checkpoint(const struct cli *cli, void *context, const struct option_rest *rest, struct error *err)
+{
+	return disk(cli, context, "checkpoint", rest->positional[0], err);
+}
+
+static int restore(const struct cli *cli, void *context, const struct option_rest *rest, struct error *err)
+{
+	const struct disk_options *options = context;
+
+	(void) rest;
+	if (options->name == NULL)
+		return fail_because(err, EINVAL, "missing option: --name NAME");
+	return disk(cli, options, "restore", options->name, err);
+}
+
+const struct command command_checkpoint = {
+	"checkpoint", "--images DIR [--leave-running] CONTAINER", "save a running container to disk", checkpoint_entries,
+	sizeof(struct disk_options), 1, 1, false, checkpoint};
+const struct command command_restore = {
+	"restore", "--images DIR --name NAME", "bring a saved container back", restore_entries, sizeof(struct disk_options), 0, 0, false,
+	restore};

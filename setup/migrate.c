@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Moving a container to another host, source side: asks its shim, lets hydra-checkpoint send it, and removes what is left.
+ *
+ * The connection to the shim is the lease on the container; the send worker holds it too, so that the shim does not
+ * believe us dead while the worker is still at it.
+ */
+#include "base/child.h"
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/file.h"
+#include "base/owned.h"
+#include "base/text.h"
+#include "proto/message.h"
+#include "proto/ttrpc_call.h"
+#include "setup/setup.h"
+#include "shim.pb-c.h"
+#include "state/migration_file.h"
+#include "state/shim_process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <yyjson.h>
+
+#define CALL_TIMEOUT_MS 30000
+#define CONFIG_SIZE_MAX (4U << 20)
+#define ARGUMENTS_MAX   256
+#define SEND_MOVED      0
+#define SEND_IN_DOUBT   4
+#define PROGRESS_NUMBER 3
+#define LEASE_NUMBER    4
+
+struct migrate {
+	const struct migrate_request *request;
+	struct run_dir dir;
+	record *container;
+	int lease_fd;
+	int file_fd;
+	const char *argv[ARGUMENTS_MAX];
+	size_t count;
+};
+
+static volatile sig_atomic_t worker_pid;
+
+static void cancel(int signal_number)
+{
+	if (worker_pid > 0)
+		(void) kill(worker_pid, signal_number);
+}
+
+static void say(struct migrate *self, const char *phase, const char *message, bool is_final, bool has_failed)
+{
+	auto_free char *safe = text_copy(message);
+
+	for (char *at = safe; *at != '\0'; at++) {
+		if (*at == '"' || *at == '\\' || (unsigned char) *at < 0x20)
+			*at = '\'';
+	}
+	(void) dprintf(self->file_fd,
+		       "{\"phase\":\"%s\",\"container\":\"%s\",\"setup_pid\":%d,\"time_ns\":%llu,\"message\":\"%s\"%s%s}\n", phase,
+		       self->request->id, (int) getpid(), (unsigned long long) clock_realtime_ns(), safe,
+		       is_final ? ",\"is_final\":true" : "", has_failed ? ",\"has_failed\":true" : "");
+}
+
+static int begin(struct migrate *self, struct error *err)
+{
+	const struct migrate_request *request = self->request;
+	Hydra__V1__MigrationBeginRequest message = HYDRA__V1__MIGRATION_BEGIN_REQUEST__INIT;
+	auto_message Hydra__V1__MigrationBeginResponse *response = NULL;
+	int r = shim_process_connect(request->root, request->namespace, request->id, &self->lease_fd, err);
+
+	if (r == -ENOENT || r == -ECONNREFUSED)
+		return fail_because(err, EBUSY, "migrate container '%s': it does not run", request->id);
+	message.migration_id = (char *) (uintptr_t) request->migration;
+	message.peer = (char *) (uintptr_t) request->host;
+	if (r == 0)
+		r = ttrpc_call_blocking(self->lease_fd, "hydra.v1.Shim", "MigrationBegin", &message.base,
+					&hydra__v1__migration_begin_response__descriptor, CALL_TIMEOUT_MS,
+					(ProtobufCMessage **) (void *) &response, err);
+	if (r == 0 && response->record == NULL)
+		r = fail_because(err, EPROTO, "the shim of '%s' sent no record", request->id);
+	if (r == 0)
+		self->container = (record *) (void *) message_copy(&response->record->base);
+	return r;
+}
+
+static int end(struct migrate *self, bool is_done, struct error *err)
+{
+	const struct migrate_request *request = self->request;
+	Hydra__V1__MigrationEndRequest message = HYDRA__V1__MIGRATION_END_REQUEST__INIT;
+	auto_message ProtobufCMessage *response = NULL;
+	auto_close int fd = FD_NONE;
+	int r = shim_process_connect(request->root, request->namespace, request->id, &fd, err);
+
+	message.migration_id = (char *) (uintptr_t) request->migration;
+	message.is_done = is_done;
+	if (r == 0)
+		r = ttrpc_call_blocking(fd, "hydra.v1.Shim", "MigrationEnd", &message.base, &hydra__v1__empty__descriptor,
+					CALL_TIMEOUT_MS, &response, err);
+	return r;
+}
+
+static void add(struct migrate *self, const char *name, const char *value)
+{
+	if (self->count + 3 > ARGUMENTS_MAX || value[0] == '\0')
+		return;
+	self->argv[self->count++] = name;
+	self->argv[self->count++] = text_copy(value); /* freed by our end */
+}
+
+static void add_format(struct migrate *self, const char *name, const char *folder, const char *file)
+{
+	auto_free char *path = text_format("%s/%s", folder, file);
+
+	add(self, name, path);
+}
+
+/* What must be at the target as it is here: the sources of bind mounts. */
+static int add_binds(struct migrate *self, struct error *err)
+{
+	auto_free char *path = text_format("%s/config.json", self->container->bundle);
+	auto_free char *data = NULL;
+	size_t size;
+	yyjson_doc *doc;
+	yyjson_arr_iter iterator;
+	int r = file_read(AT_FDCWD, path, CONFIG_SIZE_MAX, &data, &size, err);
+
+	if (r < 0)
+		return r;
+	doc = yyjson_read(data, size, 0);
+	iterator = yyjson_arr_iter_with(yyjson_obj_get(yyjson_doc_get_root(doc), "mounts"));
+	for (yyjson_val *mount = yyjson_arr_iter_next(&iterator); mount != NULL; mount = yyjson_arr_iter_next(&iterator)) {
+		const char *type = yyjson_get_str(yyjson_obj_get(mount, "type"));
+		const char *source = yyjson_get_str(yyjson_obj_get(mount, "source"));
+
+		if (source != NULL && source[0] == '/' && (type == NULL || strcmp(type, "bind") == 0))
+			add(self, "--require", source);
+	}
+	yyjson_doc_free(doc);
+	return 0;
+}
+
+static int add_rootfs(struct migrate *self, struct error *err)
+{
+	const Hydra__V1__Rootfs *rootfs = self->container->rootfs;
+
+	if (rootfs == NULL)
+		return fail_because(err, EOPNOTSUPP, "migrate container '%s': it was made from a bundle; containers made with --rootfs "
+						     "can be moved", self->request->id);
+	add(self, "--require", rootfs->lower);
+	add(self, "--layer", rootfs->upper);
+	return add_binds(self, err);
+}
+
+static int add_all(struct migrate *self, struct error *err)
+{
+	const struct migrate_request *request = self->request;
+	const Hydra__V1__Network *network = self->container->network;
+	auto_free char *work = text_format("%s/.work/out-%s", request->root, request->migration);
+	auto_free char *epoch = text_format("%llu", (unsigned long long) self->container->migration->epoch);
+	auto_free char *pid = text_format("%d", self->container->pid);
+
+	if (network != NULL && strcmp(network->mode, "host") == 0)
+		return fail_because(err, EOPNOTSUPP, "migrate container '%s': it uses the network of this host", request->id);
+	add(self, "--connect", request->host);
+	add_format(self, "--ca", request->certificates, "ca.pem");
+	add_format(self, "--cert", request->certificates, "cert.pem");
+	add_format(self, "--key", request->certificates, "key.pem");
+	add(self, "--id", request->id);
+	add(self, "--namespace", request->namespace);
+	add(self, "--migration", request->migration);
+	add(self, "--epoch", epoch);
+	add(self, "--pid", pid);
+	add(self, "--work", work);
+	add(self, "--state", self->dir.path);
+	add_format(self, "--record", self->dir.path, "record");
+	add_format(self, "--config", self->container->bundle, "config.json");
+	add(self, "--progress-fd", "3");
+	if (network != NULL && network->host_interface[0] != '\0') {
+		add(self, "--veth", network->host_interface);
+		add(self, "--bridge", network->bridge);
+	}
+	return add_rootfs(self, err);
+}
+
+static int run_worker(struct migrate *self, int *ret_status, struct error *err)
+{
+	auto_free char *program = child_program("hydra-checkpoint");
+	struct child_spec spec = {.path = program, .argv = self->argv, .cwd = "/", .death_signal = SIGTERM,
+				  .fds = {{STDERR_FILENO, 2}, {self->file_fd, PROGRESS_NUMBER}, {self->lease_fd, LEASE_NUMBER}},
+				  .fd_count = 3};
+	pid_t pid;
+	int r;
+
+	self->argv[0] = "hydra-checkpoint";
+	self->argv[1] = "send";
+	self->count = 2;
+	r = add_all(self, err);
+	fault_point("setup.migrate.begun");
+	if (r == 0)
+		r = child_start(&spec, &pid, NULL, err);
+	if (r < 0)
+		return r;
+	worker_pid = pid;
+	r = child_wait(pid, ret_status, err);
+	worker_pid = 0;
+	return r;
+}
+
+/* Its own words are in the progress. */
+static int explain(struct migrate *self, int status, struct error *err)
+{
+	auto_message Hydra__V1__MigrationStatus *progress = NULL;
+	struct error ignored;
+
+	(void) migration_file_read(self->request->root, self->request->migration, &progress, NULL, &ignored);
+	if (status >= 128)
+		return fail_because(err, EIO, "migrate container '%s': the send worker was killed by signal %d", self->request->id,
+				    status - 128);
+	return fail_because(err, status == SEND_IN_DOUBT ? ENOTRECOVERABLE : EIO, "migrate container '%s'%s: %s", self->request->id,
+			    status == SEND_IN_DOUBT ? " (in doubt, it is stopped here)" : "",
+			    progress != NULL && progress->message[0] != '\0' ? progress->message : "no reason was given");
+}
+
+static int conclude(struct migrate *self, int status, struct error *err)
+{
+	const struct migrate_request *request = self->request;
+	struct error ignored;
+
+	if (status == SEND_MOVED) {
+		fault_point("setup.migrate.moved");
+		(void) end(self, true, &ignored);
+		return container_remove(request->root, request->namespace, request->id, true, err);
+	}
+	(void) explain(self, status, err);
+	/* a killed worker undid nothing: the shim does, when the lease ends */
+	if (status < 128)
+		(void) end(self, false, &ignored);
+	return err->code;
+}
+
+static int migrate(struct migrate *self, struct error *err)
+{
+	const struct migrate_request *request = self->request;
+	struct error ignored;
+	int status = 0;
+	int r;
+
+	say(self, "starting", "", false, false);
+	r = run_dir_open(&self->dir, request->root, request->namespace, request->id, err);
+	if (r == 0)
+		r = begin(self, err);
+	if (r < 0)
+		return r;
+	r = run_worker(self, &status, err);
+	if (r < 0) {
+		(void) end(self, false, &ignored);
+		return r;
+	}
+	return conclude(self, status, err);
+}
+
+int container_migrate(const struct migrate_request *request, struct error *err)
+{
+	struct migrate self = {.request = request, .dir = RUN_DIR_CLOSED, .lease_fd = FD_NONE, .file_fd = FD_NONE};
+	struct sigaction action = {.sa_handler = cancel};
+	int r = migration_file_make(request->root, request->migration, &self.file_fd, err);
+
+	if (r < 0)
+		return r;
+	(void) sigaction(SIGTERM, &action, NULL);
+	(void) sigaction(SIGINT, &action, NULL);
+	r = migrate(&self, err);
+	owned_fd_release(&self.lease_fd);
+	say(&self, r == 0 ? "done" : "failed", r == 0 ? "" : err->message, true, r < 0);
+	record_free(self.container);
+	run_dir_close(&self.dir);
+	owned_fd_release(&self.file_fd);
+	return r;
+}

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Moving a container to this host: hydra-checkpoint talks to the source; when it says "prepare", the container is made
+ * here and its shim told to restore it. Whatever fails before the commit leaves nothing behind.
+ */
+#include "base/child.h"
+#include "base/fault.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/owned.h"
+#include "base/text.h"
+#include "setup/setup.h"
+#include "state/migration_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define CONNECTION_NUMBER 3
+#define PROGRESS_NUMBER   4
+#define LINE_MAX_SIZE     16384
+#define RECEIVE_DONE      0
+
+struct reception {
+	const char *root;
+	const char *certificates;
+	pid_t worker;
+	int progress_fd;
+	char line[LINE_MAX_SIZE];
+	size_t line_size;
+	char namespace[80], id[80], work[512];
+	struct run_dir dir;
+	bool has_container; /* ours to remove when this fails */
+	bool is_committed;
+	pid_t caller; /* asks the shim to restore, and waits for it */
+	int caller_fd;
+	struct error failure;
+};
+
+static volatile sig_atomic_t worker_pid;
+
+static void cancel(int signal_number)
+{
+	if (worker_pid > 0)
+		(void) kill(worker_pid, signal_number);
+}
+
+/* The source hears why: hydra-checkpoint finds the reason in its folder. */
+static void refuse(struct reception *self, const struct error *err)
+{
+	auto_free char *path = text_format("%s/reason", self->work);
+	struct error ignored;
+
+	if (self->failure.code == 0)
+		self->failure = *err;
+	(void) file_replace_fast(AT_FDCWD, path, err->message, strlen(err->message), 0600, &ignored);
+	(void) kill(self->worker, SIGTERM);
+}
+
+/* The shim answers when the tasks run, which is after the commit: somebody else waits for it. */
+static int start_caller(struct reception *self, struct error *err)
+{
+	int ends[2];
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return fail_errno(err, errno, "make a pipe");
+	self->caller = fork();
+	if (self->caller < 0)
+		return fail_errno(err, errno, "ask the shim to restore");
+	if (self->caller == 0) {
+		struct error failure = ERROR_NONE;
+		int r = launch_call_patiently(self->root, self->namespace, self->id, "Create", &failure);
+
+		(void) fd_write_full(ends[1], &failure, sizeof(failure));
+		_exit(r < 0);
+	}
+	(void) close(ends[1]);
+	self->caller_fd = ends[0];
+	return 0;
+}
+
+static int prepare(struct reception *self, const char *line, struct error *err)
+{
+	char migration[128] = "";
+	unsigned long long epoch = 0;
+	struct target target = {.root = self->root, .namespace = self->namespace, .id = self->id, .images = self->work,
+				.migration = migration, .peer = "", .epoch = 0};
+	int r;
+
+	if (!progress_text(line, "id", self->id, sizeof(self->id)) ||
+	    !progress_text(line, "namespace", self->namespace, sizeof(self->namespace)) ||
+	    !progress_text(line, "work", self->work, sizeof(self->work)) ||
+	    !progress_text(line, "migration", migration, sizeof(migration)))
+		return fail_because(err, EPROTO, "hydra-checkpoint did not say what comes");
+	(void) progress_number(line, "epoch", &epoch);
+	target.epoch = epoch;
+	r = id_check("namespace", self->namespace, err);
+	if (r == 0)
+		r = id_check("container name", self->id, err);
+	if (r == 0)
+		r = target_make(&target, &self->dir, err);
+	self->has_container = r == 0;
+	fault_point("setup.receive.made");
+	return r < 0 ? r : start_caller(self, err);
+}
+
+static void handle_line(struct reception *self, const char *line)
+{
+	char phase[64] = "", message[400] = "";
+	struct error err;
+
+	(void) progress_text(line, "phase", phase, sizeof(phase));
+	(void) progress_text(line, "message", message, sizeof(message));
+	if (strcmp(phase, "prepare") == 0 && self->work[0] == '\0' && prepare(self, line, &err) < 0)
+		refuse(self, &err);
+	else if (strcmp(phase, "committed") == 0)
+		self->is_committed = true;
+	else if (message[0] != '\0' && self->failure.code == 0 &&
+		 (strcmp(phase, "failed") == 0 || strcmp(phase, "broken") == 0))
+		(void) fail_because(&self->failure, EIO, "%s", message);
+}
+
+/* False at the end. */
+static bool read_progress(struct reception *self)
+{
+	ssize_t got = read(self->progress_fd, self->line + self->line_size, sizeof(self->line) - 1 - self->line_size);
+	char *end;
+
+	if (got < 0 && errno == EINTR)
+		return true;
+	if (got <= 0)
+		return false;
+	self->line_size += (size_t) got;
+	self->line[self->line_size] = '\0';
+	while ((end = strchr(self->line, '\n')) != NULL) {
+		*end = '\0';
+		handle_line(self, self->line);
+		self->line_size -= (size_t) (end + 1 - self->line);
+		memmove(self->line, end + 1, self->line_size + 1);
+	}
+	if (self->line_size == sizeof(self->line) - 1)
+		self->line_size = 0;
+	return true;
+}
+
+/* 0: it is restored. */
+static int hear_caller(struct reception *self)
+{
+	struct error failure = ERROR_NONE;
+	int status;
+
+	if (fd_read_full(self->caller_fd, &failure, sizeof(failure)) < 0)
+		(void) fail_because(&failure, EIO, "nobody waits for the shim any more");
+	owned_fd_release(&self->caller_fd);
+	self->caller_fd = FD_NONE;
+	(void) waitpid(self->caller, &status, 0);
+	if (failure.code < 0)
+		refuse(self, &failure);
+	else
+		run_dir_close(&self->dir); /* others may work on it, while pages are still coming */
+	return failure.code;
+}
+
+static int serve(struct reception *self, struct error *err)
+{
+	int status = 255;
+
+	for (;;) {
+		struct pollfd ready[] = {{.fd = self->progress_fd, .events = POLLIN}, {.fd = self->caller_fd, .events = POLLIN}};
+
+		if (poll(ready, 2, -1) < 0)
+			continue;
+		if (ready[1].revents != 0)
+			(void) hear_caller(self);
+		if (ready[0].revents != 0 && !read_progress(self))
+			break;
+	}
+	(void) child_wait(self->worker, &status, err);
+	worker_pid = 0;
+	if (self->caller_fd >= 0)
+		(void) hear_caller(self);
+	return status;
+}
+
+static int start_worker(struct reception *self, int connection_fd, struct error *err)
+{
+	auto_free char *program = child_program("hydra-checkpoint");
+	auto_free char *work = text_format("%s/.work", self->root);
+	auto_free char *ca = text_format("%s/ca.pem", self->certificates);
+	auto_free char *certificate = text_format("%s/cert.pem", self->certificates);
+	auto_free char *key = text_format("%s/key.pem", self->certificates);
+	const char *argv[] = {"hydra-checkpoint", "receive", "--connection-fd", "3", "--progress-fd", "4", "--ca", ca, "--cert",
+			      certificate, "--key", key, "--work-root", work, "--layer-root", data_root(), "--run-root", self->root,
+			      NULL};
+	struct child_spec spec = {.path = program, .argv = argv, .cwd = "/", .death_signal = SIGTERM,
+				  .fds = {{STDERR_FILENO, 2}, {connection_fd, CONNECTION_NUMBER}}, .fd_count = 2};
+	int ends[2];
+	int r = dir_make_all(work, 0700, err);
+
+	if (r == 0)
+		r = dir_make_all(data_root(), 0711, err);
+	if (r == 0 && pipe2(ends, O_CLOEXEC) < 0)
+		r = fail_errno(err, errno, "make a pipe");
+	if (r < 0)
+		return r;
+	spec.fds[spec.fd_count++] = (struct child_fd){ends[1], PROGRESS_NUMBER};
+	r = child_start(&spec, &self->worker, NULL, err);
+	(void) close(ends[1]);
+	self->progress_fd = ends[0];
+	worker_pid = self->worker;
+	return r;
+}
+
+/* What the worker could not remove because it was killed, and what is ours. */
+static void undo(struct reception *self)
+{
+	struct error err;
+
+	run_dir_close(&self->dir);
+	if (self->has_container && container_remove(self->root, self->namespace, self->id, true, &err) < 0 && err.code != -ENOENT)
+		log_error("container of a failed migration not removed", "container=%s error=\"%s\"", self->id, err.message);
+	if (self->work[0] != '\0')
+		(void) dir_remove_all(AT_FDCWD, self->work, &err);
+	if (self->has_container) {
+		auto_free char *data = bundle_data_path(self->namespace, self->id);
+
+		(void) dir_remove_all(AT_FDCWD, data, &err);
+	}
+}
+
+int container_receive(const char *root, const char *certificates, int connection_fd, struct error *err)
+{
+	struct reception self = {.root = root, .certificates = certificates, .progress_fd = FD_NONE, .caller_fd = FD_NONE,
+				 .dir = RUN_DIR_CLOSED};
+	struct sigaction action = {.sa_handler = cancel};
+	int status;
+	int r;
+
+	(void) sigaction(SIGTERM, &action, NULL);
+	(void) sigaction(SIGINT, &action, NULL);
+	r = start_worker(&self, connection_fd, err);
+	(void) close(connection_fd);
+	if (r < 0)
+		return r;
+	status = serve(&self, err);
+	owned_fd_release(&self.progress_fd);
+	/* from the commit on the container belongs here: its shim decides what becomes of it */
+	if (status != RECEIVE_DONE && !self.is_committed)
+		undo(&self);
+	run_dir_close(&self.dir);
+	if (status == RECEIVE_DONE && self.failure.code == 0)
+		return 0;
+	return fail_because(err, EIO, "receive container '%s': %s", self.id,
+			    self.failure.code < 0 ? self.failure.message : "the receive worker was killed");
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The part of hydra.v1.Shim about checkpoints and migrations.
+ */
+#include "base/owned.h"
+#include "shim/container.h"
+#include "shim/service.h"
+#include "shim/shim.h"
+
+#include <stdlib.h>
+
+static struct container *container_of_call(struct ttrpc_call *call)
+{
+	return shim_container(call->server->context);
+}
+
+void service_migration_begin(struct ttrpc_call *call, const ProtobufCMessage *message)
+{
+	const Hydra__V1__MigrationBeginRequest *request = (const void *) message;
+	Hydra__V1__MigrationBeginResponse response = HYDRA__V1__MIGRATION_BEGIN_RESPONSE__INIT;
+	struct container *container = container_of_call(call);
+	Hydra__V1__MigrationEndRequest undo = HYDRA__V1__MIGRATION_END_REQUEST__INIT;
+	auto_free uint8_t *rest = NULL;
+	struct error err = ERROR_NONE;
+	size_t rest_size;
+	int fd;
+
+	if (migration_begin(container, request, &err) < 0) {
+		ttrpc_refuse_error(call, &err);
+		return;
+	}
+	response.record = container->record;
+	fd = ttrpc_take_over(call, &response.base, &rest, &rest_size);
+	if (fd >= 0) {
+		migration_hold(container, fd);
+		return;
+	}
+	undo.migration_id = container->record->migration->id;
+	(void) migration_end(container, &undo, &err);
+}
+
+void service_migration_end(struct ttrpc_call *call, const ProtobufCMessage *message)
+{
+	struct error err;
+
+	if (migration_end(container_of_call(call), (const void *) message, &err) < 0)
+		ttrpc_refuse_error(call, &err);
+	else
+		ttrpc_reply_empty(call);
+}
+
+static void answer(struct container *container, const struct error *err, void *context)
+{
+	struct ttrpc_call *call = context;
+
+	(void) container;
+	if (err->code < 0)
+		ttrpc_refuse_error(call, err);
+	else
+		ttrpc_reply_empty(call);
+}
+
+void service_checkpoint(struct ttrpc_call *call, const ProtobufCMessage *message)
+{
+	container_checkpoint(container_of_call(call), (const void *) message, answer, call);
+}

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "state/migration_file.h"
+
+#include "base/file.h"
+#include "base/owned.h"
+#include "base/text.h"
+#include "proto/message.h"
+#include "state/run_dir.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <time.h>
+
+#define SIZE_LIMIT (16U << 20)
+char *migration_folder(const char *root)
+{
+	struct error ignored;
+	char *path = text_format("%s/.migrations", root);
+
+	(void) dir_make_all(path, 0700, &ignored);
+	return path;
+}
+
+int migration_file_make(const char *root, const char *id, int *ret_fd, struct error *err)
+{
+	auto_free char *folder = migration_folder(root);
+	auto_free char *path = text_format("%s/%s", folder, id);
+	auto_close int fd = FD_NONE;
+	int r = id_check("migration", id, err);
+
+	if (r < 0)
+		return r;
+	fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return fail_errno(err, errno, "make '%s'", path);
+	*ret_fd = take_fd(&fd);
+	return 0;
+}
+
+static const char *value_of(const char *line, const char *name)
+{
+	char key[64];
+	const char *at;
+
+	if (!text_fit(key, sizeof(key), "\"%s\":", name))
+		return NULL;
+	at = strstr(line, key);
+	return at != NULL ? at + strlen(key) : NULL;
+}
+
+bool progress_text(const char *line, const char *name, char *buffer, size_t size)
+{
+	const char *from = value_of(line, name);
+	size_t used = 0;
+
+	if (from == NULL || *from != '"')
+		return false;
+	for (from++; *from != '\0' && *from != '"' && used + 1 < size; from++) {
+		if (*from == '\\' && from[1] != '\0') {
+			from++;
+			if (*from == 'u' && strlen(from) > 4) {
+				from += 4;
+				buffer[used++] = ' ';
+				continue;
+			}
+		}
+		buffer[used++] = *from;
+	}
+	buffer[used] = '\0';
+	return true;
+}
+
+bool progress_number(const char *line, const char *name, unsigned long long *ret_value)
+{
+	const char *from = value_of(line, name);
+	char *end;
+	unsigned long long value;
+
+	if (from == NULL || *from < '0' || *from > '9')
+		return false;
+	errno = 0;
+	value = strtoull(from, &end, 10);
+	if (errno != 0)
+		return false;
+	*ret_value = value;
+	return true;
+}
+
+static uint64_t number(const char *line, const char *name, uint64_t otherwise)
+{
+	unsigned long long value;
+
+	return progress_number(line, name, &value) ? value : otherwise;
+}
+
+/* From the order to freeze until the source hears that the tasks run at the target: no task ran for longer. */
+static void take_time(Hydra__V1__MigrationStatus *status, const char *phase, const char *line)
+{
+	uint64_t time_ns = number(line, "time_ns", 0);
+
+	if (strcmp(phase, status->phase) == 0)
+		return;
+	if (strcmp(phase, "freeze") == 0)
+		status->frozen_ns = time_ns;
+	else if (strcmp(phase, "paging") == 0 && status->downtime_us == 0 && status->frozen_ns > 0)
+		status->downtime_us = (time_ns - status->frozen_ns) / 1000;
+}
+
+static void take_line(Hydra__V1__MigrationStatus *status, pid_t *pid, const char *line)
+{
+	char text[512];
+
+	status->sequence++;
+	if (progress_text(line, "phase", text, sizeof(text))) {
+		take_time(status, text, line);
+		(void) message_set_string(&status->phase, text);
+	}
+	if (progress_text(line, "message", text, sizeof(text)) && text[0] != '\0')
+		(void) message_set_string(&status->message, text);
+	if (progress_text(line, "container", text, sizeof(text)))
+		(void) message_set_string(&status->container_id, text);
+	status->bytes_done = number(line, "bytes_done", status->bytes_done);
+	status->pages_done = number(line, "pages_done", status->pages_done);
+	status->pages_total = number(line, "pages_total", status->pages_total);
+	status->faults = number(line, "faults", status->faults);
+	status->eta_ms = number(line, "eta_ms", 0);
+	*pid = (pid_t) number(line, "setup_pid", (uint64_t) *pid);
+	status->is_done = strstr(line, "\"is_final\":true") != NULL;
+	status->has_failed = status->is_done && strstr(line, "\"has_failed\":true") != NULL;
+}
+
+static bool is_locked(int fd)
+{
+	if (flock(fd, LOCK_SH | LOCK_NB) == 0) {
+		(void) flock(fd, LOCK_UN);
+		return false;
+	}
+	return errno == EWOULDBLOCK;
+}
+
+static int read_lines(int fd, const char *path, Hydra__V1__MigrationStatus *status, pid_t *pid, struct error *err)
+{
+	auto_free char *data = NULL;
+	char *rest;
+	size_t size;
+	int r = lseek(fd, 0, SEEK_SET) < 0 ? -errno : file_read_fd(fd, path, SIZE_LIMIT, &data, &size, err);
+
+	if (r < 0)
+		return r;
+	rest = data;
+	for (char *end = strchr(rest, '\n'); end != NULL; end = strchr(rest, '\n')) {
+		*end = '\0';
+		take_line(status, pid, rest);
+		rest = end + 1;
+	}
+	return 0;
+}
+
+int migration_file_read(const char *root, const char *id, Hydra__V1__MigrationStatus **ret_status, pid_t *ret_pid,
+			struct error *err)
+{
+	auto_free char *path = text_format("%s/.migrations/%s", root, id);
+	auto_message Hydra__V1__MigrationStatus *status = malloc(sizeof(*status));
+	auto_close int fd = FD_NONE;
+	pid_t pid = 0;
+	bool is_alive;
+	int r = id_check("migration", id, err);
+
+	if (status == NULL)
+		return fail_errno(err, ENOMEM, "read '%s'", path);
+	hydra__v1__migration_status__init(status);
+	(void) message_set_string(&status->id, id);
+	if (r < 0)
+		return r;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? fail_because(err, ENOENT, "no migration '%s'", id) : fail_errno(err, errno, "open '%s'", path);
+	is_alive = is_locked(fd); /* before reading: what a living one writes last is then read */
+	r = read_lines(fd, path, status, &pid, err);
+	if (r < 0)
+		return r;
+	if (!is_alive && !status->is_done && status->sequence > 0) {
+		status->sequence++;
+		status->is_done = status->has_failed = true;
+		(void) message_set_string(&status->phase, "failed");
+		(void) message_set_string(&status->message, "the programs that did it were killed");
+	}
+	*ret_status = take_ptr(&status);
+	if (ret_pid != NULL)
+		*ret_pid = pid;
+	return 0;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The progress of a migration: <root>/.migrations/ID, one JSON object a line, written by hydra-setup and its send
+ * worker, which hold a lock on it for their lives. So anybody can tell how a migration goes, whatever happens to hydrad.
+ */
+#pragma once
+
+#include "base/error.h"
+#include "daemon.pb-c.h"
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* Makes it, locked; the lock goes with the last copy of the descriptor. */
+int migration_file_make(const char *root, const char *id, int *ret_fd, struct error *err);
+/* The folder, made when missing; the caller frees. */
+char *migration_folder(const char *root);
+
+/* What the file says by now. Never fails on what is in it: a migration whose writers died has failed.
+ * -ENOENT: no such migration. Free with message_free(). */
+int migration_file_read(const char *root, const char *id, Hydra__V1__MigrationStatus **ret_status, pid_t *ret_pid,
+			struct error *err);
+
+/* Members of a line, found by name: our own lines only, flat. false: not there. */
+bool progress_text(const char *line, const char *name, char *buffer, size_t size);
+bool progress_number(const char *line, const char *name, unsigned long long *ret_value);

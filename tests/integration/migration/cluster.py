@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two hosts, a client and the switch between them."""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "hydra"))
+
+from hosts import BUILD, DEADLINE, Host, wait_for  # noqa: E402, F401
+
+SUBNET = "10.88.0"
+PORT = 7443
+CLIENT_IP = f"{SUBNET}.1"
+NETWORK = {
+    "cniVersion": "1.0.0", "name": "lan",
+    "plugins": [{"type": "bridge", "bridge": "br0", "isGateway": False, "ipMasq": False,
+                 "ipam": {"type": "host-local", "dataDir": "/run/cni-addresses",
+                          "ranges": [[{"subnet": f"{SUBNET}.0/24", "rangeStart": f"{SUBNET}.100", "rangeEnd": f"{SUBNET}.200"}]]}}],
+}
+
+
+def sh(*command, **options):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, **options)
+    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+class Namespace:
+    """A network namespace with nothing else of its own."""
+
+    def __init__(self):
+        self.holder = subprocess.Popen(["unshare", "--net", "sh", "-c", "ip link set lo up; echo ready; exec sleep infinity"],
+                                       stdout=subprocess.PIPE, text=True)
+        assert self.holder.stdout.readline() == "ready\n"
+        self.pid = self.holder.pid
+
+    def inside(self, *command):
+        return ["nsenter", "-t", str(self.pid), "--net", "--", *command]
+
+    def close(self):
+        self.holder.kill()
+        self.holder.wait()
+        self.holder.stdout.close()
+
+
+def make_certificates(folder, *names):
+    """A CA, and for each name a folder with ca.pem, cert.pem, key.pem."""
+    folder.mkdir(parents=True)
+
+    def openssl(*arguments):
+        sh("openssl", *arguments, cwd=folder)
+    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "ca.key", "-out", "ca.pem",
+            "-days", "2", "-subj", "/CN=hydra test CA")
+    for name in names:
+        own = folder / name
+        own.mkdir()
+        openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", f"{name}/key.pem", "-out",
+                f"{name}.csr", "-subj", f"/CN={name}")
+        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-out",
+                f"{name}/cert.pem")
+        (own / "ca.pem").write_bytes((folder / "ca.pem").read_bytes())
+    return folder
+
+
+class Cluster:
+    """Use as a context manager."""
+
+    def __init__(self, certificates):
+        self.certificates = certificates
+        self.a, self.b = Host("a"), Host("b")
+        self.switch, self.client = Namespace(), Namespace()
+
+    def __enter__(self):
+        try:
+            self.a.__enter__()
+            self.b.__enter__()
+            sh(*self.switch.inside("ip", "link", "add", "br0", "type", "bridge", "forward_delay", "0"))
+            sh(*self.switch.inside("ip", "link", "set", "br0", "up"))
+            self._plug(0, self.client, None)
+            sh(*self.client.inside("ip", "addr", "add", f"{CLIENT_IP}/24", "dev", "eth0"))
+            for number, host in enumerate((self.a, self.b), 1):
+                self._plug(number, host, f"{SUBNET}.{10 + number}")
+                host.address = f"{SUBNET}.{10 + number}:{PORT}"
+                self._configure(host, ("a", "b")[number - 1])
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _plug(self, number, there, address):
+        sh(*self.switch.inside("ip", "link", "add", f"p{number}", "type", "veth", "peer", "name", "eth0", "netns", str(there.pid)))
+        sh(*self.switch.inside("ip", "link", "set", f"p{number}", "master", "br0", "up"))
+        inside = ["nsenter", "-t", str(there.pid), "--net", "--"]
+        sh(*inside, "ip", "link", "set", "eth0", "up")
+        if address is None:
+            return
+        sh(*inside, "ip", "link", "add", "br0", "type", "bridge", "forward_delay", "0")
+        sh(*inside, "ip", "link", "set", "eth0", "master", "br0")
+        sh(*inside, "ip", "addr", "add", f"{address}/24", "dev", "br0")
+        sh(*inside, "ip", "link", "set", "br0", "up")
+
+    def _configure(self, host, name):
+        host.path("/run/cni.d").mkdir()
+        host.path("/run/cni.d/lan.conflist").write_text(json.dumps(NETWORK))
+        host.env["HYDRA_CNI_CONFIG"] = "/run/cni.d"
+        host.options = ["--listen", f"0.0.0.0:{PORT}", "--certificates", str(self.certificates / name)]
+
+    def start(self):
+        for host in (self.a, self.b):
+            self.start_host(host)
+
+    @staticmethod
+    def start_host(host):
+        host.start("hydra-monitor", "--", *host.options)
+        wait_for(lambda: host.answers("hydrad.sock"), "hydrad")
+
+    def other(self, host):
+        return self.b if host is self.a else self.a
+
+    def migrate(self, name, source, *options, **others):
+        return source.ctl("--plain", "migrate", *options, name, self.other(source).address, **others)
+
+    def __exit__(self, *_):
+        for host in (self.a, self.b):
+            if hasattr(host, "pid"):
+                host.__exit__()
+        self.switch.close()
+        self.client.close()
+
+    def clean(self):
+        """Removes what a test made, and looks at what is left."""
+        for host in (self.a, self.b):
+            host.forget_faults()
+            for name in ("hydra-monitor", "hydrad"):
+                host.kill(name)
+                wait_for(lambda: not host.pids(name), f"the end of {name}")  # noqa: B023
+            for item in host.json("ps", "-a"):
+                host.ctl("rm", "-f", item["id"])
+        for host in (self.a, self.b):
+            host.assert_clean()
+            work = host.path("/run/hydra/.work")
+            left = [entry.name for entry in work.iterdir()] if work.exists() else []
+            assert not left, f"left in .work of {host.name}: {left}"

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A container moves and is itself afterwards."""
+import re
+
+from cluster import wait_for
+
+COUNT = 'trap "exit 7" TERM; i=0; while true; do echo line $i pid $$; i=$((i+1)); sleep 0.05; done'
+
+
+def run(host, rootfs, name, *command, options=()):
+    host.ctl("run", "-d", "--rootfs", rootfs, "--name", name, *options, *command)
+
+
+def lines(host, name):
+    return [int(word) for word in re.findall(r"line (\d+) pid 1\b", host.ctl("logs", name).stdout)]
+
+
+def names(host):
+    return {item["id"] for item in host.json("ps", "-a")}
+
+
+def test_a_counter_goes_and_comes_back(cluster, rootfs):
+    run(cluster.a, rootfs, "counter", "sh", "-c", COUNT)
+    wait_for(lambda: len(lines(cluster.a, "counter")) > 5, "it to count")
+    last = 0
+    for source in (cluster.a, cluster.b, cluster.a, cluster.b):
+        target = cluster.other(source)
+        last = lines(source, "counter")[-1]
+        cluster.migrate("counter", source)
+        assert names(source) == set()
+        assert target.inspect("counter")["state"] == "running"
+        wait_for(lambda: len(lines(target, "counter")) > 5, "it to count on")
+        seen = lines(target, "counter")
+        assert seen == list(range(seen[0], seen[0] + len(seen))) and seen[0] > last
+        assert target.ctl("exec", "counter", "sh", "-c", "echo hello; exit 3", check=False).stdout == "hello\n"
+    cluster.a.ctl("stop", "counter")
+    assert cluster.a.inspect("counter")["exit"]["exitCode"] == 7
+
+
+def test_files_and_verbs_of_a_container_that_moved(cluster, rootfs):
+    run(cluster.a, rootfs, "files", "sh", "-c", "echo secret >/data/note; rm /bin/wget; exec sleep 1000",
+        options=("--memory", "128m", "--pids", "50"))
+    wait_for(lambda: cluster.a.ctl("exec", "files", "cat", "/data/note", check=False).stdout == "secret\n", "the file")
+    cluster.migrate("files", cluster.a)
+    host = cluster.b
+    assert host.ctl("exec", "files", "cat", "/data/note").stdout == "secret\n"
+    assert host.ctl("exec", "files", "test", "-e", "/bin/wget", check=False).returncode == 1
+    host.ctl("pause", "files")
+    assert host.inspect("files")["state"] == "paused"
+    host.ctl("resume", "files")
+    assert host.json("stats", "files")["memoryLimitBytes"] in (128 << 20, str(128 << 20))
+    host.ctl("kill", "-s", "KILL", "files")
+    wait_for(lambda: host.inspect("files")["state"] == "stopped", "its end")
+    assert host.inspect("files")["exit"]["signal"] == 9
+    host.ctl("start", "files")
+    assert host.inspect("files")["state"] == "running"
+
+
+def test_memory_arrives_whole(cluster, rootfs):
+    """ticker fills memory with a pattern and checks it again and again while it moves."""
+    run(cluster.a, rootfs, "memory", "sh", "-c",
+        "dd if=/dev/urandom bs=1M count=24 of=/tmp/data 2>/dev/null; v=$(base64 </tmp/data | head -c 20000000); "
+        "s=$(echo \"$v\" | md5sum); echo ready; while true; do t=$(echo \"$v\" | md5sum); "
+        "[ \"$s\" = \"$t\" ] && echo same || echo DIFFERENT; done")
+    wait_for(lambda: "same" in cluster.a.ctl("logs", "memory").stdout, "the memory")
+    cluster.migrate("memory", cluster.a)
+    wait_for(lambda: cluster.b.ctl("logs", "memory").stdout.count("same") > 1, "the comparison after the move")
+    assert "DIFFERENT" not in cluster.b.ctl("logs", "memory").stdout
