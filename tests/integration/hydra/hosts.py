@@ -68,7 +68,8 @@ class Host:
                     os.kill(pid, signal_number)
                 except ProcessLookupError:
                     pass
-        os.kill(self.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it ends when its only child does
+            os.kill(self.pid, signal.SIGKILL)
         self.holder.wait()
         self.holder.stdout.close()
         for service in self.services.values():
