@@ -59,15 +59,18 @@ static void unlink_connection(struct ttrpc_connection *self)
 
 static void connection_free(struct ttrpc_connection *self)
 {
+	struct ttrpc_server *server = self->server;
 	int fd = self->source.fd;
 
 	unlink_connection(self);
-	event_loop_remove(self->server->loop, &self->source);
+	event_loop_remove(server->loop, &self->source);
 	owned_fd_release(&fd);
 	forget_calls(self);
 	ttrpc_reader_deinit(&self->reader);
 	free(self->output);
 	free(self);
+	if (server->on_hangup != NULL)
+		server->on_hangup(server);
 }
 
 static void connection_close(struct ttrpc_connection *self)

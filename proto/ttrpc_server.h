@@ -44,6 +44,7 @@ struct ttrpc_server {
 	struct ttrpc_connection *connections;
 	unsigned connection_count;
 	unsigned connections_max; /* further ones wait in the backlog */
+	void (*on_hangup)(struct ttrpc_server *self); /* a connection is gone; may be NULL */
 };
 
 /* listen_fd stays the caller's. */

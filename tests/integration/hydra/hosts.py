@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A "host" made of namespaces: its own mounts, processes, network, /run and /var/lib/hydra, and what is left on it."""
+import contextlib
 import json
 import os
 import pathlib

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Limits where cgroup v2 has the controllers (the test VM, any current distribution)."""
+import json
+import pathlib
+
+import pytest
+
+CONTROLLERS = pathlib.Path("/sys/fs/cgroup/cgroup.controllers")
+pytestmark = pytest.mark.skipif(not CONTROLLERS.exists() or "memory" not in CONTROLLERS.read_text(),
+                                reason="cgroup v2 has no controllers here")
+
+
+def read(bundle, file):
+    return (pathlib.Path("/sys/fs/cgroup/hydra") / bundle.id / file).read_text().strip()
+
+
+def test_limits_of_a_new_container(bundle):
+    bundle.linux["resources"].update({
+        "memory": {"limit": 64 << 20, "reservation": 32 << 20, "swap": 128 << 20},
+        "cpu": {"shares": 1024, "quota": 20000, "period": 50000, "cpus": "0", "mems": "0"},
+        "pids": {"limit": 33}})
+    bundle.sleeping()
+    assert [read(bundle, f"memory.{name}") for name in ("max", "low", "swap.max")] == [str(64 << 20), str(32 << 20), str(64 << 20)]
+    assert [read(bundle, f"cpu.{name}") for name in ("weight", "max")] == ["39", "20000 50000"]
+    assert [read(bundle, f"cpuset.{name}") for name in ("cpus", "mems")] == ["0", "0"]
+    assert read(bundle, "pids.max") == "33"
+
+
+def test_update_by_options(bundle):
+    bundle.sleeping()
+    bundle.hydra("update", "--memory", "100m", "--memory-swap", "200m", "--pids-limit", "44", "--cpu-share", "2",
+                 "--cpu-quota", "30000", "--cpu-period", "60000", "--cpuset-cpus", "0", bundle.id)
+    assert [read(bundle, f"memory.{name}") for name in ("max", "swap.max")] == [str(100 << 20), str(100 << 20)]
+    assert [read(bundle, file) for file in ("pids.max", "cpu.weight", "cpu.max")] == ["44", "1", "30000 60000"]
+    bundle.hydra("update", "--memory=-1", "--cpu-quota=-1", "--pids-limit=-1", bundle.id)
+    assert [read(bundle, file) for file in ("memory.max", "memory.swap.max", "pids.max")] == ["max"] * 3
+    assert read(bundle, "cpu.max") == "max 60000"
+
+
+def test_unified_keys_are_written_as_they_are(bundle):
+    bundle.linux["resources"]["unified"] = {"memory.high": str(48 << 20), "pids.max": "21"}
+    bundle.sleeping()
+    assert (read(bundle, "memory.high"), read(bundle, "pids.max")) == (str(48 << 20), "21")
+
+
+def test_an_unknown_unified_key_is_refused(bundle):
+    bundle.linux["resources"]["unified"] = {"memory.nothing": "1"}
+    assert "memory.nothing" in bundle.refuses()
+
+
+def test_swap_below_memory_is_refused(bundle):
+    bundle.linux["resources"]["memory"] = {"limit": 64 << 20, "swap": 32 << 20}
+    assert "linux.resources.memory.swap" in bundle.refuses()
+
+
+def test_pids_limit_is_felt(bundle):
+    bundle.linux["resources"]["pids"] = {"limit": 1}
+    assert "can't fork" in bundle.sh("(true); echo no").run(check=False).stderr
+
+
+def test_exceeding_the_memory_limit_kills(bundle):
+    bundle.linux["resources"]["memory"] = {"limit": 16 << 20, "swap": 16 << 20}
+    bundle.process["args"] = ["/bin/dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1"]
+    assert bundle.run(check=False).returncode == 137
+
+
+def test_a_forbidden_device_cannot_be_opened(bundle):
+    bundle.all_capabilities()
+    output = bundle.output("mknod /tmp/mem c 1 1 && cat /tmp/mem 2>&1 | head -c 100; rm /tmp/mem; cat /dev/null && echo null works")
+    assert "Operation not permitted" in output and "null works" in output
+
+
+def test_an_allowed_device_can_be_opened(bundle):
+    bundle.all_capabilities()
+    bundle.linux["resources"]["devices"] = [{"allow": False, "access": "rwm"},
+                                            {"allow": True, "type": "c", "major": 1, "minor": 11, "access": "rwm"}]
+    assert bundle.output("mknod /tmp/kmsg c 1 11 && : >>/tmp/kmsg && echo opened; rm /tmp/kmsg") == "opened\n"
+
+
+def test_statistics_have_every_controller(bundle):
+    bundle.linux["resources"]["memory"] = {"limit": 64 << 20}
+    bundle.sleeping()
+    data = json.loads(bundle.hydra("events", "--stats", bundle.id).stdout)["data"]
+    assert data["pids"]["current"] == 1 and data["memory"]["usage"]["limit"] == 64 << 20 and data["memory"]["usage"]["usage"] > 0
