@@ -104,8 +104,8 @@ def test_the_name_is_in_use_at_the_target(counter, rootfs):
 
 
 def test_an_exec_is_in_the_way(counter):
-    session = counter.a.popen([counter.a.program("hydractl"), "exec", "counter", "sleep", "1000"])
-    wait_for(lambda: "sleep 1000" in counter.a.ctl("exec", "counter", "ps", check=False).stdout, "the exec")
+    session = counter.a.popen([counter.a.program("hydractl"), "exec", "counter", "sh", "-c", "touch /data/here; sleep 1000"])
+    wait_for(counter.a.path("/var/lib/hydra/default/counter/upper/data/here").exists, "the exec")
     assert "can't be moved" in migrate_in_vain(counter)
     session.kill()
     session.wait()
