@@ -56,10 +56,16 @@ class Conmon:
             make_bundle(bundle, self.rootfs, f"/hydra-bench-{self.host.name}/{number}")
             name = f"conmon-{self.host.name}-{number}"
             pid_file, log = bundle / "pid", bundle / "log"
-            self.host.run("conmon", "--api-version", "1", "-c", name, "-u", name, "-r", shutil.which("runc"), "-b", str(bundle),
+            self.quietly("conmon", "--api-version", "1", "-c", name, "-u", name, "-r", shutil.which("runc"), "-b", str(bundle),
                           "-p", str(pid_file), "-n", name, "-l", f"k8s-file:{log}", "--exit-dir", str(self.folder))
             wait_for(pid_file.exists, f"{name}")
-            self.host.run("runc", "start", name)
+            self.quietly("runc", "start", name)
+
+    def quietly(self, *command):
+        """Without pipes: what goes on in the background would hold them."""
+        job = self.host.popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        if job.wait(60) != 0:
+            raise SystemExit(f"{' '.join(command)}: exit status {job.returncode}")
 
     def pids(self):
         return self.host.pids("conmon")
@@ -93,7 +99,9 @@ class ContainerdShim:
 
     def stop(self, count):
         for number in range(count):
-            self.ctr("task", "rm", "--force", f"idle{number}", check=False)
+            self.ctr("task", "kill", "-s", "KILL", f"idle{number}", check=False)
+        for number in range(count):
+            self.ctr("task", "rm", f"idle{number}", check=False)
 
 
 class Hydra:
@@ -114,7 +122,7 @@ class Hydra:
 
 def report(measured):
     hydra = statistics.mean(measured["hydra-shim"])
-    print(f"{'private KiB per container':28}{'processes':>10}{'mean':>10}{'max':>10}{'hydra / it':>12}")
+    print(f"{'private KiB per container':28}{'processes':>10}{'mean':>10}{'max':>10}{'hydra / it':>12}", flush=True)
     for name, sizes in measured.items():
         mean = statistics.mean(sizes)
         print(f"{name:28}{len(sizes):>10}{mean:>10.1f}{max(sizes):>10}{hydra / mean:>12.3f}")
