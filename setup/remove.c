@@ -41,9 +41,21 @@ static int runtime_delete(struct run_dir *dir, struct error *err)
 	return r;
 }
 
+/* What workers of its migration left, in either direction, because they were killed. */
+static void remove_work(const struct run_dir *dir, const char *migration)
+{
+	auto_free char *in = text_format("%s/../../.work/%s", dir->path, migration);
+	auto_free char *out = text_format("%s/../../.work/out-%s", dir->path, migration);
+	struct error ignored;
+
+	if (id_check("migration", migration, &ignored) < 0)
+		return;
+	(void) dir_remove_all(AT_FDCWD, in, &ignored);
+	(void) dir_remove_all(AT_FDCWD, out, &ignored);
+}
+
 int container_remove_parts(struct run_dir *dir, const record *container, struct error *err)
 {
-	struct error ignored;
 	int r = runtime_delete(dir, err);
 
 	fault_point("setup.remove.runtime");
@@ -53,9 +65,8 @@ int container_remove_parts(struct run_dir *dir, const record *container, struct 
 	if (r == 0)
 		r = bundle_remove(container, err);
 	fault_point("setup.remove.bundle");
-	/* of a migration to here that did not come to its end */
-	if (r == 0 && container->migration != NULL && strstr(container->restore_images, "/.work/") != NULL)
-		(void) dir_remove_all(AT_FDCWD, container->restore_images, &ignored);
+	if (r == 0 && container->migration != NULL)
+		remove_work(dir, container->migration->id);
 	return r < 0 ? r : run_dir_remove(dir, err);
 }
 
