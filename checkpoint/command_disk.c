@@ -215,7 +215,7 @@ int command_recover(int argc, char **argv)
 	if (r > 0)
 		r = command_line_need(options.pid > 0, "pid", &err);
 	if (r == 0)
-		r = veth_plug(options.veth, options.bridge, &err);
+		r = veth_plug_again(options.veth, options.bridge, &err);
 	if (r == 0)
 		r = tcp_repair_off(options.pid, &err);
 	return r < 0 ? command_line_fail("recover", &err) : EXIT_SUCCESS;

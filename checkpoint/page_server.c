@@ -87,6 +87,8 @@ int page_server_request(struct page_server *self, const struct frame *frame, str
 	    task_index(self, request.task) == self->tasks.count)
 		return fail_because(err, EPROTO, "the target asks for pages that do not exist (task %" PRIu32 ", %#" PRIx64 ")",
 				    request.task, request.address);
+	if ((request.flags & PAGE_FLAG_URGENT) != 0)
+		self->faults_asked++;
 	return queue_push((request.flags & PAGE_FLAG_URGENT) != 0 ? &self->urgent : &self->background, &request, err);
 }
 

@@ -22,6 +22,7 @@ struct page_server {
 	struct proc_tasks tasks;
 	int *memory_fds; /* /proc/PID/mem of each task, FD_NONE until needed */
 	struct page_queue urgent, background;
+	uint64_t faults_asked; /* requests that a task waits for */
 	uint64_t pages_sent;
 };
 

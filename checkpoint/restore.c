@@ -16,6 +16,7 @@
 #include "base/fd_pass.h"
 #include "base/owned.h"
 #include "base/text.h"
+#include "checkpoint/announce.h"
 #include "checkpoint/bridge.h"
 #include "checkpoint/criu_log.h"
 #include "checkpoint/criu_options.h"
@@ -47,7 +48,11 @@ static int vote(struct restore *self, struct error *err)
 		if (r == 0 && answer.kind != LOCAL_GO)
 			r = fail_because(err, ECANCELED, "the migration was called off: %s", answer.text);
 	}
-	return r == 0 ? veth_plug(self->spec->veth, self->spec->bridge, err) : r;
+	if (r == 0)
+		r = veth_plug(self->spec->veth, self->spec->bridge, err);
+	if (r == 0 && self->spec->veth != NULL)
+		announce_addresses(self->spec->net_namespace_fd);
+	return r;
 }
 
 static int deliver_console(struct restore *self, int fd, struct error *err)

@@ -202,7 +202,7 @@ static int freeze(struct sender_state *self, struct error *err)
 	fault_point("send.before-freeze");
 	progress_phase(&self->progress, "freeze", NULL, NULL);
 	if (r == 0)
-		r = veth_unplug(self->spec->veth, self->spec->bridge, err);
+		r = veth_silence(self->spec->veth, self->spec->bridge, err);
 	self->is_unplugged = r == 0;
 	if (r == 0)
 		r = dump_park_start(&self->dump, &dump, self->metadata, err);
@@ -211,6 +211,9 @@ static int freeze(struct sender_state *self, struct error *err)
 		goes_on = r == 0 ? dump_park_continue(&self->dump, err) : r;
 		r = goes_on < 0 ? goes_on : 0;
 	}
+	/* before the target says a word: the same address must not be heard from two places */
+	if (r == 0)
+		r = veth_unplug(self->spec->veth, self->spec->bridge, err);
 	fault_point("send.frozen");
 	return r == 0 ? page_server_init(&self->pages, self->spec->pid, err) : r;
 }
@@ -315,7 +318,7 @@ static void give_back(struct sender_state *self)
 {
 	struct error err;
 
-	if (self->is_unplugged && veth_plug(self->spec->veth, self->spec->bridge, &err) < 0)
+	if (self->is_unplugged && veth_plug_again(self->spec->veth, self->spec->bridge, &err) < 0)
 		log_error("network could not be plugged again", "container=%s reason=\"%s\"", self->spec->id, err.message);
 	if (self->dump.worker.pid > 0 && tcp_repair_off(self->spec->pid, &err) < 0)
 		log_error("TCP connections could not be given back", "container=%s reason=\"%s\"", self->spec->id, err.message);

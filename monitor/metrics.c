@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Prometheus text, to whoever connects: the whole answer is written at once and the connection closed.
+ * Prometheus text, to whoever connects and asks: the whole answer is written at once and the connection closed.
  */
 #include "base/fd_pass.h"
 #include "base/owned.h"
@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define SCRAPES_MAX 32
 #define HEADER "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n"
 
 static char *render(const struct monitor *monitor)
@@ -35,23 +36,50 @@ static char *render(const struct monitor *monitor)
 	return text_take(&text);
 }
 
+struct scrape {
+	struct monitor *monitor;
+	struct event_source source;
+};
+
+/* What is asked does not matter: there is one answer. */
 static void answer(struct event_source *source, uint32_t events)
 {
-	struct monitor *monitor = source->context;
-	auto_close int fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct scrape *self = source->context;
+	struct monitor *monitor = self->monitor;
+	auto_close int fd = source->fd;
 	auto_free char *body = NULL;
 	auto_free char *whole = NULL;
-	char request[1024];
+	char request[4096];
 
 	(void) events;
-	if (fd < 0)
+	event_loop_remove(&monitor->loop, source);
+	free(self);
+	monitor->scrapes--;
+	if (recv(fd, request, sizeof(request), 0) <= 0)
 		return;
-	/* what was asked does not matter; reading it lets the close be an orderly one */
-	(void) !recv(fd, request, sizeof(request), 0);
 	body = render(monitor);
 	whole = text_format(HEADER "%s", strlen(body), body);
 	(void) !send(fd, whole, strlen(whole), MSG_NOSIGNAL);
-	(void) shutdown(fd, SHUT_WR);
+}
+
+static void accept_scrape(struct event_source *source, uint32_t events)
+{
+	struct monitor *monitor = source->context;
+	auto_close int fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct scrape *self = fd >= 0 && monitor->scrapes < SCRAPES_MAX ? calloc(1, sizeof(*self)) : NULL;
+	struct error ignored;
+
+	(void) events;
+	if (self == NULL)
+		return;
+	self->monitor = monitor;
+	self->source = (struct event_source){.handle = answer, .context = self, .fd = FD_NONE};
+	if (event_loop_add(&monitor->loop, &self->source, fd, EPOLLIN, &ignored) < 0) {
+		free(self);
+		return;
+	}
+	(void) take_fd(&fd);
+	monitor->scrapes++;
 }
 
 static int open_port(int port, int *ret_fd, struct error *err)
@@ -74,7 +102,7 @@ int metrics_open(struct monitor *monitor, int port, struct error *err)
 	int fd;
 	int r = socket_listen(path, &fd, err);
 
-	monitor->metrics_source = (struct event_source){.handle = answer, .context = monitor, .fd = FD_NONE};
+	monitor->metrics_source = (struct event_source){.handle = accept_scrape, .context = monitor, .fd = FD_NONE};
 	monitor->metrics_tcp_source = monitor->metrics_source;
 	if (r == 0)
 		r = event_loop_add(&monitor->loop, &monitor->metrics_source, fd, EPOLLIN, err);

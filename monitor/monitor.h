@@ -55,6 +55,7 @@ struct monitor {
 	struct deposit *deposits;
 	struct event_source metrics_source;
 	struct event_source metrics_tcp_source;
+	unsigned scrapes; /* connections that have not asked yet */
 	struct ledger_entry ledger[LEDGER_ENTRIES];
 	uint64_t ledger_count;
 };

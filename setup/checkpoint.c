@@ -132,8 +132,10 @@ int container_restore(const char *root, const char *namespace, const char *id, c
 		r = copy_layer(from, to, err);
 	if (r == 0)
 		r = target_make(&target, &dir, err);
-	if (r < 0)
+	if (r < 0) {
+		(void) dir_remove_all(AT_FDCWD, data, &ignored);
 		return r;
+	}
 	run_dir_close(&dir);
 	r = launch_call_patiently(root, namespace, id, "Create", err);
 	if (r < 0)

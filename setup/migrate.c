@@ -22,6 +22,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <yyjson.h>
 
@@ -39,6 +40,7 @@ struct migrate {
 	record *container;
 	int lease_fd;
 	int file_fd;
+	char *work; /* the worker's folder; it removes it unless it is killed */
 	const char *argv[ARGUMENTS_MAX];
 	size_t count;
 };
@@ -159,7 +161,6 @@ static int add_all(struct migrate *self, struct error *err)
 {
 	const struct migrate_request *request = self->request;
 	const Hydra__V1__Network *network = self->container->network;
-	auto_free char *work = text_format("%s/.work/out-%s", request->root, request->migration);
 	auto_free char *epoch = text_format("%llu", (unsigned long long) self->container->migration->epoch);
 	auto_free char *pid = text_format("%d", self->container->pid);
 
@@ -174,7 +175,7 @@ static int add_all(struct migrate *self, struct error *err)
 	add(self, "--migration", request->migration);
 	add(self, "--epoch", epoch);
 	add(self, "--pid", pid);
-	add(self, "--work", work);
+	add(self, "--work", self->work);
 	add(self, "--state", self->dir.path);
 	add_format(self, "--record", self->dir.path, "record");
 	add_format(self, "--config", self->container->bundle, "config.json");
@@ -236,6 +237,8 @@ static int conclude(struct migrate *self, int status, struct error *err)
 		return container_remove(request->root, request->namespace, request->id, true, err);
 	}
 	(void) explain(self, status, err);
+	if (status != SEND_IN_DOUBT)
+		(void) dir_remove_all(AT_FDCWD, self->work, &ignored);
 	/* a killed worker undid nothing: the shim does, when the lease ends */
 	if (status < 128)
 		(void) end(self, false, &ignored);
@@ -271,11 +274,13 @@ int container_migrate(const struct migrate_request *request, struct error *err)
 
 	if (r < 0)
 		return r;
+	self.work = text_format("%s/.work/out-%s", request->root, request->migration);
 	(void) sigaction(SIGTERM, &action, NULL);
 	(void) sigaction(SIGINT, &action, NULL);
 	r = migrate(&self, err);
 	owned_fd_release(&self.lease_fd);
 	say(&self, r == 0 ? "done" : "failed", r == 0 ? "" : err->message, true, r < 0);
+	free(self.work);
 	record_free(self.container);
 	run_dir_close(&self.dir);
 	owned_fd_release(&self.file_fd);

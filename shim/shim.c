@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define LONELY_NS (30 * NS_PER_S) /* a shim that nobody gave anything to do ends after this */
+#define LONELY_NS (2 * NS_PER_S)
 #define FLUSH_NS  (100 * NS_PER_MS)
 #define STACK_KEPT       1024
 #define STACK_GIVEN_BACK ((size_t) 65536)
@@ -110,19 +110,26 @@ void shim_consider_end(struct shim *self)
 	event_loop_stop(&self->loop, 0);
 }
 
+/* Whoever made it died before it could ask for anything: nobody else will. */
+static bool is_forgotten(const struct container *container)
+{
+	return container->init == NULL && container->operation == NULL && !run_dir_is_locked(&container->dir, LOCK_SETUP);
+}
+
+/* Looks, until there is a process, whether anybody is still at work on the container. */
 static void lonely(struct event_timer *timer)
 {
 	struct shim *self = timer->context;
-	bool has_work = self->server.connection_count > 0 || self->containerd != NULL;
+	struct container *container = self->containers;
 
-	for (struct container *container = self->containers; container != NULL; container = container->next)
-		has_work |= container->init != NULL || container->operation != NULL;
-	if (self->is_ending)
+	if (self->is_ending) {
 		shim_consider_end(self);
-	else if (has_work)
+	} else if (self->containerd == NULL && container != NULL && is_forgotten(container)) {
+		container->is_vanishing = true;
+		shim_consider_end(self);
+	} else if (self->containerd == NULL && container != NULL && container->init == NULL) {
 		event_loop_arm(&self->loop, timer, LONELY_NS);
-	else
-		event_loop_stop(&self->loop, 0);
+	}
 }
 
 static int watch_signals(struct shim *self, struct error *err)

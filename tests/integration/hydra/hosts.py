@@ -40,6 +40,21 @@ def identity(entry):
     return entry.joinpath("stat").read_text().rsplit(")", 1)[1].split()[19], os.readlink(entry / "ns/pid")
 
 
+def signal_if_there(pid, signal_number):
+    try:
+        os.kill(pid, signal_number)
+    except ProcessLookupError:
+        pass
+
+
+def has_ended(pid):
+    """Gone or a zombie: before that its sockets may still be open, although its command line is not to be seen any more."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 class Host:
     """Use as a context manager; everything in it ends with it."""
 
@@ -69,8 +84,10 @@ class Host:
                     os.kill(pid, signal_number)
                 except ProcessLookupError:
                     pass
-        with contextlib.suppress(ProcessLookupError):  # it ends when its only child does
+        try:
             os.kill(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
         self.holder.wait()
         self.holder.stdout.close()
         for service in self.services.values():
@@ -92,6 +109,10 @@ class Host:
         if check and done.returncode != 0:
             raise AssertionError(f"{' '.join(command)} failed with {done.returncode}: {done.stdout}{done.stderr}")
         return done
+
+    @staticmethod
+    def program(name):
+        return program(name)
 
     def ctl(self, *arguments, **options):
         return self.run(program("hydractl"), *arguments, **options)
@@ -142,11 +163,12 @@ class Host:
         return found
 
     def kill(self, name, signal_number=signal.SIGKILL):
-        for pid in self.pids(name):
-            try:
-                os.kill(pid, signal_number)
-            except ProcessLookupError:
-                pass
+        """Signals all processes of a program; returns after a SIGKILL when these are gone."""
+        victims = self.pids(name)
+        for pid in victims:
+            signal_if_there(pid, signal_number)
+        if signal_number == signal.SIGKILL:
+            wait_for(lambda: all(has_ended(pid) for pid in victims), f"{name} to be gone")
 
     # faults
 

@@ -136,6 +136,7 @@ class Cluster:
             for name in ("hydra-monitor", "hydrad"):
                 host.kill(name)
                 wait_for(lambda: not host.pids(name), f"the end of {name}")  # noqa: B023
+            wait_for(lambda: not host.answers("hydrad.sock"), "the end of hydrad's socket")  # noqa: B023
             for item in host.json("ps", "-a"):
                 host.ctl("rm", "-f", item["id"])
         for host in (self.a, self.b):

@@ -1,28 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-import os
 import pathlib
 import shutil
-import subprocess
 
 import pytest
 
 from cluster import BUILD, Cluster, make_certificates
+from roots import make_rootfs
 
 TICKER = BUILD / "checkpoint" / "ticker"
-
-
-def make_rootfs(path, *programs):
-    path.chmod(0o755)
-    for name in ("bin", "proc", "sys", "dev", "etc", "tmp", "data"):
-        (path / name).mkdir()
-    shutil.copy("/bin/busybox", path / "bin/busybox")
-    subprocess.run(["chroot", path, "/bin/busybox", "--install", "-s", "/bin"], check=True)
-    for program in programs:
-        words = subprocess.run(["ldd", program], capture_output=True, text=True).stdout.split()
-        for name in [program, *[word for word in words if word.startswith("/")]]:
-            (path / name[1:]).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(os.path.realpath(name), path / name[1:])
-    return str(path)
 
 
 @pytest.fixture(scope="session")
@@ -43,13 +28,23 @@ def certificates(tmp_path_factory):
     return make_certificates(pathlib.Path(tmp_path_factory.mktemp("tls")) / "good", "a", "b")
 
 
+def show(cluster):
+    for host in (cluster.a, cluster.b):
+        print(f"----- {host.name}\n{host.log('hydra-monitor')}")
+        for path in host.path("/run/hydra/default").glob("*/*"):
+            if path.name in ("shim.log", "checkpoint.log", "oci.log"):
+                print(f"{path}:\n{path.read_text()[-3000:]}")
+        for item in host.json("ps", "-a"):
+            print(host.ctl("events", item["id"], check=False).stdout)
+
+
 @pytest.fixture
 def cluster(certificates, request):
     with Cluster(certificates) as made:
         made.start()
         yield made
         if hasattr(request.node, "failed"):
-            print(made.a.log("hydra-monitor"), "-----", made.b.log("hydra-monitor"))
+            show(made)
         made.clean()
 
 

@@ -42,3 +42,26 @@ def test_five_migrations_and_no_lost_write(cluster, redis_rootfs):
     print(seen)
     assert seen["operations"] > 100 and seen["verified_mib"] == MIB
     assert source.inspect("redis")["state"] == "running"
+
+
+ASK = """
+import socket, sys
+one = socket.create_connection((sys.argv[1], 6379), timeout=float(sys.argv[2]))
+one.sendall(b"PING\\r\\n")
+print(one.recv(100))
+"""
+
+
+def test_an_idle_server_is_found_at_its_new_place(cluster, redis_rootfs):
+    """Nothing but its announcement tells the switch where it is now."""
+    address = start_redis(cluster, redis_rootfs)
+
+    def ask():
+        done = subprocess.run(cluster.client.inside(sys.executable, "-c", ASK, address, str(DEADLINE)), capture_output=True, text=True)
+        assert "PONG" in done.stdout, done.stderr
+    source = cluster.a
+    for _ in range(3):
+        ask()
+        cluster.migrate("redis", source)
+        source = cluster.other(source)
+    ask()

@@ -38,7 +38,7 @@ def test_a_counter_goes_and_comes_back(cluster, rootfs):
 
 
 def test_files_and_verbs_of_a_container_that_moved(cluster, rootfs):
-    run(cluster.a, rootfs, "files", "sh", "-c", "echo secret >/data/note; rm /bin/wget; exec sleep 1000",
+    run(cluster.a, rootfs, "files", "sh", "-c", "echo secret >/data/note; rm /bin/wget; while true; do sleep 1; done",
         options=("--memory", "128m", "--pids", "50"))
     wait_for(lambda: cluster.a.ctl("exec", "files", "cat", "/data/note", check=False).stdout == "secret\n", "the file")
     cluster.migrate("files", cluster.a)
