@@ -57,7 +57,8 @@ class Conmon:
             name = f"conmon-{self.host.name}-{number}"
             pid_file, log = bundle / "pid", bundle / "log"
             self.quietly("conmon", "--api-version", "1", "-c", name, "-u", name, "-r", shutil.which("runc"), "-b", str(bundle),
-                          "-p", str(pid_file), "-n", name, "-l", f"k8s-file:{log}", "--exit-dir", str(self.folder))
+                          "-p", str(pid_file), "-n", name, "-l", f"k8s-file:{log}", "--exit-dir", str(self.folder),
+                         "--socket-dir-path", str(bundle))
             wait_for(pid_file.exists, f"{name}")
             self.quietly("runc", "start", name)
 
@@ -92,7 +93,7 @@ class ContainerdShim:
                                                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_for(lambda: self.ctr("version", check=False).returncode == 0, "containerd")
         for number in range(count):
-            self.ctr("run", "-d", "--rootfs", self.rootfs, f"idle{number}", "sleep", "1000000")
+            self.ctr("run", "-d", "--rootfs", self.rootfs, f"idle{number}", "/bin/sleep", "1000000")
 
     def pids(self):
         return self.host.pids("containerd-shim-runc-v2")

@@ -145,6 +145,10 @@ void containerd_publish(struct containerd *self, const char *topic, const char *
 	if (item == NULL)
 		return;
 	item->request = wrap(self, topic, type, data, size);
+	if (item->request == NULL) {
+		free(item);
+		return;
+	}
 	*self->last_link = item;
 	self->last_link = &item->next;
 	if (++self->waiting > WAITING_MAX && !self->is_sending)

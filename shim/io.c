@@ -260,16 +260,34 @@ static void take_console(struct process *self, int connection)
 	process_resume_output(self);
 }
 
+static void handle_console_message(struct event_source *source, uint32_t events)
+{
+	struct process *self = source->context;
+	auto_close int connection = source->fd;
+
+	(void) events;
+	event_loop_remove(loop_of(self), source);
+	take_console(self, connection);
+}
+
+/* The connection takes the listener's place until it says something: waiting for it here would stop everything. */
 static void handle_console(struct event_source *source, uint32_t events)
 {
 	struct process *self = source->context;
 	auto_close int listener = source->fd;
-	auto_close int connection = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	auto_close int connection = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct error ignored;
+	uint8_t byte;
 
 	(void) events;
 	event_loop_remove(loop_of(self), source);
-	if (connection >= 0 && socket_peer_is_trusted(connection))
+	if (connection < 0 || !socket_peer_is_trusted(connection))
+		return;
+	*source = (struct event_source){.handle = handle_console_message, .context = self, .fd = FD_NONE};
+	if (recv(connection, &byte, 1, MSG_PEEK) > 0)
 		take_console(self, connection);
+	else if (event_loop_add(loop_of(self), source, connection, EPOLLIN, &ignored) == 0)
+		(void) take_fd(&connection);
 }
 
 static int open_console(struct process *self, struct error *err)

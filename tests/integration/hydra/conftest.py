@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from hosts import Host
+from hosts import Host, wait_for
 
 
 @pytest.fixture(scope="session")
@@ -25,8 +25,9 @@ def rootfs(tmp_path_factory):
 def host():
     with Host() as made:
         yield made
-        made.kill("hydra-monitor")
-        made.kill("hydrad")
+        for name in ("hydra-monitor", "hydrad"):
+            made.kill(name)
+            wait_for(lambda: not made.pids(name), f"{name} to be gone")  # a dying one still takes connections
         for name in [item["id"] for item in made.json("ps", "-a")]:
             made.ctl("rm", "-f", name, check=False)
         made.assert_clean()
@@ -35,7 +36,6 @@ def host():
 @pytest.fixture
 def daemon_host(host):
     host.start("hydra-monitor")
-    from hosts import wait_for
     wait_for(lambda: host.answers("hydrad.sock"), "hydrad")
     return host
 
