@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/socket.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -57,6 +58,9 @@ static int open_socket(struct daemon *self, struct error *err)
 	auto_free char *path = text_format("%s/hydrad.sock", self->root);
 
 	if (sd_listen_fds(1) >= 1) {
+		if (sd_is_socket_unix(SD_LISTEN_FDS_START, SOCK_STREAM, 1, NULL, 0) <= 0)
+			return fail_because(err, EINVAL, "descriptor %d from systemd: expected a listening Unix socket",
+					    SD_LISTEN_FDS_START);
 		self->listen_fd = SD_LISTEN_FDS_START;
 		(void) fcntl(self->listen_fd, F_SETFL, fcntl(self->listen_fd, F_GETFL) | O_NONBLOCK);
 		return 0;

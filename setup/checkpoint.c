@@ -70,6 +70,20 @@ static int dump(const char *root, const record *container, const char *images, b
 	return r;
 }
 
+/* Nothing was saved: what was put into the folder goes, and the folder if there is nothing else in it. */
+static void forget_parts(const char *images)
+{
+	static const char *const names[] = {"record", "config.json", "images"};
+	struct error ignored;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		auto_free char *path = text_format("%s/%s", images, names[i]);
+
+		(void) dir_remove_all(AT_FDCWD, path, &ignored);
+	}
+	(void) rmdir(images);
+}
+
 static int save(const char *root, const record *container, const char *dir, const char *images, bool leave_running,
 		struct error *err)
 {
@@ -88,6 +102,8 @@ static int save(const char *root, const record *container, const char *dir, cons
 		r = copy_file(container->bundle, images, "config.json", err);
 	if (r == 0)
 		r = dump(root, container, images, leave_running, err);
+	if (r < 0)
+		forget_parts(images);
 	/* what runs on may write meanwhile: its files are as new as its memory, or newer */
 	return r == 0 ? copy_layer(container->rootfs->upper, layer, err) : r;
 }
