@@ -66,3 +66,27 @@ def test_memory_arrives_whole(cluster, rootfs):
     cluster.migrate("memory", cluster.a)
     wait_for(lambda: cluster.b.ctl("logs", "memory").stdout.count("same") > 1, "the comparison after the move")
     assert "DIFFERENT" not in cluster.b.ctl("logs", "memory").stdout
+
+
+def ask(host, name, question):
+    """One line of a container's program, in answer to one of ours; the session ends without ending its input."""
+    session = host.popen([host.program("hydractl"), "attach", name], stdin=-1, stdout=-1, text=True)
+    session.stdin.write(question + "\n")
+    session.stdin.flush()
+    while not (line := session.stdout.readline()).startswith(question.upper()):
+        assert line, "the session ended"
+    host.kill("hydractl")  # before its input ends: it would tell the program
+    session.wait()
+    session.stdin.close()
+    session.stdout.close()
+    return line.strip()
+
+
+def test_256_mib_are_the_same_page_by_page(cluster, rootfs):
+    cluster.a.ctl("create", "-i", "--name", "hash", "--rootfs", rootfs, "ticker", "256")
+    cluster.a.ctl("start", "hash")
+    assert ask(cluster.a, "hash", "verify") == "VERIFY bad=0 pages=65536"
+    cluster.migrate("hash", cluster.a)
+    assert ask(cluster.b, "hash", "verify") == "VERIFY bad=0 pages=65536"
+    cluster.migrate("hash", cluster.b)
+    assert ask(cluster.a, "hash", "verify") == "VERIFY bad=0 pages=65536"
