@@ -9,6 +9,7 @@
 #include "proto/message.h"
 #include "shim/client.h"
 #include "shim/containerd.h"
+#include "shim/deferred.h"
 #include "shim/restart.h"
 #include "shim/shim.h"
 
@@ -66,6 +67,7 @@ void container_free(struct container *self)
 	event_loop_disarm(&self->shim->loop, &self->restart_timer);
 	migration_hold(self, FD_NONE);
 	restore_forget_kept(self);
+	deferred_refuse(self);
 	while (self->processes != NULL)
 		process_free(self->processes);
 	journal_close(&self->journal);
@@ -163,6 +165,7 @@ bool container_begin(struct container *self, const char *operation, container_th
 void container_finish(struct container *self, const struct error *err)
 {
 	container_then *then = self->then;
+	struct shim *shim = self->shim;
 
 	self->then = NULL;
 	self->operation = NULL;
@@ -171,8 +174,10 @@ void container_finish(struct container *self, const struct error *err)
 	then(self, err, self->then_context);
 	for (struct process *process = self->processes; process != NULL; process = process->next)
 		process_watch_end(process);
-	shim_reap(self->shim);
-	shim_consider_end(self->shim);
+	deferred_run(self);
+	/* that, or what follows, may have been the last that was to be done for self: it is not used any more */
+	shim_reap(shim);
+	shim_consider_end(shim);
 }
 
 static void pause_done(struct shim *shim, int exit_status, void *context)

@@ -24,6 +24,7 @@ struct container {
 	struct process *init;      /* NULL before the first create */
 	struct process *processes; /* init and execs, running or ended and not yet forgotten */
 	struct ttrpc_call *waiting_events;
+	struct deferred *deferred; /* requests that wait for the operation's end */
 	container_then *then; /* of the operation under way; NULL: none */
 	void *then_context;
 	const char *operation; /* its name, for messages */

@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "proto/message.h"
 #include "shim/containerd.h"
+#include "shim/deferred.h"
 #include "shim/fifo.h"
 #include "shim/service.h"
 #include "shim/shim.h"
@@ -114,7 +115,7 @@ void containerd_handle_pause(struct ttrpc_call *call, const ProtobufCMessage *me
 {
 	struct container *container = containerd_container(call, ((const Containerd__Task__IdRequest *) (const void *) message)->id);
 
-	if (container != NULL)
+	if (container != NULL && !deferred_add(container, call, message))
 		container_pause(container, answer, call);
 }
 
@@ -122,7 +123,7 @@ void containerd_handle_resume(struct ttrpc_call *call, const ProtobufCMessage *m
 {
 	struct container *container = containerd_container(call, ((const Containerd__Task__IdRequest *) (const void *) message)->id);
 
-	if (container != NULL)
+	if (container != NULL && !deferred_add(container, call, message))
 		container_resume(container, answer, call);
 }
 

@@ -8,6 +8,7 @@
 #include "proto/message.h"
 #include "shim/containerd.h"
 #include "shim/containerd_query.h"
+#include "shim/deferred.h"
 #include "shim/fifo.h"
 #include "shim/shim.h"
 
@@ -187,7 +188,7 @@ static void handle_start(struct ttrpc_call *call, const ProtobufCMessage *messag
 	const Containerd__Task__StartRequest *request = (const void *) message;
 	struct container *container = containerd_container(call, request->id);
 
-	if (container == NULL)
+	if (container == NULL || deferred_add(container, call, message))
 		return;
 	if (request->exec_id[0] != '\0')
 		start_exec(call, container, request->exec_id);

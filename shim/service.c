@@ -9,6 +9,7 @@
 #include "shim/client.h"
 #include "shim/container.h"
 #include "shim/containerd.h"
+#include "shim/deferred.h"
 #include "shim/shim.h"
 
 #include <errno.h>
@@ -37,29 +38,30 @@ static void answer(struct container *container, const struct error *err, void *c
 
 static void handle_create(struct ttrpc_call *call, const ProtobufCMessage *message)
 {
-	(void) message;
-	container_create(container_of_call(call), answer, call);
+	if (!deferred_add(container_of_call(call), call, message))
+		container_create(container_of_call(call), answer, call);
 }
 
 static void handle_start(struct ttrpc_call *call, const ProtobufCMessage *message)
 {
 	struct container *container = container_of_call(call);
 
-	(void) message;
+	if (deferred_add(container, call, message))
+		return;
 	container->record->stop_was_asked = false;
 	container_start(container, answer, call);
 }
 
 static void handle_pause(struct ttrpc_call *call, const ProtobufCMessage *message)
 {
-	(void) message;
-	container_pause(container_of_call(call), answer, call);
+	if (!deferred_add(container_of_call(call), call, message))
+		container_pause(container_of_call(call), answer, call);
 }
 
 static void handle_resume(struct ttrpc_call *call, const ProtobufCMessage *message)
 {
-	(void) message;
-	container_resume(container_of_call(call), answer, call);
+	if (!deferred_add(container_of_call(call), call, message))
+		container_resume(container_of_call(call), answer, call);
 }
 
 static void handle_state(struct ttrpc_call *call, const ProtobufCMessage *message)
@@ -204,6 +206,8 @@ static void handle_exec(struct ttrpc_call *call, const ProtobufCMessage *message
 	struct process *process;
 	struct error err;
 
+	if (deferred_add(container, call, message))
+		return;
 	if (id_check("exec id", request->exec_id, &err) < 0) {
 		ttrpc_refuse_error(call, &err);
 		return;

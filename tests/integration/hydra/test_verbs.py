@@ -244,3 +244,20 @@ def test_a_bundle_is_used_as_it_is(any_host, rootfs, tmp_path):
 def test_every_command_explains_itself(host, command):
     done = host.ctl(command, "--help")
     assert done.stdout.startswith(f"hydractl {command} ") and done.stderr == ""
+
+
+def test_many_execs_at_once_all_work(any_host, rootfs):
+    start(any_host, rootfs, "web")
+    sessions = [any_host.popen([program("hydractl"), "exec", "web", "sh", "-c", f"echo {number}; exit {number}"], stdout=-1, text=True)
+                for number in range(12)]
+    for number, session in enumerate(sessions):
+        assert (session.communicate(timeout=60)[0], session.returncode) == (f"{number}\n", number)
+
+
+def test_an_exec_that_waits_may_be_given_up(any_host, rootfs):
+    start(any_host, rootfs, "web")
+    sessions = [any_host.popen([program("hydractl"), "exec", "web", "true"]) for _ in range(8)]
+    any_host.kill("hydractl")
+    for session in sessions:
+        session.wait()
+    assert any_host.ctl("exec", "web", "echo", "still there").stdout == "still there\n"
