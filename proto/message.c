@@ -26,13 +26,53 @@ static void bounded_free(void *data, void *pointer)
 	free(pointer);
 }
 
+static bool has_field_zero(const ProtobufCMessage *message);
+
+static bool has_field_zero_in(const ProtobufCMessage *message, const ProtobufCFieldDescriptor *field)
+{
+	const char *place = (const char *) (const void *) message + field->offset;
+	ProtobufCMessage *const *items = *(ProtobufCMessage *const *const *) (const void *) place;
+	const ProtobufCMessage *item = *(const ProtobufCMessage *const *) (const void *) place;
+	size_t count;
+
+	if (field->type != PROTOBUF_C_TYPE_MESSAGE)
+		return false;
+	if (field->label != PROTOBUF_C_LABEL_REPEATED)
+		return item != NULL && has_field_zero(item);
+	memcpy(&count, (const char *) (const void *) message + field->quantifier_offset, sizeof(count));
+	for (size_t i = 0; i < count; i++) {
+		if (has_field_zero(items[i]))
+			return true;
+	}
+	return false;
+}
+
+/* Field number 0 is illegal; protobuf-c reads it as an unknown field and writes something else for it. */
+static bool has_field_zero(const ProtobufCMessage *message)
+{
+	for (unsigned i = 0; i < message->n_unknown_fields; i++) {
+		if (message->unknown_fields[i].tag == 0)
+			return true;
+	}
+	for (unsigned i = 0; i < message->descriptor->n_fields; i++) {
+		if (has_field_zero_in(message, &message->descriptor->fields[i]))
+			return true;
+	}
+	return false;
+}
+
 ProtobufCMessage *message_decode(const ProtobufCMessageDescriptor *descriptor, const uint8_t *data, size_t size)
 {
 	struct budget budget = {.left = MESSAGE_MEMORY_MAX};
 	ProtobufCAllocator allocator = {.alloc = bounded_alloc, .free = bounded_free, .allocator_data = &budget};
+	ProtobufCMessage *message;
 
 	/* "" decodes to a message of defaults; protobuf-c wants a pointer all the same */
-	return protobuf_c_message_unpack(descriptor, &allocator, size, data != NULL ? data : (const uint8_t *) "");
+	message = protobuf_c_message_unpack(descriptor, &allocator, size, data != NULL ? data : (const uint8_t *) "");
+	if (message == NULL || !has_field_zero(message))
+		return message;
+	message_free(message);
+	return NULL;
 }
 
 void message_free(void *message)

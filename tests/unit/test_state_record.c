@@ -69,6 +69,19 @@ TEST(a_record_of_a_later_version_is_refused)
 	CHECK(strstr(err.message, "version 2") != NULL && loaded == NULL);
 }
 
+TEST(a_field_number_of_zero_is_refused_at_any_depth)
+{
+	/* version 1, id "a", and: a field 0; a log (12) with a field 0 in it */
+	static const uint8_t outer[] = {0x08, 1, 0x12, 1, 'a', 0x00, 'b'};
+	static const uint8_t inner[] = {0x08, 1, 0x12, 1, 'a', 0x62, 2, 0x00, 'b'};
+	record *loaded = NULL;
+	struct error err;
+
+	CHECK(record_decode(outer, sizeof(outer), &loaded, &err) == -EPROTO);
+	CHECK(record_decode(inner, sizeof(inner), &loaded, &err) == -EPROTO);
+	CHECK(loaded == NULL);
+}
+
 TEST(a_name_is_taken_once_and_a_living_owner_is_seen)
 {
 	struct run_dir first;
