@@ -31,14 +31,17 @@ static bool has_field_zero(const ProtobufCMessage *message);
 static bool has_field_zero_in(const ProtobufCMessage *message, const ProtobufCFieldDescriptor *field)
 {
 	const char *place = (const char *) (const void *) message + field->offset;
-	ProtobufCMessage *const *items = *(ProtobufCMessage *const *const *) (const void *) place;
-	const ProtobufCMessage *item = *(const ProtobufCMessage *const *) (const void *) place;
+	const ProtobufCMessage *item;
+	ProtobufCMessage *const *items;
 	size_t count;
 
 	if (field->type != PROTOBUF_C_TYPE_MESSAGE)
 		return false;
-	if (field->label != PROTOBUF_C_LABEL_REPEATED)
+	if (field->label != PROTOBUF_C_LABEL_REPEATED) {
+		memcpy(&item, place, sizeof(item));
 		return item != NULL && has_field_zero(item);
+	}
+	memcpy(&items, place, sizeof(items));
 	memcpy(&count, (const char *) (const void *) message + field->quantifier_offset, sizeof(count));
 	for (size_t i = 0; i < count; i++) {
 		if (has_field_zero(items[i]))
