@@ -19,6 +19,7 @@
 #include "base/text.h"
 
 #define PROC_FILE_MAX (16U << 20)
+#define STEPS_MAX 4096
 
 /* \040 and the like; in place. */
 static void unescape(char *text)
@@ -203,39 +204,61 @@ static int add_children(struct proc_tasks *self, pid_t parent, int depth, struct
 	return r;
 }
 
-static bool has_task(const struct proc_tasks *self, pid_t pid)
+/* 0: gone. */
+static ino_t pid_namespace_of(pid_t pid)
 {
-	for (size_t i = 0; i < self->count; i++) {
-		if (self->items[i].pid == pid)
+	auto_free char *path = text_format("/proc/%d/ns/pid", (int) pid);
+	struct stat found;
+
+	return stat(path, &found) < 0 ? 0 : found.st_ino;
+}
+
+static pid_t parent_of(pid_t pid)
+{
+	auto_free char *line = status_line(pid, "\nPPid:\t");
+	int parent;
+
+	return line == NULL || number_parse_int(line, 1, 1 << 30, &parent) < 0 ? 0 : parent;
+}
+
+/* Living tasks fork and exit while we look, so no list of them is complete. Orphans fall to init; only the line of
+ * parents of a process that was brought in from outside leads out of the namespace. Where a parent went away between
+ * two looks, the line is followed again. */
+static bool is_stranger(pid_t pid, pid_t init, ino_t container)
+{
+	pid_t at = pid;
+
+	for (int steps = 0; at != init && steps < STEPS_MAX; steps++) {
+		pid_t parent = parent_of(at);
+		ino_t found = pid_namespace_of(parent);
+
+		if (found == container)
+			at = parent;
+		else if (found != 0 && parent_of(at) == parent && pid_namespace_of(at) == container)
 			return true;
+		else if (pid_namespace_of(pid) != container)
+			return false;
+		else
+			at = pid;
 	}
 	return false;
 }
 
-int proc_tasks_refuse_strangers(const struct proc_tasks *self, struct error *err)
+int proc_refuse_strangers(pid_t init, struct error *err)
 {
-	pid_t init = self->items[0].pid;
-	auto_free char *own = text_format("/proc/%d/ns/pid", (int) init);
+	ino_t container = pid_namespace_of(init);
 	DIR *folder = opendir("/proc");
 	struct dirent *entry;
-	struct stat wanted, found;
 	int r = 0;
 
-	if (self->items[0].virtual_pid != 1) {
-		if (folder != NULL)
-			(void) closedir(folder);
-		return 0;
-	}
-	if (folder == NULL || stat(own, &wanted) < 0)
-		r = fail_errno(err, errno, "look at process %d", (int) init);
+	if (folder == NULL || container == 0)
+		r = fail_because(err, ESRCH, "process %d does not run", (int) init);
 	while (r == 0 && (entry = readdir(folder)) != NULL) {
-		char path[300], name[64];
+		char name[64];
 		int pid;
 
-		if (number_parse_int(entry->d_name, 1, 1 << 30, &pid) < 0 ||
-		    !text_fit(path, sizeof(path), "/proc/%d/ns/pid", pid) || stat(path, &found) < 0)
-			continue;
-		if (found.st_ino != wanted.st_ino || found.st_dev != wanted.st_dev || has_task(self, pid))
+		if (number_parse_int(entry->d_name, 1, 1 << 30, &pid) < 0 || pid_namespace_of(pid) != container ||
+		    !is_stranger(pid, init, container))
 			continue;
 		proc_name(pid, name, sizeof(name));
 		r = fail_because(err, EBUSY, "process %d (%s) runs in the container without descending from its init "

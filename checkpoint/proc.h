@@ -42,10 +42,10 @@ struct proc_tasks {
 
 /* init and all its descendants (processes, not threads). */
 int proc_tasks_read(struct proc_tasks *self, pid_t init, struct error *err);
-/* -EBUSY names a process which lives in the container's pid namespace without descending from init (an exec
- * session): it could not be moved. */
-int proc_tasks_refuse_strangers(const struct proc_tasks *self, struct error *err);
 void proc_tasks_deinit(struct proc_tasks *self);
+/* init is pid 1 of a namespace of its own. -EBUSY names a process that lives there without descending from it (an exec
+ * session): it could not be moved. The tasks may run meanwhile. */
+int proc_refuse_strangers(pid_t init, struct error *err);
 
 /* 0: the task is gone. */
 pid_t proc_virtual_pid(pid_t pid, int depth);

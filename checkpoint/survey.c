@@ -113,7 +113,8 @@ static int survey_maps(pid_t pid, struct error *err)
 
 int survey_tasks(const struct proc_tasks *tasks, struct error *err)
 {
-	int r = proc_tasks_refuse_strangers(tasks, err);
+	const struct proc_task *init = &tasks->items[0];
+	int r = init->virtual_pid == 1 ? proc_refuse_strangers(init->pid, err) : 0;
 
 	for (size_t i = 0; i < tasks->count && r == 0; i++) {
 		auto_free char *path = text_format("/proc/%d/fd", (int) tasks->items[i].pid);
