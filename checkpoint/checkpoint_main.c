@@ -1,53 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hydra-checkpoint: the only program that knows CRIU.
+ * hydra-checkpoint: what CRIU can do here, containers to disk and back.
  */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "base/log.h"
+#include "checkpoint/command_line.h"
 #include "checkpoint/commands.h"
-
-struct command {
-	const char *name;
-	int (*run)(int argc, char **argv);
-	const char *help;
-};
 
 static const struct command commands[] = {
 	{"check", command_check, "what this host can do"},
 	{"dump", command_dump, "save a container to disk"},
 	{"restore", command_restore, "bring a container back"},
-	{"send", command_send, "move a container to another host (source side)"},
-	{"receive", command_receive, "move a container to this host (target side)"},
-	{"recover", command_recover, "undo what a killed send worker left behind"},
+	{0},
 };
-
-#define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
-
-static int usage(int status)
-{
-	(void) fprintf(status == 0 ? stdout : stderr, "Usage: hydra-checkpoint COMMAND [OPTIONS]\n\nCommands:\n");
-	for (size_t i = 0; i < COMMAND_COUNT; i++)
-		(void) fprintf(status == 0 ? stdout : stderr, "  %-10s %s\n", commands[i].name, commands[i].help);
-	return status;
-}
 
 int main(int argc, char **argv)
 {
-	log_open("hydra-checkpoint", LOG_INFO);
-	if (argc < 2)
-		return usage(2);
-	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
-		return usage(0);
-	if (strcmp(argv[1], "--version") == 0) {
-		printf("hydra-checkpoint %s\n", HYDRA_VERSION);
-		return EXIT_SUCCESS;
-	}
-	for (size_t i = 0; i < COMMAND_COUNT; i++) {
-		if (strcmp(argv[1], commands[i].name) == 0)
-			return commands[i].run(argc - 1, argv + 1);
-	}
-	return usage(2);
+	return command_line_run("hydra-checkpoint", commands, argc, argv);
 }

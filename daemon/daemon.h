@@ -3,7 +3,7 @@
  * hydrad: what is common to its parts.
  *
  * It owns nothing that it can't rebuild: containers belong to their shims, and what takes time is done by workers
- * (hydra-setup, hydra-checkpoint) that outlive it.
+ * (hydra-setup, hydra-pager) that outlive it.
  */
 #pragma once
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Moving a container to another host, source side: asks its shim, lets hydra-checkpoint send it, and removes what is left.
+ * Moving a container to another host, source side: asks its shim, lets hydra-pager send it, and removes what is left.
  *
  * The connection to the shim is the lease on the container; the send worker holds it too, so that the shim does not
  * believe us dead while the worker is still at it.
@@ -189,14 +189,14 @@ static int add_all(struct migrate *self, struct error *err)
 
 static int run_worker(struct migrate *self, int *ret_status, struct error *err)
 {
-	auto_free char *program = child_program("hydra-checkpoint");
+	auto_free char *program = child_program("hydra-pager");
 	struct child_spec spec = {.path = program, .argv = self->argv, .cwd = "/", .death_signal = SIGTERM,
 				  .fds = {{STDERR_FILENO, 2}, {self->file_fd, PROGRESS_NUMBER}, {self->lease_fd, LEASE_NUMBER}},
 				  .fd_count = 3};
 	pid_t pid;
 	int r;
 
-	self->argv[0] = "hydra-checkpoint";
+	self->argv[0] = "hydra-pager";
 	self->argv[1] = "send";
 	self->count = 2;
 	r = add_all(self, err);

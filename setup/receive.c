@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Moving a container to this host: hydra-checkpoint talks to the source; when it says "prepare", the container is made
+ * Moving a container to this host: hydra-pager talks to the source; when it says "prepare", the container is made
  * here and its shim told to restore it. Whatever fails before the commit leaves nothing behind.
  */
 #include "base/child.h"
@@ -50,7 +50,7 @@ static void cancel(int signal_number)
 		(void) kill(worker_pid, signal_number);
 }
 
-/* The source hears why: hydra-checkpoint finds the reason in its folder. */
+/* The source hears why: hydra-pager finds the reason in its folder. */
 static void refuse(struct reception *self, const struct error *err)
 {
 	auto_free char *path = text_format("%s/reason", self->work);
@@ -96,7 +96,7 @@ static int prepare(struct reception *self, const char *line, struct error *err)
 	    !progress_text(line, "namespace", self->namespace, sizeof(self->namespace)) ||
 	    !progress_text(line, "work", self->work, sizeof(self->work)) ||
 	    !progress_text(line, "migration", migration, sizeof(migration)))
-		return fail_because(err, EPROTO, "hydra-checkpoint did not say what comes");
+		return fail_because(err, EPROTO, "hydra-pager did not say what comes");
 	(void) progress_number(line, "epoch", &epoch);
 	target.epoch = epoch;
 	r = id_check("namespace", self->namespace, err);
@@ -189,12 +189,12 @@ static int serve(struct reception *self, struct error *err)
 
 static int start_worker(struct reception *self, int connection_fd, struct error *err)
 {
-	auto_free char *program = child_program("hydra-checkpoint");
+	auto_free char *program = child_program("hydra-pager");
 	auto_free char *work = text_format("%s/.work", self->root);
 	auto_free char *ca = text_format("%s/ca.pem", self->certificates);
 	auto_free char *certificate = text_format("%s/cert.pem", self->certificates);
 	auto_free char *key = text_format("%s/key.pem", self->certificates);
-	const char *argv[] = {"hydra-checkpoint", "receive", "--connection-fd", "3", "--progress-fd", "4", "--ca", ca, "--cert",
+	const char *argv[] = {"hydra-pager", "receive", "--connection-fd", "3", "--progress-fd", "4", "--ca", ca, "--cert",
 			      certificate, "--key", key, "--work-root", work, "--layer-root", data_root(), "--run-root", self->root,
 			      NULL};
 	struct child_spec spec = {.path = program, .argv = argv, .cwd = "/", .death_signal = SIGTERM,

@@ -136,10 +136,10 @@ static void recover(struct container *self)
 	const Hydra__V1__Network *network = self->record->network;
 	bool is_plugged = network != NULL && network->host_interface[0] != '\0';
 	char pid[16];
-	const char *argv[] = {"hydra-checkpoint", "recover", "--pid", pid, is_plugged ? "--veth" : NULL,
+	const char *argv[] = {"hydra-pager", "recover", "--pid", pid, is_plugged ? "--veth" : NULL,
 			      is_plugged ? network->host_interface : NULL, is_plugged ? "--bridge" : NULL,
 			      is_plugged ? network->bridge : NULL, NULL};
-	struct child_spec spec = {.path = self->shim->checkpoint_path, .argv = argv, .cwd = "/"};
+	struct child_spec spec = {.path = self->shim->pager_path, .argv = argv, .cwd = "/"};
 	struct error err;
 
 	(void) text_fit(pid, sizeof(pid), "%d", (int) self->record->pid);

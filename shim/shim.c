@@ -168,6 +168,7 @@ int shim_init(struct shim *self, const char *root, const char *namespace, int li
 		return fail_errno(err, errno, "become a subreaper");
 	self->runtime_path = child_program("hydra");
 	self->checkpoint_path = child_program("hydra-checkpoint");
+	self->pager_path = child_program("hydra-pager");
 	r = event_loop_init(&self->loop, err);
 	if (r == 0)
 		r = watch_signals(self, err);

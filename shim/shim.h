@@ -23,6 +23,7 @@ struct shim {
 	const char *namespace;
 	char *runtime_path;
 	char *checkpoint_path;
+	char *pager_path;
 	struct container *containers;
 	struct task *tasks;
 	struct event_timer end_timer;

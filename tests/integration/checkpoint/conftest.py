@@ -15,6 +15,7 @@ import pytest
 
 BUILD = pathlib.Path(os.environ.get("HYDRA_BUILD", "/src/build"))
 CHECKPOINT = str(BUILD / "checkpoint" / "hydra-checkpoint")
+PAGER = str(BUILD / "checkpoint" / "hydra-pager")
 TICKER = BUILD / "checkpoint" / "ticker"
 DEADLINE = float(os.environ.get("HYDRA_TEST_DEADLINE", "60"))
 PR_SET_CHILD_SUBREAPER = 36

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import threading
 
-from conftest import CHECKPOINT, DEADLINE, Stdio, wait_for
+from conftest import CHECKPOINT, DEADLINE, PAGER, Stdio, wait_for
 
 
 class Worker:
@@ -83,7 +83,7 @@ class Migration:
         self.target_args, self.target_env, self.target_prefix = list(target_args), target_env, target_prefix
         here, there = socket.socketpair() if listener is None else (None, None)
         to = ["--connection-fd", str(here.fileno())] if here else ["--connect", listener.address]
-        self.sender = Worker([CHECKPOINT, "send", *to, "--id", container.name, "--pid", str(container.pid), "--work",
+        self.sender = Worker([PAGER, "send", *to, "--id", container.name, "--pid", str(container.pid), "--work",
                               str(self.tmp / "source-images"), "--state", str(self.tmp / "state"),
                               *(["--layer", str(layer)] if layer else []), *source_args],
                              [here.fileno()] if here else [], env=source_env, prefix=source_prefix)
@@ -96,7 +96,7 @@ class Migration:
     def receive(self, connection):
         """What hydrad does with a connection."""
         with connection:
-            return Worker([CHECKPOINT, "receive", "--connection-fd", str(connection.fileno()), "--work-root",
+            return Worker([PAGER, "receive", "--connection-fd", str(connection.fileno()), "--work-root",
                            str(self.tmp / "works"), "--layer-root", str(self.tmp / "layers"), *self.target_args],
                           [connection.fileno()], env=self.target_env, prefix=self.target_prefix)
 

@@ -146,12 +146,12 @@ def test_a_failed_migration_keeps_the_connection(container, migrate, network, tm
 
 
 def test_recover_after_a_killed_source_worker(container, migrate, network, tmp_path):
-    from conftest import CHECKPOINT
+    from conftest import PAGER
     one = start_redis(container, network, tmp_path)
     move = move_to(migrate, network, one, network.a, network.b, network.cb,
                    source_env=faults(tmp_path / "faults", send__prepared="kill"))
     assert move.sender.wait() == -9
-    run([*network.inside(network.a), CHECKPOINT, "recover", "--pid", str(one.pid), "--veth", "vc", "--bridge", "br0"])
+    run([*network.inside(network.a), PAGER, "recover", "--pid", str(one.pid), "--veth", "vc", "--bridge", "br0"])
     client = start_client(network)
     assert end_client(client)["count"] > 0
     move.restore.communicate(timeout=60)

@@ -41,14 +41,14 @@ def test_hosts_of_another_ca_are_refused(container, migrate, certificates, liste
 def test_a_peer_without_a_certificate_is_refused(certificates, listener, tmp_path):
     import ssl
     from migration import Worker
-    from conftest import CHECKPOINT
+    from conftest import PAGER
     (tmp_path / "works").mkdir()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     client = socket.create_connection(listener.socket.getsockname())
     with listener.accept() as connection:
-        receiver = Worker([CHECKPOINT, "receive", "--connection-fd", str(connection.fileno()), "--work-root",
+        receiver = Worker([PAGER, "receive", "--connection-fd", str(connection.fileno()), "--work-root",
                            str(tmp_path / "works"), *certificates[1]], [connection.fileno()])
     with pytest.raises(OSError):
         with context.wrap_socket(client) as tls:

@@ -58,7 +58,7 @@ def test_what_is_no_socket_is_refused(host):
 def test_everything_is_installed_where_it_is_looked_for(host, tmp_path):
     host.run("meson", "install", "-C", str(BUILD), "--no-rebuild", "--quiet", "--destdir", str(tmp_path))
     for name in ("usr/bin/hydractl", "usr/bin/containerd-shim-hydra-v1", "usr/libexec/hydra/hydrad", "usr/libexec/hydra/hydra-shim",
-                 "usr/libexec/hydra/hydra-setup", "usr/libexec/hydra/hydra-monitor", "usr/libexec/hydra/hydra-checkpoint",
+                 "usr/libexec/hydra/hydra-setup", "usr/libexec/hydra/hydra-monitor", "usr/libexec/hydra/hydra-checkpoint", "usr/libexec/hydra/hydra-pager",
                  "usr/share/man/man1/hydractl.1", "usr/share/man/man8/hydra.8", "usr/lib/systemd/system/hydra-monitor.service",
                  "usr/share/bash-completion/completions/hydractl"):
         assert (tmp_path / name).is_file() or (tmp_path / name).is_symlink(), name

@@ -69,7 +69,7 @@ def test_it_is_cancelled(counter):
     wait_for(lambda: counter.b.has_arrived("receive.images"), "the images to be there")
     for pid in counter.a.pids("hydractl"):
         os.kill(pid, signal.SIGINT)
-    counter.b.kill("hydra-checkpoint", signal.SIGCONT)
+    counter.b.kill("hydra-pager", signal.SIGCONT)
     assert moving.wait(60) == 130
     assert_stayed(counter)
     assert_can_still_move(counter)
@@ -120,7 +120,7 @@ def test_hydrad_is_killed_in_the_middle_and_it_moves_all_the_same(counter, side,
     host = counter.a if side == "source" else counter.b
     host.kill("hydrad")
     wait_for(lambda: host.answers("hydrad.sock"), "the next hydrad")
-    counter.b.kill("hydra-checkpoint", signal.SIGCONT)
+    counter.b.kill("hydra-pager", signal.SIGCONT)
     assert moving.wait(60) == 0
     assert names(counter.a) == set()
     assert counter.b.inspect("counter")["state"] == "running"

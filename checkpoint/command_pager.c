@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Command lines of the two migration workers.
+ * Command lines of hydra-pager: both ends of a migration, and what a killed send left behind.
  */
 #include "checkpoint/commands.h"
 
@@ -12,9 +12,11 @@
 #include "base/file.h"
 #include "base/owned.h"
 #include "base/text.h"
+#include "checkpoint/bridge.h"
 #include "checkpoint/command_line.h"
 #include "checkpoint/receive.h"
 #include "checkpoint/send.h"
+#include "checkpoint/tcp_repair.h"
 
 struct send_options {
 	const char *criu, *connect, *ca, *certificate, *key, *id, *container_namespace, *migration, *epoch, *work, *state, *layer;
@@ -170,4 +172,35 @@ int command_receive(int argc, char **argv)
 	if (outcome != RECEIVE_DONE)
 		(void) command_line_fail("receive", &err);
 	return outcome;
+}
+
+struct recover_options {
+	int pid;
+	const char *veth, *bridge;
+};
+
+static const struct option_entry recover_entries[] = {
+	{0, "pid", "PID", OPTION_INT, offsetof(struct recover_options, pid), "the container's init"},
+	{0, "veth", "NAME", OPTION_STRING, offsetof(struct recover_options, veth), "host end of its network pair"},
+	{0, "bridge", "NAME", OPTION_STRING, offsetof(struct recover_options, bridge), "the bridge it belongs into"},
+	{0},
+};
+
+int command_recover(int argc, char **argv)
+{
+	struct recover_options options = {0};
+	struct error err = ERROR_NONE;
+	int r = command_line_parse(recover_entries, argc, argv,
+				   "undo what a killed send worker left: plug the network, give TCP connections back",
+				   &options, &err);
+
+	if (r == 0)
+		return EXIT_SUCCESS;
+	if (r > 0)
+		r = command_line_need(options.pid > 0, "pid", &err);
+	if (r == 0)
+		r = veth_plug_again(options.veth, options.bridge, &err);
+	if (r == 0)
+		r = tcp_repair_off(options.pid, &err);
+	return r < 0 ? command_line_fail("recover", &err) : EXIT_SUCCESS;
 }
