@@ -5,6 +5,8 @@
 #include "checkpoint/criu_rpc.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,11 +15,14 @@
 #include <sys/wait.h>
 
 #include "base/fd_pass.h"
+#include "base/file.h"
 #include "base/kernel.h"
+#include "base/number.h"
 #include "base/owned.h"
 #include "base/text.h"
 
 #define MESSAGE_MAX    65536
+#define CHILDREN_MAX   65536
 #define RPC_FD_NUMBER  3
 /* CRIU's switch for "no hardware breakpoints": they cost 10..20 ms of freeze in every third run. */
 #define NO_BREAKPOINTS "CRIU_FAULT=130"
@@ -80,6 +85,31 @@ void criu_worker_stop(struct criu_worker *self)
 	reap(self);
 }
 
+static void kill_children(void)
+{
+	auto_free char *list = NULL;
+	struct error ignored;
+
+	if (file_read(AT_FDCWD, "/proc/thread-self/children", CHILDREN_MAX, &list, NULL, &ignored) < 0)
+		return;
+	for (char *rest = list, *field; (field = strsep(&rest, " \n")) != NULL;) {
+		int pid;
+
+		if (number_parse_int(field, 1, 1 << 30, &pid) == 0)
+			(void) kill(pid, SIGKILL);
+	}
+}
+
+void criu_worker_abandon(struct criu_worker *self)
+{
+	if (self->pid > 0)
+		(void) kill(-self->pid, SIGKILL); /* it leads a session of its own, with its helpers */
+	reap(self);
+	kill_children();
+	while (waitpid(-1, NULL, 0) >= 0 || errno == EINTR)
+		continue;
+}
+
 void criu_worker_wait(struct criu_worker *self)
 {
 	if (self->socket_fd >= 0)
@@ -104,6 +134,17 @@ int criu_worker_request(struct criu_worker *self, const CriuReq *request, struct
 	return 0;
 }
 
+static int await_message(const struct criu_worker *self, struct error *err)
+{
+	struct pollfd events[] = {{.fd = self->socket_fd, .events = POLLIN}, {.fd = self->cancel_fd, .events = POLLIN}};
+
+	while (poll(events, 2, -1) < 0) {
+		if (errno != EINTR)
+			return fail_errno(err, errno, "wait for CRIU");
+	}
+	return events[1].revents != 0 ? fail_because(err, ECANCELED, "called off") : 0;
+}
+
 int criu_worker_receive(struct criu_worker *self, CriuResp **ret_answer, int *ret_fd, struct error *err)
 {
 	auto_free unsigned char *data = malloc(MESSAGE_MAX);
@@ -114,6 +155,8 @@ int criu_worker_receive(struct criu_worker *self, CriuResp **ret_answer, int *re
 
 	if (data == NULL)
 		return fail_errno(err, ENOMEM, "receive from CRIU");
+	if (await_message(self, err) < 0)
+		return err->code;
 	size = fd_pass_receive(self->socket_fd, data, MESSAGE_MAX, fds, &fd_count);
 	if (size == -ECONNRESET || size == 0)
 		return fail_because(err, EPIPE, "CRIU ended without an answer");

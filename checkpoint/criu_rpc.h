@@ -18,9 +18,10 @@ struct criu_worker {
 	int socket_fd;
 	pid_t pid;
 	int pidfd;
+	int cancel_fd; /* borrowed; readable: the request is given up (FD_NONE: never) */
 };
 
-#define CRIU_WORKER_NONE ((struct criu_worker){.socket_fd = -1, .pidfd = -1})
+#define CRIU_WORKER_NONE ((struct criu_worker){.socket_fd = -1, .pidfd = -1, .cancel_fd = -1})
 
 struct criu_worker_spec {
 	const struct criu *criu;
@@ -35,12 +36,15 @@ struct criu_worker_spec {
 int criu_worker_start(struct criu_worker *self, const struct criu_worker_spec *spec, struct error *err);
 /* Kills it if it still runs and reaps it: what it had frozen runs again. Accepts CRIU_WORKER_NONE. */
 void criu_worker_stop(struct criu_worker *self);
+/* A restorer's end at any point, also when its tasks wait for pages that nobody will bring: kills it, what it
+ * restored, and every other child of the calling process; returns when all of them are reaped. */
+void criu_worker_abandon(struct criu_worker *self);
 /* Waits until it has ended by itself. */
 void criu_worker_wait(struct criu_worker *self);
 
 int criu_worker_request(struct criu_worker *self, const CriuReq *request, struct error *err);
 /* One message (final answer or notification) and the descriptor that came with it, FD_NONE mostly.
- * -EPIPE: the worker is gone. The caller frees with criu_resp__free_unpacked. */
+ * -EPIPE: the worker is gone. -ECANCELED: cancel_fd is readable. The caller frees with criu_resp__free_unpacked. */
 int criu_worker_receive(struct criu_worker *self, CriuResp **ret_answer, int *ret_fd, struct error *err);
 int criu_worker_acknowledge(struct criu_worker *self, bool is_agreed, struct error *err);
 

@@ -28,26 +28,36 @@
 
 struct restore {
 	const struct restore_spec *spec;
+	struct criu_worker worker;
 	Hydra__V1__CheckpointMetadata *metadata;
 	int images_fd;
 	int handoff_fd;
 	bool is_mounted;
 };
 
+/* What the receive worker says next; anything but wanted calls the migration off. */
+static int hear(struct restore *self, enum local_kind wanted, struct error *err)
+{
+	struct local_message message = {0};
+	auto_close int ignored = FD_NONE;
+	int r = local_receive(self->handoff_fd, &message, &ignored, err);
+
+	if (r == 0 && message.kind != wanted)
+		r = fail_because(err, ECANCELED, "the migration was called off: %s", message.text);
+	return r;
+}
+
 static int vote(struct restore *self, struct error *err)
 {
-	struct local_message answer = {0};
-	auto_close int ignored = FD_NONE;
 	int r = 0;
 
 	fault_point("restore.before-vote");
 	if (self->handoff_fd >= 0) {
 		r = local_send(self->handoff_fd, LOCAL_PREPARED, 0, NULL, FD_NONE, err);
 		if (r == 0)
-			r = local_receive(self->handoff_fd, &answer, &ignored, err);
-		if (r == 0 && answer.kind != LOCAL_GO)
-			r = fail_because(err, ECANCELED, "the migration was called off: %s", answer.text);
+			r = hear(self, LOCAL_GO, err);
 	}
+	self->worker.cancel_fd = FD_NONE; /* from here on the tasks are ours, whoever dies */
 	if (r == 0)
 		r = veth_plug(self->spec->veth, self->spec->bridge, err);
 	if (r == 0 && self->spec->veth != NULL)
@@ -155,7 +165,7 @@ static int fill_options(struct criu_options *options, struct restore *self, stru
 }
 
 /* CRIU is started before the images are there: its start is not part of the time the container stands still. */
-static int start_criu(struct restore *self, struct criu_worker *worker, struct error *err)
+static int start_criu(struct restore *self, struct error *err)
 {
 	struct criu_worker_spec spec = {.criu = self->spec->criu, .is_restorer = true,
 					.net_namespace_fd = self->spec->net_namespace_fd,
@@ -165,7 +175,7 @@ static int start_criu(struct restore *self, struct criu_worker *worker, struct e
 		if (self->spec->stdio[number] >= 0)
 			spec.fds[spec.fd_count++] = (struct child_fd){self->spec->stdio[number], STDIO_NUMBER + number};
 	}
-	return criu_worker_start(worker, &spec, err);
+	return criu_worker_start(&self->worker, &spec, err);
 }
 
 /* Not before the layer is complete: overlay does not look for changes made below it. */
@@ -181,12 +191,8 @@ static int mount_overlay(struct restore *self, struct error *err)
 
 static int await_images(struct restore *self, struct error *err)
 {
-	struct local_message start = {0};
-	auto_close int ignored = FD_NONE;
-	int r = self->handoff_fd < 0 ? 0 : local_receive(self->handoff_fd, &start, &ignored, err);
+	int r = self->handoff_fd < 0 ? 0 : hear(self, LOCAL_START, err);
 
-	if (r == 0 && self->handoff_fd >= 0 && start.kind != LOCAL_START)
-		r = fail_because(err, ECANCELED, "the migration was called off: %s", start.text);
 	if (r < 0)
 		return r;
 	self->images_fd = open(self->spec->images, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -196,11 +202,29 @@ static int await_images(struct restore *self, struct error *err)
 	return r == 0 ? mount_overlay(self, err) : r;
 }
 
+/* Until the vote the receive worker may call it off at any time: the tasks may be waiting for pages of a source that
+ * is gone, and CRIU for the tasks. */
+static int converse(struct restore *self, pid_t *ret_init, struct error *err)
+{
+	int r;
+
+	self->worker.cancel_fd = self->handoff_fd;
+	r = criu_worker_finish(&self->worker, notified, self, ret_init, err);
+	if (r == -ECANCELED && self->worker.cancel_fd >= 0) {
+		criu_worker_abandon(&self->worker);
+		(void) hear(self, LOCAL_GO, err); /* why */
+		return err->code;
+	}
+	if (r < 0 && r != -ECANCELED && r != -EPIPE)
+		(void) criu_log_explain(err, self->images_fd, self->spec->images, RESTORE_LOG);
+	criu_worker_wait(&self->worker);
+	return r;
+}
+
 static int run_criu(struct restore *self, pid_t *ret_init, struct error *err)
 {
-	struct criu_worker worker = CRIU_WORKER_NONE;
 	auto_free struct criu_options *options = malloc(sizeof(*options));
-	int r = start_criu(self, &worker, err);
+	int r = start_criu(self, err);
 
 	if (options == NULL)
 		abort();
@@ -210,14 +234,10 @@ static int run_criu(struct restore *self, pid_t *ret_init, struct error *err)
 	if (r == 0)
 		r = fill_options(options, self, err);
 	if (r == 0)
-		r = criu_worker_request(&worker, &options->request, err);
-	if (r == 0) {
-		r = criu_worker_finish(&worker, notified, self, ret_init, err);
-		if (r < 0 && r != -ECANCELED && r != -EPIPE)
-			(void) criu_log_explain(err, self->images_fd, self->spec->images, RESTORE_LOG);
-		criu_worker_wait(&worker);
-	}
-	criu_worker_stop(&worker);
+		r = criu_worker_request(&self->worker, &options->request, err);
+	if (r == 0)
+		r = converse(self, ret_init, err);
+	criu_worker_stop(&self->worker);
 	criu_options_deinit(options);
 	return r;
 }
@@ -248,7 +268,7 @@ static void report(struct restore *self, int result, pid_t init, const struct er
 
 int restore_run(const struct restore_spec *spec, pid_t *ret_init, struct error *err)
 {
-	struct restore self = {.spec = spec, .images_fd = FD_NONE, .handoff_fd = FD_NONE};
+	struct restore self = {.spec = spec, .worker = CRIU_WORKER_NONE, .images_fd = FD_NONE, .handoff_fd = FD_NONE};
 	pid_t init = 0;
 	int r = greet(&self, err);
 
