@@ -187,6 +187,14 @@ void string_list_deinit(struct string_list *self)
 	*self = (struct string_list){0};
 }
 
+void options_release(const struct option_table *table, void *target)
+{
+	for (const struct option_entry *entry = table->entries; entry->name != NULL; entry++) {
+		if (entry->kind == OPTION_LIST)
+			string_list_deinit((struct string_list *) (void *) ((char *) target + entry->offset));
+	}
+}
+
 void options_print(const struct option_table *table)
 {
 	for (const struct option_entry *entry = table->entries; entry->name != NULL; entry++) {

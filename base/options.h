@@ -50,5 +50,7 @@ int options_parse(const struct option_table *table, int argc, char **argv, void 
 		  struct error *err);
 void option_rest_deinit(struct option_rest *self);
 void string_list_deinit(struct string_list *self);
+/* Frees what options_parse() allocated in target: its lists. */
+void options_release(const struct option_table *table, void *target);
 /* The option lines of --help. */
 void options_print(const struct option_table *table);

@@ -86,8 +86,8 @@ int session_exit_status(const Hydra__V1__ExitRecord *exit, struct error *err);
 struct table;
 struct table *table_new(const char *const *headers); /* ends with NULL */
 void table_add(struct table *self, const char *const *cells);
-/* Prints and frees. */
-void table_print(struct table *self);
+void table_print(const struct table *self);
+void table_free(struct table *self);
 bool cli_wants_json(const struct cli *cli);
 /* "3 minutes ago" */
 void format_age(uint64_t since_ns, char *buffer, size_t size);

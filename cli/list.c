@@ -100,6 +100,7 @@ static int ps(const struct cli *cli, void *context, const struct option_rest *re
 		else
 			table_print(listing.table);
 	}
+	table_free(listing.table);
 	return r;
 }
 

@@ -75,6 +75,7 @@ static int run_command(const struct cli *cli, const struct command *command, int
 		if (r == 0)
 			r = command->run(cli, options, &rest, err);
 	}
+	options_release(&table, options);
 	option_rest_deinit(&rest);
 	return r;
 }

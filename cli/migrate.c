@@ -12,16 +12,17 @@
 #include "state/run_dir.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
-#define LOOK_MS        20
-#define START_LOOKS    1500 /* 30 s until the worker has begun */
+#define LOOK_MS        1000 /* the file is told of when it is written, but not when the lock of its dead writer goes */
+#define START_LOOKS    30 /* until the worker has begun */
 #define BAR_WIDTH      30
 
 struct migrate_options {
@@ -45,7 +46,8 @@ static void interrupt(int signal_number)
 static void show_bar(const Hydra__V1__MigrationStatus *status)
 {
 	uint64_t total = status->pages_total > 0 ? status->pages_total : 1;
-	uint64_t done = status->pages_done < total ? status->pages_done : total;
+	bool is_complete = status->is_done && !status->has_failed; /* pages that nobody wants any more do not travel */
+	uint64_t done = is_complete || status->pages_done > total ? total : status->pages_done;
 	int filled = (int) (done * BAR_WIDTH / total);
 	char size[32];
 
@@ -87,15 +89,40 @@ static void cancel(const struct cli *cli, const char *migration)
 	(void) fputs("\ncancelling; what was handed over already arrives all the same\n", stderr);
 }
 
+static int watch_progress(const struct cli *cli, int *ret_fd, struct error *err)
+{
+	auto_free char *folder = migration_folder(cli->root);
+	auto_close int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+
+	if (fd < 0 || inotify_add_watch(fd, folder, IN_MODIFY | IN_CREATE | IN_CLOSE_WRITE) < 0)
+		return fail_errno(err, errno, "watch '%s'", folder);
+	*ret_fd = take_fd(&fd);
+	return 0;
+}
+
+/* true: nothing was written for LOOK_MS. */
+static bool await_progress(int watch_fd)
+{
+	char events[4096];
+	struct pollfd event = {.fd = watch_fd, .events = POLLIN};
+	int r = poll(&event, 1, LOOK_MS);
+
+	while (read(watch_fd, events, sizeof(events)) > 0)
+		continue;
+	return r == 0;
+}
+
 /* Until it is over. */
 static int follow(const struct cli *cli, const char *migration, Hydra__V1__MigrationStatus **ret_status, struct error *err)
 {
-	struct timespec pause = {.tv_nsec = LOOK_MS * 1000000L};
+	auto_close int watch_fd = FD_NONE;
 	char phase[64] = "";
 	uint64_t shown = 0;
 	bool is_cancelled = false;
 
-	for (int looks = 0;; looks++) {
+	if (watch_progress(cli, &watch_fd, err) < 0)
+		return err->code;
+	for (int looks = 0;; looks += await_progress(watch_fd)) {
 		auto_message Hydra__V1__MigrationStatus *status = NULL;
 		int r = migration_file_read(cli->root, migration, &status, NULL, err);
 
@@ -113,7 +140,6 @@ static int follow(const struct cli *cli, const char *migration, Hydra__V1__Migra
 			*ret_status = take_ptr(&status);
 			return 0;
 		}
-		(void) nanosleep(&pause, NULL);
 	}
 }
 

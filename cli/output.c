@@ -46,15 +46,20 @@ void table_add(struct table *self, const char *const *cells)
 	self->rows++;
 }
 
-void table_print(struct table *self)
+void table_print(const struct table *self)
 {
 	for (size_t i = 0; i < self->rows * self->columns; i++) {
 		size_t column = i % self->columns;
 		bool is_last = column + 1 == self->columns;
 
 		(void) printf("%-*s%s", is_last ? 0 : (int) self->widths[column], self->cells[i], is_last ? "\n" : "   ");
-		free(self->cells[i]);
 	}
+}
+
+void table_free(struct table *self)
+{
+	for (size_t i = 0; i < self->rows * self->columns; i++)
+		free(self->cells[i]);
 	free(self->cells);
 	free(self);
 }

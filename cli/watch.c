@@ -131,6 +131,7 @@ static int stats(const struct cli *cli, void *options, const struct option_rest 
 	table_add(table, (const char *[]){rest->positional[0], cpu, memory, response->memory_limit_bytes > 0 ? limit : "none", pids,
 					  kills});
 	table_print(table);
+	table_free(table);
 	return 0;
 }
 

@@ -210,6 +210,7 @@ static int run_command(const struct command *command, const struct global_option
 		if (r == 0)
 			r = command->run(globals, options, &rest, err);
 	}
+	options_release(command->options, options);
 	option_rest_deinit(&rest);
 	return r;
 }

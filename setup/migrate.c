@@ -110,7 +110,7 @@ static void add(struct migrate *self, const char *name, const char *value)
 	if (self->count + 3 > ARGUMENTS_MAX || value[0] == '\0')
 		return;
 	self->argv[self->count++] = name;
-	self->argv[self->count++] = text_copy(value); /* freed by our end */
+	self->argv[self->count++] = text_copy(value);
 }
 
 static void add_format(struct migrate *self, const char *name, const char *folder, const char *file)
@@ -280,6 +280,8 @@ int container_migrate(const struct migrate_request *request, struct error *err)
 	r = migrate(&self, err);
 	owned_fd_release(&self.lease_fd);
 	say(&self, r == 0 ? "done" : "failed", r == 0 ? "" : err->message, true, r < 0);
+	for (size_t i = 3; i < self.count; i += 2) /* the values of add() */
+		free((char *) (uintptr_t) self.argv[i]);
 	free(self.work);
 	record_free(self.container);
 	run_dir_close(&self.dir);

@@ -18,7 +18,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define STOP_TIMEOUT_MS 10000
+#define STOP_TIMEOUT_MS  10000
+#define STATE_TIMEOUT_MS 2000
 
 /* Forgets what the runtime knows; kills what still runs. For containers whose shim can't do it any more. */
 static int runtime_delete(struct run_dir *dir, struct error *err)
@@ -83,31 +84,48 @@ static int stop_by_shim(const char *root, const char *namespace, const char *id,
 				   STOP_TIMEOUT_MS, &response, err);
 }
 
-/* A shim that has not created anything, or that does not answer: it goes, the container with it. */
-static void kill_shim(const record *container)
+/* A young shim has not put its pid into the record yet, but it answers; one that hangs has written its record. */
+static pid_t shim_pid_of(const struct run_dir *dir, const char *root, const char *namespace)
 {
-	auto_close int pidfd = container != NULL && container->shim_pid > 0 ? kernel_pidfd_open(container->shim_pid, 0) : FD_NONE;
-	auto_free char *path = container != NULL ? text_format("/proc/%d/exe", container->shim_pid) : NULL;
+	Hydra__V1__Empty empty = HYDRA__V1__EMPTY__INIT;
+	auto_message ProtobufCMessage *response = NULL;
+	auto_record *container = NULL;
+	auto_close int fd = FD_NONE;
+	struct error ignored;
+
+	if (shim_process_connect(root, namespace, dir->id, &fd, &ignored) == 0 &&
+	    ttrpc_call_blocking(fd, "hydra.v1.Shim", "State", &empty.base, &hydra__v1__state_response__descriptor,
+				STATE_TIMEOUT_MS, &response, &ignored) == 0)
+		return (pid_t) ((const Hydra__V1__StateResponse *) (const void *) response)->shim_pid;
+	return record_load(dir->fd, &container, &ignored) == 0 ? (pid_t) container->shim_pid : 0;
+}
+
+/* A shim that has not created anything, or that does not answer: it goes, the container with it. */
+static void kill_shim(const struct run_dir *dir, const char *root, const char *namespace)
+{
+	pid_t pid = shim_pid_of(dir, root, namespace);
+	auto_close int pidfd = pid > 0 ? kernel_pidfd_open(pid, 0) : FD_NONE;
+	auto_free char *path = text_format("/proc/%d/exe", (int) pid);
 	struct pollfd ready = {.fd = pidfd, .events = POLLIN};
 	char program[256];
 	ssize_t size = pidfd >= 0 ? readlink(path, program, sizeof(program) - 1) : -1;
 
 	program[size > 0 ? size : 0] = '\0';
-	/* the pid is from the record: make sure that it still is a shim's */
+	/* the pid may be from the record: make sure that it still is a shim's */
 	if (strstr(program, "shim") == NULL)
 		return;
 	(void) kernel_pidfd_send_signal(pidfd, SIGKILL);
 	(void) poll(&ready, 1, STOP_TIMEOUT_MS);
 }
 
-static int end_shim(struct run_dir *dir, const char *root, const char *namespace, const record *container, struct error *err)
+static int end_shim(struct run_dir *dir, const char *root, const char *namespace, struct error *err)
 {
 	struct run_dir shim;
 	struct error ignored;
 	int r;
 
 	if (stop_by_shim(root, namespace, dir->id, &ignored) < 0)
-		kill_shim(container);
+		kill_shim(dir, root, namespace);
 	r = run_dir_open(&shim, root, namespace, dir->id, err);
 	if (r == 0)
 		r = run_dir_lock_wait(&shim, LOCK_SHIM, err);
@@ -130,7 +148,7 @@ static int remove_locked(struct run_dir *dir, const char *root, const char *name
 		if (!force && !is_stopped)
 			return fail_because(err, EBUSY, "container '%s' is %s: stop it first, or use --force", dir->id,
 					    container != NULL ? state_name(container->state) : "unknown");
-		r = end_shim(dir, root, namespace, container, err);
+		r = end_shim(dir, root, namespace, err);
 	}
 	if (r == 0 && container != NULL) {
 		container->state = HYDRA__V1__CONTAINER_STATE__STATE_REMOVING;

@@ -193,3 +193,12 @@ def test_metrics_are_prometheus_text(daemon_host, rootfs):
             "s.sendall(b'GET /metrics HTTP/1.1\\r\\n\\r\\n'); print(s.makefile().read())")
     text = host.run("python3", "-c", code).stdout
     assert "hydra_shims 1" in text and "hydra_daemon_restarts_total 1" in text
+
+
+def test_metrics_are_there_on_a_loopback_port_when_asked_for(host):
+    host.start("hydra-monitor", "--metrics-port", "9464")
+    wait_for(lambda: host.answers("hydrad.sock"), "hydrad")
+    code = "import urllib.request as u; r = u.urlopen('http://127.0.0.1:9464/metrics'); print(r.headers['Content-Type'], r.read().decode())"
+    text = host.run("python3", "-c", code).stdout
+    assert text.startswith("text/plain; version=0.0.4") and "hydra_daemon_restarts_total 0" in text
+    assert not [line for line in host.run("ss", "-Hltn", "sport", "=", "9464").stdout.splitlines() if "127.0.0.1:9464" not in line]

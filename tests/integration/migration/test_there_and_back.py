@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A container moves and is itself afterwards."""
+import os
+import pty
 import re
+import select
 
-from cluster import wait_for
+from cluster import BUILD, DEADLINE, wait_for
 
 COUNT = 'trap "exit 7" TERM; i=0; while true; do echo line $i pid $$; i=$((i+1)); sleep 0.05; done'
 
@@ -90,3 +93,35 @@ def test_256_mib_are_the_same_page_by_page(cluster, rootfs):
     assert ask(cluster.b, "hash", "verify") == "VERIFY bad=0 pages=65536"
     cluster.migrate("hash", cluster.b)
     assert ask(cluster.a, "hash", "verify") == "VERIFY bad=0 pages=65536"
+
+
+def on_a_terminal(host, *arguments):
+    """Runs hydractl with a terminal as stdio. Returns the exit status and what it showed."""
+    leader, follower = pty.openpty()
+    session = host.popen([str(BUILD / "cli" / "hydractl"), *map(str, arguments)], stdin=follower, stdout=follower, stderr=follower)
+    os.close(follower)
+    shown = b""
+    while select.select([leader], [], [], DEADLINE)[0]:
+        try:
+            shown += os.read(leader, 4096)
+        except OSError:  # the other end is closed
+            break
+    os.close(leader)
+    return session.wait(DEADLINE), shown.decode()
+
+
+def test_a_terminal_moves_and_progress_is_a_bar(cluster, rootfs):
+    run(cluster.a, rootfs, "shell", "sh", "-c", "tty; i=0; while read x; do i=$((i+1)); echo line $i pid $$; done", options=("-t", "-i"))
+    wait_for(lambda: "/dev/pts/0" in cluster.a.ctl("logs", "shell").stdout, "the terminal")
+    status, shown = on_a_terminal(cluster.a, "migrate", "shell", cluster.b.address)
+    assert status == 0, shown
+    assert re.search(r"\r\w+ +\[#+ *\] +100%", shown) and "moved to" in shown
+    leader, follower = pty.openpty()
+    session = cluster.b.popen([str(BUILD / "cli" / "hydractl"), "attach", "shell"], stdin=follower, stdout=follower, stderr=follower)
+    os.close(follower)
+    os.write(leader, b"typed\r")
+    wait_for(lambda: "line 1 pid 1" in cluster.b.ctl("logs", "shell").stdout, "an answer to what was typed")
+    assert cluster.b.ctl("exec", "shell", "readlink", "/proc/1/fd/0").stdout == "/dev/pts/0\n"
+    cluster.b.ctl("rm", "-f", "shell")
+    session.wait(DEADLINE)
+    os.close(leader)
