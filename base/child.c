@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -189,6 +190,13 @@ static char *program_from_environment(const char *name)
 static const char *const sibling_folders[] = {"", "../bin/", "../libexec/hydra/", "../../bin/", "../runtime/", "../shim/", "../setup/",
 					      "../checkpoint/", "../monitor/", "../daemon/", "../cli/"};
 
+static bool is_program(const char *path)
+{
+	struct stat status;
+
+	return stat(path, &status) == 0 && S_ISREG(status.st_mode) && access(path, X_OK) == 0;
+}
+
 char *child_program(const char *name)
 {
 	char self[4096];
@@ -206,7 +214,7 @@ char *child_program(const char *name)
 		slash[1] = '\0';
 	for (size_t i = 0; i < sizeof(sibling_folders) / sizeof(sibling_folders[0]); i++) {
 		found = text_format("%s%s%s", self, sibling_folders[i], name);
-		if (access(found, X_OK) == 0)
+		if (is_program(found))
 			return found;
 		free(found);
 	}

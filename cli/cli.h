@@ -37,7 +37,7 @@ struct command {
 extern const struct command command_attach, command_checkpoint, command_create, command_daemon, command_events, command_exec,
 	command_host_check, command_inspect, command_kill, command_logs, command_migrate, command_pause, command_ps,
 	command_restore, command_resume, command_rm, command_run, command_start, command_stats, command_stop, command_update,
-	command_wait;
+	command_upgrade, command_wait;
 
 /* Exit statuses of hydractl itself, as Docker's. */
 enum {

@@ -4,6 +4,7 @@
 #include "base/fd_pass.h"
 #include "base/owned.h"
 #include "proto/message.h"
+#include "proto/ttrpc_connection.h"
 #include "ttrpc.pb-c.h"
 
 #include <errno.h>
@@ -17,21 +18,6 @@
 #define CONNECTIONS_MAX 256
 #define OUTPUT_MAX      (16U << 20) /* a client that does not read its answers is hung up on */
 #define INPUT_STEP      4096
-
-struct ttrpc_connection {
-	struct ttrpc_server *server;
-	struct event_source source;
-	struct ttrpc_reader reader;
-	struct ttrpc_call *calls;
-	uint8_t *output;
-	size_t output_size;
-	size_t output_sent;
-	bool is_closing; /* to be freed when the current round of input is through */
-	bool is_reading; /* frames are being handled: freeing waits */
-	const uint8_t *rest; /* input behind the frame being handled */
-	size_t rest_size;
-	struct ttrpc_connection *next;
-};
 
 static void forget_calls(struct ttrpc_connection *self)
 {
@@ -73,7 +59,7 @@ static void connection_free(struct ttrpc_connection *self)
 		server->on_hangup(server);
 }
 
-static void connection_close(struct ttrpc_connection *self)
+void ttrpc_connection_close(struct ttrpc_connection *self)
 {
 	if (self->is_reading)
 		self->is_closing = true;
@@ -105,7 +91,7 @@ static bool flush(struct ttrpc_connection *self)
 	return true;
 }
 
-static bool queue(struct ttrpc_connection *self, const uint8_t *frame, size_t size)
+bool ttrpc_connection_send(struct ttrpc_connection *self, const uint8_t *bytes, size_t size)
 {
 	uint8_t *larger;
 
@@ -114,7 +100,7 @@ static bool queue(struct ttrpc_connection *self, const uint8_t *frame, size_t si
 	larger = realloc(self->output, self->output_size + size);
 	if (larger == NULL)
 		return false;
-	memcpy(larger + self->output_size, frame, size);
+	memcpy(larger + self->output_size, bytes, size);
 	self->output = larger;
 	self->output_size += size;
 	return flush(self);
@@ -143,10 +129,11 @@ static void answer(struct ttrpc_call *call, enum ttrpc_code code, const char *te
 	if (connection != NULL && !connection->is_closing) {
 		if (ttrpc_build_response(call->stream_id, code, text, payload, &frame, &size, &err) < 0 &&
 		    ttrpc_build_response(call->stream_id, TTRPC_INTERNAL, err.message, NULL, &frame, &size, &err) < 0)
-			connection_close(connection);
-		else if (!queue(connection, frame, size))
-			connection_close(connection);
+			ttrpc_connection_close(connection);
+		else if (!ttrpc_connection_send(connection, frame, size))
+			ttrpc_connection_close(connection);
 	}
+	free(call->request);
 	free(call);
 }
 
@@ -196,7 +183,7 @@ int ttrpc_take_over(struct ttrpc_call *call, const ProtobufCMessage *response, u
 			*ret_rest_size = connection->rest_size;
 		}
 	}
-	connection_close(connection);
+	ttrpc_connection_close(connection);
 	return fd;
 }
 
@@ -209,7 +196,7 @@ static const struct ttrpc_method *find_method(const struct ttrpc_server *server,
 	return NULL;
 }
 
-static struct ttrpc_call *call_new(struct ttrpc_connection *connection)
+struct ttrpc_call *ttrpc_call_new(struct ttrpc_connection *connection, uint32_t stream_id)
 {
 	struct ttrpc_call *call = calloc(1, sizeof(*call));
 
@@ -217,23 +204,23 @@ static struct ttrpc_call *call_new(struct ttrpc_connection *connection)
 		return NULL;
 	call->connection = connection;
 	call->server = connection->server;
-	call->stream_id = connection->reader.header.stream_id;
+	call->stream_id = stream_id;
 	call->next = connection->calls;
 	connection->calls = call;
 	return call;
 }
 
-static void dispatch(struct ttrpc_connection *self, struct ttrpc_call *call)
+void ttrpc_call_dispatch(struct ttrpc_call *call)
 {
-	auto_message Ttrpc__Request *request = (Ttrpc__Request *) (void *) message_decode(
-		&ttrpc__request__descriptor, self->reader.data, self->reader.header.size);
+	auto_message Ttrpc__Request *request = (Ttrpc__Request *) (void *) message_decode(&ttrpc__request__descriptor, call->request,
+											 call->request_size);
 	auto_message ProtobufCMessage *payload = NULL;
 
 	if (request == NULL) {
 		ttrpc_refuse(call, TTRPC_INVALID_ARGUMENT, "the request is not a ttrpc.Request");
 		return;
 	}
-	call->method = find_method(self->server, request);
+	call->method = find_method(call->server, request);
 	if (call->method == NULL) {
 		ttrpc_refuse(call, TTRPC_UNIMPLEMENTED, "no method %s of service %s", request->method, request->service);
 		return;
@@ -247,24 +234,31 @@ static void dispatch(struct ttrpc_connection *self, struct ttrpc_call *call)
 	call->method->handle(call, payload);
 }
 
+/* The request is kept as long as the call waits: another binary may have to handle it again. */
+static void take_request(struct ttrpc_connection *self, struct ttrpc_call *call)
+{
+	call->request = take_ptr(&self->reader.data);
+	call->request_size = self->reader.header.size;
+	ttrpc_call_dispatch(call);
+}
+
 static void handle_frame(struct ttrpc_connection *self, enum ttrpc_reader_result result)
 {
 	struct ttrpc_call *call;
 
 	if (self->reader.header.type != TTRPC_REQUEST)
 		return; /* other types: ignored, as the protocol asks */
-	call = call_new(self);
+	call = ttrpc_call_new(self, self->reader.header.stream_id);
 	if (call == NULL)
 		self->is_closing = true;
 	else if (result == TTRPC_READER_OVERSIZED)
 		ttrpc_refuse(call, TTRPC_RESOURCE_EXHAUSTED, "message of %u bytes is larger than %u",
 			     self->reader.header.size, TTRPC_DATA_MAX);
 	else
-		dispatch(self, call);
+		take_request(self, call);
 }
 
-/* False: the connection can't go on. */
-static bool handle_bytes(struct ttrpc_connection *self, const uint8_t *bytes, size_t size)
+bool ttrpc_connection_push(struct ttrpc_connection *self, const uint8_t *bytes, size_t size)
 {
 	while (size > 0 && !self->is_closing) {
 		size_t taken;
@@ -297,7 +291,7 @@ static void handle_connection(struct event_source *source, uint32_t events)
 
 		self->is_reading = true;
 		if (got > 0)
-			goes_on = handle_bytes(self, bytes, (size_t) got);
+			goes_on = ttrpc_connection_push(self, bytes, (size_t) got);
 		else
 			goes_on = got < 0 && (errno == EAGAIN || errno == EINTR);
 		self->is_reading = false;
@@ -306,30 +300,39 @@ static void handle_connection(struct event_source *source, uint32_t events)
 		connection_free(self);
 }
 
-int ttrpc_server_adopt(struct ttrpc_server *self, int fd, struct error *err)
+int ttrpc_connection_open(struct ttrpc_connection **ret_self, struct ttrpc_server *server, int fd, struct error *err)
 {
 	auto_close int owned = fd;
-	struct ttrpc_connection *connection;
+	struct ttrpc_connection *self = calloc(1, sizeof(*self));
 	int r;
 
-	if (!socket_peer_is_trusted(fd))
-		return fail_because(err, EPERM, "the peer is another user");
-	connection = calloc(1, sizeof(*connection));
-	if (connection == NULL)
+	if (self == NULL)
 		return fail_errno(err, ENOMEM, "accept a connection");
-	connection->server = self;
-	connection->source = (struct event_source){.handle = handle_connection, .context = connection, .fd = FD_NONE};
-	r = event_loop_add(self->loop, &connection->source, fd, EPOLLIN, err);
+	self->server = server;
+	self->source = (struct event_source){.handle = handle_connection, .context = self, .fd = FD_NONE};
+	r = event_loop_add(server->loop, &self->source, fd, EPOLLIN, err);
 	if (r < 0) {
-		free(connection);
+		free(self);
 		return r;
 	}
 	(void) take_fd(&owned);
-	connection->next = self->connections;
-	self->connections = connection;
-	if (++self->connection_count == self->connections_max)
-		event_loop_modify(self->loop, &self->listener, 0);
+	self->next = server->connections;
+	server->connections = self;
+	if (++server->connection_count == server->connections_max)
+		event_loop_modify(server->loop, &server->listener, 0);
+	*ret_self = self;
 	return 0;
+}
+
+int ttrpc_server_adopt(struct ttrpc_server *self, int fd, struct error *err)
+{
+	struct ttrpc_connection *connection;
+
+	if (!socket_peer_is_trusted(fd)) {
+		(void) close(fd);
+		return fail_because(err, EPERM, "the peer is another user");
+	}
+	return ttrpc_connection_open(&connection, self, fd, err);
 }
 
 static void handle_listener(struct event_source *source, uint32_t events)

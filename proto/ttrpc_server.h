@@ -22,6 +22,8 @@ struct ttrpc_call {
 	struct ttrpc_server *server;
 	uint32_t stream_id;
 	const struct ttrpc_method *method;
+	uint8_t *request; /* as it came, a ttrpc.Request */
+	size_t request_size;
 	void *user;                                    /* the handler's */
 	void (*on_abandoned)(struct ttrpc_call *call); /* the client went away; the call is still to be answered */
 	struct ttrpc_call *next;                       /* of the same connection */

@@ -265,3 +265,66 @@ int client_new(struct process *process, int fd, bool may_write, const uint8_t *r
 		client_free(self);
 	return 0;
 }
+
+static bool seal_buffers(const struct client *self, Hydra__V1__SealedClient *sealed)
+{
+	size_t waiting = self->output_size - self->output_sent;
+	size_t frame = self->header_filled == STREAM_HEADER_SIZE ? self->frame_filled : 0;
+
+	sealed->input.data = malloc(self->header_filled + frame + 1);
+	sealed->output.data = malloc(waiting + 1);
+	if (sealed->input.data == NULL || sealed->output.data == NULL)
+		return false;
+	sealed->input.len = self->header_filled + frame;
+	memcpy(sealed->input.data, self->header, self->header_filled);
+	if (frame > 0)
+		memcpy(sealed->input.data + self->header_filled, self->frame, frame);
+	sealed->output.len = waiting;
+	if (waiting > 0)
+		memcpy(sealed->output.data, self->output + self->output_sent, waiting);
+	return true;
+}
+
+bool clients_seal(const struct process *process, Hydra__V1__SealedProcess *sealed)
+{
+	size_t count = 0;
+
+	for (const struct client *self = process->clients; self != NULL; self = self->next)
+		count++;
+	sealed->clients = calloc(count + 1, sizeof(*sealed->clients));
+	if (sealed->clients == NULL)
+		return false;
+	for (const struct client *self = process->clients; self != NULL; self = self->next) {
+		Hydra__V1__SealedClient *one = malloc(sizeof(*one));
+
+		if (one == NULL)
+			return false;
+		hydra__v1__sealed_client__init(one);
+		sealed->clients[sealed->n_clients++] = one;
+		one->fd = self->source.fd;
+		one->may_write = self->may_write;
+		one->is_ending = self->is_ending;
+		if (!seal_buffers(self, one))
+			return false;
+	}
+	return true;
+}
+
+void clients_unseal(struct process *process, const Hydra__V1__SealedProcess *sealed)
+{
+	for (size_t i = 0; i < sealed->n_clients; i++) {
+		const Hydra__V1__SealedClient *one = sealed->clients[i];
+		struct client *self;
+		struct error ignored;
+
+		if (client_new(process, one->fd, one->may_write, NULL, 0, &ignored) < 0)
+			continue;
+		self = process->clients;
+		self->is_ending = one->is_ending;
+		if (!take_bytes(self, one->input.data, one->input.len) ||
+		    (one->output.len > 0 && !queue(self, one->output.data, one->output.len)))
+			client_free(self);
+		else
+			update_events(self);
+	}
+}

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "proto/stream.h"
+#include "seal.pb-c.h"
 #include "shim/process.h"
 
 /* Takes fd. rest is what the client sent behind its request. */
@@ -19,3 +20,7 @@ bool clients_are_behind(const struct process *process);
 void clients_end(struct process *process);
 /* The process reads its input again. */
 void clients_resume_input(struct process *process);
+
+/* For and from another binary (shim/upgrade.c). False: no memory. */
+bool clients_seal(const struct process *process, Hydra__V1__SealedProcess *sealed);
+void clients_unseal(struct process *process, const Hydra__V1__SealedProcess *sealed);

@@ -38,7 +38,8 @@ int container_open(struct container **ret_self, struct shim *shim, const char *i
 	self->restart_timer = (struct event_timer){.handle = restart_now, .context = self};
 	r = run_dir_open(&self->dir, shim->root, shim->namespace, id, err);
 	if (r == 0)
-		r = run_dir_lock(&self->dir, LOCK_SHIM, err);
+		r = shim->lock_fd >= 0 ? (self->dir.lock_fd = take_fd(&shim->lock_fd), 0)
+				       : run_dir_lock(&self->dir, LOCK_SHIM, err);
 	if (r == RUN_DIR_LOCKED_BY_OTHER)
 		r = fail_because(err, EBUSY, "container '%s' has a shim already", id);
 	if (r == 0)

@@ -3,6 +3,7 @@
 
 #include "proto/message.h"
 #include "shim/container.h"
+#include "shim/shim.h"
 
 #include <stdlib.h>
 
@@ -40,9 +41,12 @@ static void forget(struct ttrpc_call *call)
 	ttrpc_reply_empty(call);
 }
 
-/* A migration is no operation to wait for: it may take long, and the container may be gone after it. */
+/* A migration is no operation to wait for: it may take long, and the container may be gone after it. What comes while an
+ * upgrade waits is left to the new binary: otherwise the upgrade might never find a quiet moment. */
 static bool must_wait(const struct container *container)
 {
+	if (container->shim->upgrade != NULL)
+		return true;
 	return container->operation != NULL && container->record->state != HYDRA__V1__CONTAINER_STATE__STATE_MIGRATING;
 }
 
@@ -69,14 +73,16 @@ bool deferred_add(struct container *container, struct ttrpc_call *call, const Pr
 
 void deferred_run(struct container *container)
 {
-	struct deferred *self = container->operation == NULL ? take(container, NULL) : NULL;
+	while (container->operation == NULL && container->shim->upgrade == NULL) {
+		struct deferred *self = take(container, NULL);
 
-	if (self == NULL)
-		return;
-	self->call->user = NULL;
-	self->call->on_abandoned = NULL;
-	self->call->method->handle(self->call, self->message);
-	deferred_free(self);
+		if (self == NULL)
+			return;
+		self->call->user = NULL;
+		self->call->on_abandoned = NULL;
+		self->call->method->handle(self->call, self->message);
+		deferred_free(self);
+	}
 }
 
 void deferred_refuse(struct container *container)

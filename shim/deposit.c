@@ -21,7 +21,7 @@ static void name_end(const struct process *process, int end, char *name, size_t 
 	(void) text_fit(name, size, "%d%s", end, process->exec_id);
 }
 
-static void deposit_everything(struct shim *shim)
+void deposit_everything(struct shim *shim)
 {
 	for (struct container *container = shim->containers; container != NULL; container = container->next) {
 		for (struct process *process = container->processes; process != NULL; process = process->next) {

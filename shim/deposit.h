@@ -14,6 +14,8 @@ struct container;
 struct process;
 
 void deposits_init(struct shim *shim);
+/* Every open end of every process; what is kept under the same name is replaced. */
+void deposit_everything(struct shim *shim);
 /* Keeps an end of process; name it by exec id and number. */
 void deposit_put(struct process *process, int end);
 void deposit_drop(struct process *process, int end);

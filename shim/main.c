@@ -11,6 +11,7 @@
 #include "shim/container.h"
 #include "shim/containerd.h"
 #include "shim/shim.h"
+#include "shim/upgrade.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -25,6 +26,7 @@ struct shim_options {
 	const char *id;
 	bool adopt;
 	bool version;
+	struct reexec_options reexec;
 };
 
 static const struct option_entry option_entries[] = {
@@ -32,6 +34,7 @@ static const struct option_entry option_entries[] = {
 	{0, "namespace", "NS", OPTION_STRING, offsetof(struct shim_options, namespace), "namespace of the container"},
 	{0, "id", "ID", OPTION_STRING, offsetof(struct shim_options, id), "the container; its record must exist"},
 	{0, "adopt", NULL, OPTION_FLAG, offsetof(struct shim_options, adopt), "take over what its record says is running"},
+	REEXEC_ENTRIES(struct shim_options, reexec),
 	{'v', "version", NULL, OPTION_FLAG, offsetof(struct shim_options, version), "print the version"},
 	{0, NULL, NULL, OPTION_FLAG, 0, NULL},
 };
@@ -61,13 +64,28 @@ static int take_charge(struct shim *self, const struct shim_options *options, st
 	return r < 0 ? r : container_save(container, err);
 }
 
+static int begin(struct shim *self, const struct shim_options *options, struct error *err)
+{
+	const char *argv[] = {"hydra-shim", "--root", options->root, "--namespace", options->namespace, "--id", options->id, NULL};
+	int r;
+
+	if (options->reexec.sealed_fd > 0) {
+		r = shim_unseal(self, options->root, options->namespace, options->id, &options->reexec, err);
+		if (r < 0)
+			reexec_refuse(&options->reexec, argv, err->message);
+		return r;
+	}
+	r = shim_init(self, options->root, options->namespace, LISTEN_FD, err);
+	return r < 0 ? r : take_charge(self, options, err);
+}
+
 static int run(const struct shim_options *options)
 {
 	struct shim self;
 	struct error err;
 	int exit_code;
 
-	if (shim_init(&self, options->root, options->namespace, LISTEN_FD, &err) < 0 || take_charge(&self, options, &err) < 0) {
+	if (begin(&self, options, &err) < 0) {
 		log_error("shim did not start", "container=%s error=\"%s\"", options->id, err.message);
 		return EXIT_FAILURE;
 	}

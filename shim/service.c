@@ -5,12 +5,14 @@
 #include "base/owned.h"
 #include "base/text.h"
 #include "proto/message.h"
+#include "proto/ttrpc_seal.h"
 #include "shim.pb-c.h"
 #include "shim/client.h"
 #include "shim/container.h"
 #include "shim/containerd.h"
 #include "shim/deferred.h"
 #include "shim/shim.h"
+#include "shim/upgrade.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -170,6 +172,15 @@ static void handle_wait(struct ttrpc_call *call, const ProtobufCMessage *message
 		service_wait_for(call, process);
 }
 
+/* The order is given: whoever handles the call again only waits. */
+static void wait_stopped(struct ttrpc_call *call, struct process *init)
+{
+	Hydra__V1__WaitRequest request = HYDRA__V1__WAIT_REQUEST__INIT;
+
+	(void) ttrpc_call_becomes(call, "Wait", &request.base);
+	service_wait_for(call, init);
+}
+
 static void handle_stop(struct ttrpc_call *call, const ProtobufCMessage *message)
 {
 	const Hydra__V1__StopRequest *request = (const void *) message;
@@ -181,7 +192,7 @@ static void handle_stop(struct ttrpc_call *call, const ProtobufCMessage *message
 	if (container_stop(container, request->timeout_s, request->signal, &err) < 0)
 		ttrpc_refuse_error(call, &err);
 	else
-		service_wait_for(call, container->init);
+		wait_stopped(call, container->init);
 }
 
 static void exec_answer(struct container *container, const struct error *err, void *context)
@@ -367,6 +378,7 @@ const struct ttrpc_method service_methods[] = {
 	SHIM("Stats", empty, handle_stats),
 	SHIM("Events", events_request, handle_events),
 	SHIM("Update", update_request, handle_update),
+	SHIM("Upgrade", upgrade_request, upgrade_ask),
 	SHIM("Checkpoint", checkpoint_request, service_checkpoint),
 	SHIM("MigrationBegin", migration_begin_request, service_migration_begin),
 	SHIM("MigrationEnd", migration_end_request, service_migration_end),

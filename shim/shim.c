@@ -3,10 +3,12 @@
 
 #include "base/child.h"
 #include "base/clock.h"
+#include "base/owned.h"
 #include "shim/container.h"
 #include "shim/containerd.h"
 #include "shim/deposit.h"
 #include "shim/service.h"
+#include "shim/upgrade.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -58,7 +60,7 @@ void shim_reap(struct shim *self)
 
 		info.si_pid = 0;
 		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0)
-			return;
+			break;
 		known = find_process(self, info.si_pid);
 		if (known != NULL)
 			process_check(known);
@@ -67,6 +69,7 @@ void shim_reap(struct shim *self)
 		else
 			(void) waitpid(info.si_pid, NULL, WNOHANG);
 	}
+	upgrade_consider(self);
 }
 
 static void handle_signal(struct event_loop *loop, const int signal_number, void *context)
@@ -161,7 +164,7 @@ int shim_init(struct shim *self, const char *root, const char *namespace, int li
 {
 	int r;
 
-	*self = (struct shim){.root = root, .namespace = namespace, .listen_fd = listen_fd};
+	*self = (struct shim){.root = root, .namespace = namespace, .listen_fd = listen_fd, .lock_fd = FD_NONE};
 	self->end_timer = (struct event_timer){.handle = lonely, .context = self};
 	(void) fcntl(listen_fd, F_SETFD, FD_CLOEXEC);
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)

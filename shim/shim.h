@@ -30,6 +30,10 @@ struct shim {
 	struct event_source store_source; /* the monitor's fd store; fd FD_NONE: there is none */
 	struct event_timer store_timer;
 	uint64_t store_retry_ns;
+	int lock_fd;                 /* handed on by the binary before us; FD_NONE mostly */
+	struct ttrpc_call *upgrade;  /* waits for the end of what is under way */
+	char *upgrade_path;
+	struct event_timer upgrade_timer;
 	struct containerd *containerd; /* NULL: started by hydra-setup or the monitor */
 	bool is_ending;
 };

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/reexec.h"
+
+#include "base/file.h"
+#include "base/owned.h"
+#include "base/text.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define STATE_MAX     (64U << 20)
+#define ARGUMENTS_MAX 48
+
+struct arguments {
+	const char *list[ARGUMENTS_MAX + 1];
+	char sealed[16], previous[16];
+};
+
+static void fill(struct arguments *self, const char *const *argv, int sealed_fd, int previous_fd, const char *refused)
+{
+	const char *more[] = {"--sealed-fd", self->sealed, "--previous-fd", self->previous, refused != NULL ? "--refused" : NULL, refused};
+	size_t count = 0;
+
+	(void) text_fit(self->sealed, sizeof(self->sealed), "%d", sealed_fd);
+	(void) text_fit(self->previous, sizeof(self->previous), "%d", previous_fd);
+	while (argv[count] != NULL && count < ARGUMENTS_MAX - 6) {
+		self->list[count] = argv[count];
+		count++;
+	}
+	for (size_t i = 0; i < 6; i++)
+		self->list[count++] = more[i];
+	self->list[count] = NULL;
+}
+
+int reexec(const char *path, const char *const *argv, const uint8_t *state, size_t size, struct error *err)
+{
+	auto_close int sealed_fd = memfd_create("sealed", MFD_CLOEXEC);
+	auto_close int previous_fd = open("/proc/self/exe", O_PATH | O_CLOEXEC);
+	struct arguments arguments;
+
+	if (sealed_fd < 0 || fd_write_full(sealed_fd, state, size) < 0)
+		return fail_errno(err, errno, "write down the state");
+	if (previous_fd < 0)
+		return fail_errno(err, errno, "open /proc/self/exe");
+	fill(&arguments, argv, sealed_fd, previous_fd, NULL);
+	reexec_keep(sealed_fd);
+	reexec_keep(previous_fd);
+	(void) execv(path, (char *const *) (uintptr_t) arguments.list);
+	return fail_errno(err, errno, "execute '%s'", path);
+}
+
+int reexec_read(const struct reexec_options *options, uint8_t **ret_state, size_t *ret_size, struct error *err)
+{
+	if (lseek(options->sealed_fd, 0, SEEK_SET) < 0)
+		return fail_errno(err, errno, "read the state of the binary before");
+	return file_read_fd(options->sealed_fd, "sealed state", STATE_MAX, (char **) ret_state, ret_size, err);
+}
+
+void reexec_refuse(const struct reexec_options *options, const char *const *argv, const char *reason)
+{
+	struct arguments arguments;
+
+	if (options->refused != NULL || options->previous_fd <= 0)
+		return;
+	fill(&arguments, argv, options->sealed_fd, options->previous_fd, reason);
+	(void) execveat(options->previous_fd, "", (char *const *) (uintptr_t) arguments.list, environ, AT_EMPTY_PATH);
+}
+
+void reexec_finish(const struct reexec_options *options)
+{
+	(void) close(options->sealed_fd);
+	(void) close(options->previous_fd);
+}
+
+void reexec_keep(int fd)
+{
+	if (fd >= 0)
+		(void) fcntl(fd, F_SETFD, 0);
+}
+
+void reexec_keep_not(int fd)
+{
+	if (fd >= 0)
+		(void) fcntl(fd, F_SETFD, FD_CLOEXEC);
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Internal to the ttrpc server: one client.
+ */
+#pragma once
+
+#include "proto/ttrpc_server.h"
+
+struct ttrpc_connection {
+	struct ttrpc_server *server;
+	struct event_source source;
+	struct ttrpc_reader reader;
+	struct ttrpc_call *calls;
+	uint8_t *output;
+	size_t output_size;
+	size_t output_sent;
+	bool is_closing; /* to be freed when the current round of input is through */
+	bool is_reading; /* frames are being handled: freeing waits */
+	const uint8_t *rest; /* input behind the frame being handled */
+	size_t rest_size;
+	struct ttrpc_connection *next;
+};
+
+/* Takes fd. */
+int ttrpc_connection_open(struct ttrpc_connection **ret_self, struct ttrpc_server *server, int fd, struct error *err);
+/* At once, or when the input being handled is through. */
+void ttrpc_connection_close(struct ttrpc_connection *self);
+/* Handles what has arrived. False: the connection can't go on. */
+bool ttrpc_connection_push(struct ttrpc_connection *self, const uint8_t *bytes, size_t size);
+/* Queues bytes behind what waits and sends what goes. False: the client is gone, or does not read. */
+bool ttrpc_connection_send(struct ttrpc_connection *self, const uint8_t *bytes, size_t size);
+/* NULL: no memory. */
+struct ttrpc_call *ttrpc_call_new(struct ttrpc_connection *connection, uint32_t stream_id);
+/* Handles a call whose request (a ttrpc.Request) is set. */
+void ttrpc_call_dispatch(struct ttrpc_call *call);

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A ttrpc server's connections from one binary to another under the same pid (proto/seal.proto): clients see a pause.
+ *
+ * Calls that were taken and not answered are handled again by the new binary; a call that must not be carried out
+ * twice is made another one first (ttrpc_call_becomes()).
+ */
+#pragma once
+
+#include "proto/ttrpc_server.h"
+#include "seal.pb-c.h"
+
+/* Only when no call is being handled. upgrade: the call that asked for it, marked. The server is not changed.
+ * Free with message_free(); NULL: no memory. */
+Hydra__V1__SealedServer *ttrpc_server_seal(const struct ttrpc_server *self, const struct ttrpc_call *upgrade);
+
+/* Calls visit for each descriptor of the sealed server. */
+void ttrpc_sealed_fds(const Hydra__V1__SealedServer *sealed, void (*visit)(int fd));
+
+/* Takes over the connections and handles their calls again. *ret_upgrade: the one that asked, to be answered by the
+ * caller; NULL when its client is gone. Connections that can't be taken are closed. */
+void ttrpc_server_unseal(struct ttrpc_server *self, const Hydra__V1__SealedServer *sealed, struct ttrpc_call **ret_upgrade);
+
+/* What the call is from now on, should it be handled again. False: no memory, nothing was changed. */
+bool ttrpc_call_becomes(struct ttrpc_call *call, const char *method, const ProtobufCMessage *payload);

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the shim knows and no file tells, as a message.
+ */
+#include "base/clock.h"
+#include "base/owned.h"
+#include "base/text.h"
+#include "proto/message.h"
+#include "proto/ttrpc_seal.h"
+#include "shim/client.h"
+#include "shim/container.h"
+#include "shim/shim.h"
+#include "shim/upgrade.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool seal_input(const struct process *process, Hydra__V1__SealedProcess *sealed)
+{
+	sealed->input.data = malloc(process->input_size + 1);
+	if (sealed->input.data == NULL)
+		return false;
+	sealed->input.len = process->input_size;
+	if (process->input_size > 0)
+		memcpy(sealed->input.data, process->input, process->input_size);
+	return true;
+}
+
+static Hydra__V1__SealedProcess *seal_process(const struct process *process)
+{
+	auto_message Hydra__V1__SealedProcess *sealed = malloc(sizeof(*sealed));
+
+	if (sealed == NULL)
+		return NULL;
+	hydra__v1__sealed_process__init(sealed);
+	sealed->exec_id = text_copy(process->exec_id);
+	sealed->pid = process->pid;
+	sealed->is_terminal = process->is_terminal;
+	sealed->open_stdin = process->open_stdin;
+	sealed->has_started = process->has_started;
+	sealed->waits_for_client = process->waits_for_client;
+	sealed->input_ends = process->input_ends;
+	sealed->started_ns = process->started_ns;
+	sealed->stdin_fd = process->ends[STREAM_STDIN_END];
+	sealed->stdout_fd = process->ends[STREAM_STDOUT_END];
+	sealed->stderr_fd = process->ends[STREAM_STDERR_END];
+	if (process->log != NULL) {
+		sealed->log_written = process->log->written;
+		sealed->log_dropped = process->log->dropped;
+	}
+	if (process->exit != NULL)
+		sealed->exit = (exit_record *) (void *) message_copy(&process->exit->base);
+	if ((process->exit != NULL && sealed->exit == NULL) || !seal_input(process, sealed) || !clients_seal(process, sealed))
+		return NULL;
+	return take_ptr(&sealed);
+}
+
+static bool seal_processes(const struct container *container, Hydra__V1__SealedShim *sealed)
+{
+	size_t count = 0;
+
+	for (const struct process *process = container->processes; process != NULL; process = process->next)
+		count++;
+	sealed->processes = calloc(count + 1, sizeof(*sealed->processes));
+	if (sealed->processes == NULL)
+		return false;
+	for (const struct process *process = container->processes; process != NULL; process = process->next) {
+		Hydra__V1__SealedProcess *one = seal_process(process);
+
+		if (one == NULL)
+			return false;
+		sealed->processes[sealed->n_processes++] = one;
+	}
+	return true;
+}
+
+/* 0: the timer does not run. */
+static uint64_t rest_of(const struct event_timer *timer)
+{
+	uint64_t now_ns = clock_monotonic_ns();
+
+	if (timer->due_ns == 0)
+		return 0;
+	return timer->due_ns > now_ns ? timer->due_ns - now_ns : 1;
+}
+
+Hydra__V1__SealedShim *shim_seal(const struct shim *self)
+{
+	const struct container *container = self->containers;
+	auto_message Hydra__V1__SealedShim *sealed = malloc(sizeof(*sealed));
+
+	if (sealed == NULL)
+		return NULL;
+	hydra__v1__sealed_shim__init(sealed);
+	sealed->version = SEAL_VERSION;
+	sealed->program_version = text_copy(HYDRA_VERSION);
+	sealed->lock_fd = container->dir.lock_fd;
+	sealed->kill_in_ns = rest_of(&container->kill_timer);
+	sealed->restart_in_ns = rest_of(&container->restart_timer);
+	sealed->restart_delay_ns = container->restart_delay_ns;
+	sealed->oom_kills = container->oom_kills;
+	sealed->is_cleaned = container->is_cleaned;
+	sealed->server = ttrpc_server_seal(&self->server, self->upgrade);
+	if (sealed->server == NULL || !seal_processes(container, sealed))
+		return NULL;
+	return take_ptr(&sealed);
+}
+
+void shim_sealed_fds(const Hydra__V1__SealedShim *sealed, void (*visit)(int fd))
+{
+	ttrpc_sealed_fds(sealed->server, visit);
+	visit(sealed->lock_fd);
+	for (size_t i = 0; i < sealed->n_processes; i++) {
+		const Hydra__V1__SealedProcess *process = sealed->processes[i];
+
+		visit(process->stdin_fd);
+		visit(process->stdout_fd);
+		visit(process->stderr_fd);
+		for (size_t j = 0; j < process->n_clients; j++)
+			visit(process->clients[j]->fd);
+	}
+}
+
+int shim_seal_check(const Hydra__V1__SealedShim *sealed, struct error *err)
+{
+	if (sealed->version != SEAL_VERSION)
+		return fail_because(err, EPROTO, "the state of hydra-shim %s has version %u; expected %u", sealed->program_version,
+				    sealed->version, SEAL_VERSION);
+	if ((sealed->needs & ~SEAL_KNOWN) != 0)
+		return fail_because(err, EPROTO, "the state of hydra-shim %s needs what is not known here (bits %#llx)",
+				    sealed->program_version, (unsigned long long) (sealed->needs & ~SEAL_KNOWN));
+	return sealed->server != NULL ? 0 : fail_because(err, EPROTO, "the state has no server");
+}
