@@ -9,19 +9,8 @@
 #include "base/log.h"
 #include "checkpoint/commands.h"
 
-struct command {
-	const char *name;
-	int (*run)(int argc, char **argv);
-	const char *help;
-};
-
-static const struct command commands[] = {
-	{"check", command_check, "what this host can do"},
-	{"dump", command_dump, "save a container to disk"},
-	{"restore", command_restore, "bring a container back"},
-	{"send", command_send, "move a container to another host (source side)"},
-	{"receive", command_receive, "move a container to this host (target side)"},
-	{"recover", command_recover, "undo what a killed send worker left behind"},
+static const struct command *const commands[] = {
+	&command_check, &command_dump, &command_restore, &command_send, &command_receive, &command_recover,
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
@@ -30,7 +19,7 @@ static int usage(int status)
 {
 	(void) fprintf(status == 0 ? stdout : stderr, "Usage: hydra-checkpoint COMMAND [OPTIONS]\n\nCommands:\n");
 	for (size_t i = 0; i < COMMAND_COUNT; i++)
-		(void) fprintf(status == 0 ? stdout : stderr, "  %-10s %s\n", commands[i].name, commands[i].help);
+		(void) fprintf(status == 0 ? stdout : stderr, "  %-10s %s\n", commands[i]->name, commands[i]->purpose);
 	return status;
 }
 
@@ -46,8 +35,8 @@ int main(int argc, char **argv)
 		return EXIT_SUCCESS;
 	}
 	for (size_t i = 0; i < COMMAND_COUNT; i++) {
-		if (strcmp(argv[1], commands[i].name) == 0)
-			return commands[i].run(argc - 1, argv + 1);
+		if (strcmp(argv[1], commands[i]->name) == 0)
+			return command_line_run(commands[i], argc - 1, argv + 1);
 	}
 	return usage(2);
 }

@@ -4,30 +4,40 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-int command_line_parse(const struct option_entry *entries, int argc, char **argv, const char *purpose, void *target,
-		       struct error *err)
+#include "base/owned.h"
+#include "base/text.h"
+
+static void free_lists(const struct option_entry *entries, void *options)
 {
-	struct option_table table = {.entries = entries};
-	struct option_rest rest = {0};
-	int r = options_parse(&table, argc, argv, target, &rest, err);
-	bool wants_help = r == 0 && rest.wants_help;
-
-	if (r == 0 && !wants_help && rest.count > 0)
-		r = fail_because(err, EINVAL, "unexpected argument '%s'", rest.positional[0]);
-	if (r == 0)
-		option_rest_deinit(&rest);
-	if (wants_help) {
-		printf("hydra-checkpoint %s: %s\n\nOptions:\n", argv[0], purpose);
-		options_print(&table);
-	}
-	return r < 0 ? r : !wants_help;
+	for (const struct option_entry *entry = entries; entry->name != NULL; entry++)
+		if (entry->kind == OPTION_LIST)
+			string_list_deinit((struct string_list *) (void *) ((char *) options + entry->offset));
 }
 
-int command_line_fail(const char *command, const struct error *err)
+int command_line_run(const struct command *command, int argc, char **argv)
 {
-	(void) fprintf(stderr, "hydra-checkpoint %s: %s\n", command, err->message);
-	return err->code == -EINVAL ? 2 : EXIT_FAILURE;
+	auto_free char *about = text_format("hydra-checkpoint %s: %s", command->name, command->purpose);
+	auto_free void *options = malloc(command->options_size);
+	struct option_table table = {.entries = command->entries, .about = about};
+	struct option_rest rest = {0};
+	struct error err = ERROR_NONE;
+	int r;
+
+	if (options == NULL)
+		abort();
+	memcpy(options, command->defaults, command->options_size);
+	r = options_begin(&table, argc, argv, options, &rest, &err);
+	if (r > 0 && rest.count > 0)
+		r = fail_because(&err, EINVAL, "unexpected argument '%s'", rest.positional[0]);
+	if (r > 0)
+		r = command->run(options, &err);
+	option_rest_deinit(&rest);
+	free_lists(command->entries, options);
+	if (r != 0 && err.code != 0)
+		(void) fprintf(stderr, "hydra-checkpoint %s: %s\n", command->name, err.message);
+	return r >= 0 ? r : r == -EINVAL ? 2 : EXIT_FAILURE;
 }
 
 int command_line_need(bool is_given, const char *option, struct error *err)

@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The sub-commands of hydra-checkpoint. argv[0] is the sub-command. They return an exit status.
+ * The sub-commands of hydra-checkpoint.
  */
 #pragma once
 
-int command_dump(int argc, char **argv);
-int command_restore(int argc, char **argv);
-int command_check(int argc, char **argv);
-int command_send(int argc, char **argv);
-int command_receive(int argc, char **argv);
-int command_recover(int argc, char **argv);
+#include "checkpoint/command_line.h"
+
+extern const struct command command_dump, command_restore, command_check, command_send, command_receive, command_recover;
