@@ -19,6 +19,7 @@ struct decoder {
 	size_t path_size;
 };
 
+static int decode_field(struct decoder *self, const struct field *field, struct json_object *value, void *place);
 static int decode_fields(struct decoder *self, const struct field *fields, struct json_object *object, void *target);
 
 /* Returns the size to give to leave(). */
@@ -107,6 +108,12 @@ static int decode_int(struct decoder *self, struct json_object *value, struct js
 	return 0;
 }
 
+/* Room for count items of size bytes, and one more as an end. */
+static void *allocate_items(struct decoder *self, size_t count, size_t size)
+{
+	return count > 0 ? arena_allocate(self->arena, (count + 1) * size) : NULL;
+}
+
 static int decode_id(struct decoder *self, struct json_object *value, uint32_t *ret_id)
 {
 	uint64_t number = 0;
@@ -117,47 +124,23 @@ static int decode_id(struct decoder *self, struct json_object *value, uint32_t *
 	return r;
 }
 
-/* Room for count items of size bytes, and one more as an end. */
-static void *allocate_items(struct decoder *self, size_t count, size_t size)
+/* An array whose items all are what field says. json_strings, json_ids and every JSON_LIST_OF() look like struct json_list. */
+static int decode_list(struct decoder *self, const struct field *field, struct json_object *array, const char *expected, void *place)
 {
-	return count > 0 ? arena_allocate(self->arena, (count + 1) * size) : NULL;
-}
-
-static int decode_strings(struct decoder *self, struct json_object *array, struct json_strings *ret_strings)
-{
-	struct json_strings strings = {0};
+	struct json_list list = {0};
 
 	if (!json_object_is_type(array, json_type_array))
-		return refuse(self, array, "an array of strings");
-	strings.count = json_object_array_length(array);
-	strings.items = allocate_items(self, strings.count, sizeof(*strings.items));
-	for (size_t i = 0; i < strings.count; i++) {
+		return refuse(self, array, expected);
+	list.count = json_object_array_length(array);
+	list.items = allocate_items(self, list.count, field->size);
+	for (size_t i = 0; i < list.count; i++) {
 		size_t before = enter_index(self, i);
 
-		if (decode_string(self, json_object_array_get_idx(array, i), &strings.items[i]) < 0)
+		if (decode_field(self, field, json_object_array_get_idx(array, i), (char *) list.items + i * field->size) < 0)
 			return self->err->code;
 		leave(self, before);
 	}
-	*ret_strings = strings;
-	return 0;
-}
-
-static int decode_ids(struct decoder *self, struct json_object *array, struct json_ids *ret_ids)
-{
-	struct json_ids ids = {0};
-
-	if (!json_object_is_type(array, json_type_array))
-		return refuse(self, array, "an array of numbers");
-	ids.count = json_object_array_length(array);
-	ids.items = allocate_items(self, ids.count, sizeof(*ids.items));
-	for (size_t i = 0; i < ids.count; i++) {
-		size_t before = enter_index(self, i);
-
-		if (decode_id(self, json_object_array_get_idx(array, i), &ids.items[i]) < 0)
-			return self->err->code;
-		leave(self, before);
-	}
-	*ret_ids = ids;
+	memcpy(place, &list, sizeof(list));
 	return 0;
 }
 
@@ -178,25 +161,6 @@ static int decode_map(struct decoder *self, struct json_object *object, struct j
 		leave(self, before);
 	}
 	*ret_map = map;
-	return 0;
-}
-
-static int decode_objects(struct decoder *self, const struct field *field, struct json_object *array, struct json_list *ret_list)
-{
-	struct json_list list = {0};
-
-	if (!json_object_is_type(array, json_type_array))
-		return refuse(self, array, "an array of objects");
-	list.count = json_object_array_length(array);
-	list.items = allocate_items(self, list.count, field->size);
-	for (size_t i = 0; i < list.count; i++) {
-		size_t before = enter_index(self, i);
-
-		if (decode_fields(self, field->fields, json_object_array_get_idx(array, i), (char *) list.items + i * field->size) < 0)
-			return self->err->code;
-		leave(self, before);
-	}
-	*ret_list = list;
 	return 0;
 }
 
@@ -228,6 +192,10 @@ static int decode_optional_uint(struct decoder *self, struct json_object *value,
 
 static int decode_field(struct decoder *self, const struct field *field, struct json_object *value, void *place)
 {
+	static const struct field string = {.kind = FIELD_STRING, .size = sizeof(const char *)};
+	static const struct field id = {.kind = FIELD_ID, .size = sizeof(uint32_t)};
+	const struct field object = {.kind = FIELD_OBJECT, .fields = field->fields, .size = field->size};
+
 	switch (field->kind) {
 	case FIELD_BOOL:
 		return decode_bool(self, value, place);
@@ -237,7 +205,7 @@ static int decode_field(struct decoder *self, const struct field *field, struct 
 	case FIELD_STRING:
 		return decode_string(self, value, place);
 	case FIELD_STRINGS:
-		return decode_strings(self, value, place);
+		return decode_list(self, &string, value, "an array of strings", place);
 	case FIELD_MAP:
 		return decode_map(self, value, place);
 	case FIELD_INT:
@@ -247,13 +215,13 @@ static int decode_field(struct decoder *self, const struct field *field, struct 
 	case FIELD_ID:
 		return decode_id(self, value, place);
 	case FIELD_IDS:
-		return decode_ids(self, value, place);
+		return decode_list(self, &id, value, "an array of numbers", place);
 	case FIELD_OBJECT:
 		return decode_fields(self, field->fields, value, place);
 	case FIELD_OPTIONAL:
 		return decode_optional(self, field, value, place);
 	case FIELD_OBJECTS:
-		return decode_objects(self, field, value, place);
+		return decode_list(self, &object, value, "an array of objects", place);
 	}
 	return 0;
 }

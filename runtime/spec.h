@@ -285,6 +285,7 @@ extern const struct field spec_process_fields[];
 extern const struct field spec_resources_fields[];
 extern const struct field spec_linux_fields[];
 extern const struct field spec_hooks_fields[];
+extern const struct field spec_id_mapping_fields[];
 
 /* Parses size bytes and checks what the kernel would not: data is not kept. name is for messages ("config.json"). */
 int spec_parse(struct spec *self, const char *data, size_t size, const char *name, struct error *err);
