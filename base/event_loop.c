@@ -49,6 +49,18 @@ int event_loop_watch_signals(struct event_loop *self, const sigset_t *mask, sign
 	return event_loop_add(self, &self->signal_source, self->signal_fd, EPOLLIN, err);
 }
 
+int event_loop_watch_usual_signals(struct event_loop *self, signal_handler *handle, void *context, struct error *err)
+{
+	sigset_t mask;
+
+	(void) sigemptyset(&mask);
+	(void) sigaddset(&mask, SIGCHLD);
+	(void) sigaddset(&mask, SIGTERM);
+	(void) sigaddset(&mask, SIGINT);
+	(void) signal(SIGPIPE, SIG_IGN);
+	return event_loop_watch_signals(self, &mask, handle, context, err);
+}
+
 int event_loop_add(struct event_loop *self, struct event_source *source, int fd, uint32_t events, struct error *err)
 {
 	struct epoll_event event = {.events = events, .data.ptr = source};

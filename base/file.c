@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -153,6 +154,19 @@ int file_replace(int dir_fd, const char *path, const void *data, size_t size, mo
 int file_replace_fast(int dir_fd, const char *path, const void *data, size_t size, mode_t mode, struct error *err)
 {
 	return replace(dir_fd, path, data, size, mode, false, err);
+}
+
+int file_lock(const char *path, int *ret_fd, struct error *err)
+{
+	auto_close int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return fail_errno(err, errno, "open '%s'", path);
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return errno == EWOULDBLOCK ? fail_because(err, EBUSY, "'%s' is locked by another process", path)
+					    : fail_errno(err, errno, "lock '%s'", path);
+	*ret_fd = take_fd(&fd);
+	return 0;
 }
 
 int file_set(int dir_fd, const char *path, const char *text, struct error *err)

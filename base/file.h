@@ -26,6 +26,9 @@ int file_replace(int dir_fd, const char *path, const void *data, size_t size, mo
 /* As file_replace without the wait for the disk: for what need not outlive the machine (/run). */
 int file_replace_fast(int dir_fd, const char *path, const void *data, size_t size, mode_t mode, struct error *err);
 
+/* Locks path, made when it is missing, for as long as the descriptor is open. -EBUSY: another process has it. */
+int file_lock(const char *path, int *ret_fd, struct error *err);
+
 /* Writes text to an existing file in one write(2) (cgroupfs, procfs, sysfs). */
 int file_set(int dir_fd, const char *path, const char *text, struct error *err);
 

@@ -175,6 +175,25 @@ int options_parse(const struct option_table *table, int argc, char **argv, void 
 	return 0;
 }
 
+int options_begin(const struct option_table *table, int argc, char **argv, void *target, struct option_rest *ret_rest,
+		  struct error *err)
+{
+	const struct option_entry *version = find_name(table, "version", strlen("version"));
+	struct option_rest rest = {0};
+	int r = options_parse(table, argc, argv, target, &rest, err);
+
+	if (r < 0)
+		return r;
+	if (rest.wants_help || (version != NULL && *(const bool *) ((const char *) target + version->offset))) {
+		(void) printf("%s\n\nOptions:\n", table->about);
+		options_print(table);
+		option_rest_deinit(&rest);
+		return 0;
+	}
+	*ret_rest = rest;
+	return 1;
+}
+
 void option_rest_deinit(struct option_rest *self)
 {
 	free(self->positional);

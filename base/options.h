@@ -37,6 +37,7 @@ struct option_entry {
 struct option_table {
 	const struct option_entry *entries; /* ends with name == NULL */
 	bool stops_at_positional; /* exec-like commands: the rest belongs to somebody else */
+	const char *about;        /* what options_begin() prints above the options */
 };
 
 struct option_rest {
@@ -47,6 +48,10 @@ struct option_rest {
 
 /* -EINVAL with a message that names the option. argv[0] is not looked at. */
 int options_parse(const struct option_table *table, int argc, char **argv, void *target, struct option_rest *ret_rest,
+		  struct error *err);
+/* As options_parse, and 1 on success; but with --help, or a flag of the table that is called "version", it prints what the program
+ * is and returns 0 without a rest. */
+int options_begin(const struct option_table *table, int argc, char **argv, void *target, struct option_rest *ret_rest,
 		  struct error *err);
 void option_rest_deinit(struct option_rest *self);
 void string_list_deinit(struct string_list *self);

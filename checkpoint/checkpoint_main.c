@@ -2,17 +2,11 @@
 /*
  * hydra-checkpoint: what CRIU can do here, containers to disk and back.
  */
-#include "checkpoint/command_line.h"
 #include "checkpoint/commands.h"
-
-static const struct command commands[] = {
-	{"check", command_check, "what this host can do"},
-	{"dump", command_dump, "save a container to disk"},
-	{"restore", command_restore, "bring a container back"},
-	{0},
-};
 
 int main(int argc, char **argv)
 {
-	return command_line_run("hydra-checkpoint", commands, argc, argv);
+	static const struct command *const commands[] = {&command_check, &command_dump, &command_restore, NULL};
+
+	return command_line_main("hydra-checkpoint", commands, argc, argv);
 }

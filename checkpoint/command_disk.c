@@ -14,7 +14,6 @@
 #include "base/file.h"
 #include "base/owned.h"
 #include "base/text.h"
-#include "checkpoint/command_line.h"
 #include "checkpoint/dump.h"
 #include "checkpoint/facts.h"
 #include "checkpoint/restore.h"
@@ -30,28 +29,36 @@ static const struct option_entry check_entries[] = {
 	{0},
 };
 
-int command_check(int argc, char **argv)
+/* The problem is part of what it prints. */
+static int check(void *options, struct error *err)
 {
-	struct check_options options = {0};
-	Hydra__V1__HandoffFacts *facts;
-	struct error err = ERROR_NONE;
+	const struct check_options *self = options;
+	struct error problem = ERROR_NONE;
 	struct criu criu = {0};
-	int r = command_line_parse(check_entries, argc, argv, "what this host can do", &options, &err);
+	Hydra__V1__HandoffFacts *facts;
+	int r = criu_find(&criu, self->criu, &problem);
 
-	if (r <= 0)
-		return r < 0 ? command_line_fail("check", &err) : EXIT_SUCCESS;
-	r = criu_find(&criu, options.criu, &err);
+	(void) err;
 	facts = facts_collect(r == 0 ? &criu : NULL);
 	if (r == 0 && !facts->has_lazy_pages)
-		r = fail_because(&err, EOPNOTSUPP, "the kernel's userfaultfd lacks what post-copy needs");
-	if (options.format != NULL && strcmp(options.format, "json") == 0)
-		facts_print_json(facts, criu.path != NULL ? criu.path : "", err.message);
+		r = fail_because(&problem, EOPNOTSUPP, "the kernel's userfaultfd lacks what post-copy needs");
+	if (self->format != NULL && strcmp(self->format, "json") == 0)
+		facts_print_json(facts, criu.path != NULL ? criu.path : "", problem.message);
 	else
-		facts_print_text(facts, criu.path != NULL ? criu.path : "", err.message);
+		facts_print_text(facts, criu.path != NULL ? criu.path : "", problem.message);
 	hydra__v1__handoff_facts__free_unpacked(facts, NULL);
 	criu_deinit(&criu);
 	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
+
+const struct command command_check = {
+	.name = "check",
+	.purpose = "what this host can do",
+	.entries = check_entries,
+	.defaults = &(const struct check_options){.criu = NULL},
+	.options_size = sizeof(struct check_options),
+	.run = check,
+};
 
 struct dump_options {
 	const char *criu, *id, *images;
@@ -69,28 +76,31 @@ static const struct option_entry dump_entries[] = {
 	{0},
 };
 
-int command_dump(int argc, char **argv)
+static int dump(void *options, struct error *err)
 {
-	struct dump_options options = {.id = "?"};
-	struct error err = ERROR_NONE;
+	const struct dump_options *self = options;
 	struct criu criu = {0};
-	int r = command_line_parse(dump_entries, argc, argv, "save a container to disk", &options, &err);
+	int r = command_line_need(self->pid > 0, "pid", err);
 
 	if (r == 0)
-		return EXIT_SUCCESS;
-	if (r > 0)
-		r = command_line_need(options.pid > 0, "pid", &err);
+		r = command_line_need(self->images != NULL, "images", err);
 	if (r == 0)
-		r = command_line_need(options.images != NULL, "images", &err);
+		r = criu_find(&criu, self->criu, err);
 	if (r == 0)
-		r = criu_find(&criu, options.criu, &err);
-	if (r == 0)
-		r = dump_to_disk(&(struct dump_spec){.criu = &criu, .id = options.id, .init = options.pid,
-						     .images = options.images, .leaves_running = options.leaves_running,
-						     .timeout_s = options.timeout_s}, &err);
+		r = dump_to_disk(&(struct dump_spec){.criu = &criu, .id = self->id, .init = self->pid, .images = self->images,
+						     .leaves_running = self->leaves_running, .timeout_s = self->timeout_s}, err);
 	criu_deinit(&criu);
-	return r < 0 ? command_line_fail("dump", &err) : EXIT_SUCCESS;
+	return r;
 }
+
+const struct command command_dump = {
+	.name = "dump",
+	.purpose = "save a container to disk",
+	.entries = dump_entries,
+	.defaults = &(const struct dump_options){.id = "?"},
+	.options_size = sizeof(struct dump_options),
+	.run = dump,
+};
 
 struct restore_options {
 	const char *criu, *images, *root, *overlay, *handoff, *veth, *bridge, *net_namespace, *pid_file;
@@ -133,7 +143,7 @@ static int open_namespace(struct restore_options *options, struct error *err)
 	return options->net_fd < 0 ? fail_errno(err, errno, "open '%s'", options->net_namespace) : 0;
 }
 
-static int restore(struct restore_options *options, const struct criu *criu, pid_t *ret_init, struct error *err)
+static int restore_with(struct restore_options *options, const struct criu *criu, pid_t *ret_init, struct error *err)
 {
 	auto_free const char **cgroups = calloc(options->cgroups.count + 1, sizeof(char *));
 	struct restore_spec spec = {.criu = criu, .images = options->images, .root = options->root, .overlay = options->overlay,
@@ -157,33 +167,35 @@ static int write_pid(const char *path, pid_t init, struct error *err)
 	return path == NULL ? 0 : file_replace_fast(AT_FDCWD, path, text, strlen(text), 0600, err);
 }
 
-int command_restore(int argc, char **argv)
+static int restore(void *options, struct error *err)
 {
-	struct restore_options options = {.stdio = {FD_NONE, FD_NONE, FD_NONE}, .console_fd = FD_NONE, .keeper_fd = FD_NONE};
-	struct error err = ERROR_NONE;
+	struct restore_options *self = options;
 	struct criu criu = {0};
 	pid_t init = 0;
-	int r = command_line_parse(restore_entries, argc, argv, "bring a container back", &options, &err);
+	int r = command_line_need(self->images != NULL, "images", err);
 
-	if (r == 0)
-		return EXIT_SUCCESS;
 	(void) signal(SIGPIPE, SIG_IGN);
-	if (r > 0)
-		r = command_line_need(options.images != NULL, "images", &err);
 	if (r == 0)
-		r = command_line_need(options.root != NULL, "root", &err);
+		r = command_line_need(self->root != NULL, "root", err);
 	if (r == 0)
-		r = open_namespace(&options, &err);
+		r = open_namespace(self, err);
 	if (r == 0)
-		r = criu_find(&criu, options.criu, &err);
+		r = criu_find(&criu, self->criu, err);
 	if (r == 0)
-		r = restore(&options, &criu, &init, &err);
+		r = restore_with(self, &criu, &init, err);
 	if (r == 0)
-		r = write_pid(options.pid_file, init, &err);
+		r = write_pid(self->pid_file, init, err);
 	if (r == 0)
 		printf("%d\n", (int) init);
 	criu_deinit(&criu);
-	string_list_deinit(&options.cgroups);
-	string_list_deinit(&options.mounts);
-	return r < 0 ? command_line_fail("restore", &err) : EXIT_SUCCESS;
+	return r;
 }
+
+const struct command command_restore = {
+	.name = "restore",
+	.purpose = "bring a container back",
+	.entries = restore_entries,
+	.defaults = &(const struct restore_options){.stdio = {FD_NONE, FD_NONE, FD_NONE}, .console_fd = FD_NONE, .keeper_fd = FD_NONE},
+	.options_size = sizeof(struct restore_options),
+	.run = restore,
+};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the programs and their sub-commands share: finding the sub-command, parsing with --help, saying what failed.
+ * What the programs share: finding the sub-command by its description, parsing with --help, saying what failed.
  */
 #pragma once
 
@@ -8,21 +8,20 @@
 #include "base/options.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 
 struct command {
 	const char *name;
-	int (*run)(int argc, char **argv);
-	const char *help;
+	const char *purpose;
+	const struct option_entry *entries;
+	const void *defaults; /* what the options are when none is given; options_size bytes */
+	size_t options_size;
+	/* Returns the exit status, or < 0. What err holds is told unless it is 0. */
+	int (*run)(void *options, struct error *err);
 };
 
-/* main() of a program: opens its log and runs the sub-command that argv[1] names. The table ends with an empty entry;
- * program must outlive the call. Returns the exit status; 2: wrong command line. */
-int command_line_run(const char *program, const struct command *commands, int argc, char **argv);
-
-/* 1: go on; 0: --help was printed; negative: the command line is wrong. No positional arguments are accepted. */
-int command_line_parse(const struct option_entry *entries, int argc, char **argv, const char *purpose, void *target,
-		       struct error *err);
-/* Prints the failure to standard error. Returns the exit status. */
-int command_line_fail(const char *command, const struct error *err);
+/* main() of a program: opens its log and runs the sub-command that argv[1] names; no positional arguments are accepted.
+ * The list ends with NULL. Returns the exit status; 2: wrong command line. */
+int command_line_main(const char *program, const struct command *const *commands, int argc, char **argv);
 /* -EINVAL names the option that is missing. */
 int command_line_need(bool is_given, const char *option, struct error *err);

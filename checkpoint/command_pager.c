@@ -13,27 +13,39 @@
 #include "base/owned.h"
 #include "base/text.h"
 #include "checkpoint/bridge.h"
-#include "checkpoint/command_line.h"
 #include "checkpoint/receive.h"
 #include "checkpoint/send.h"
 #include "checkpoint/tcp_repair.h"
 
+/* What both workers are told. */
+struct worker_options {
+	const char *criu, *ca, *certificate, *key;
+	int connection_fd, progress_fd, patience_s;
+};
+
+#define WORKER_ENTRIES                                                                                                            \
+	{0, "connection-fd", "FD", OPTION_INT, AT(worker.connection_fd), "the connected socket (Unix sockets are used without TLS)"}, \
+	{0, "ca", "FILE", OPTION_STRING, AT(worker.ca), "CA that both hosts' certificates are of (PEM)"},                         \
+	{0, "cert", "FILE", OPTION_STRING, AT(worker.certificate), "this host's certificate"},                                    \
+	{0, "key", "FILE", OPTION_STRING, AT(worker.key), "its key"},                                                             \
+	{0, "criu", "PATH", OPTION_STRING, AT(worker.criu), "the CRIU to use"},                                                   \
+	{0, "progress-fd", "FD", OPTION_INT, AT(worker.progress_fd), "receives one JSON object a line"},                          \
+	{0, "patience", "SECONDS", OPTION_INT, AT(worker.patience_s), "how long the other host may be silent (default 30)"}
+#define WORKER_DEFAULTS {.connection_fd = FD_NONE, .progress_fd = FD_NONE, .patience_s = 30}
+
 struct send_options {
-	const char *criu, *connect, *ca, *certificate, *key, *id, *container_namespace, *migration, *epoch, *work, *state, *layer;
+	struct worker_options worker;
+	const char *connect, *id, *container_namespace, *migration, *epoch, *work, *state, *layer;
 	const char *record, *config, *limits, *veth, *bridge;
 	struct string_list required;
-	int connection_fd, progress_fd, pid, patience_s, freeze_s, reconnect_s;
+	int pid, freeze_s, reconnect_s;
 };
 
 #define AT(field) offsetof(struct send_options, field)
 
 static const struct option_entry send_entries[] = {
-	{0, "connect", "HOST:PORT", OPTION_STRING, AT(connect), "the target's hydrad"},
-	{0, "connection-fd", "FD", OPTION_INT, AT(connection_fd), "or a connected socket (Unix sockets are used without TLS)"},
-	{0, "ca", "FILE", OPTION_STRING, AT(ca), "CA that both hosts' certificates are of (PEM)"},
-	{0, "cert", "FILE", OPTION_STRING, AT(certificate), "this host's certificate"},
-	{0, "key", "FILE", OPTION_STRING, AT(key), "its key"},
-	{0, "criu", "PATH", OPTION_STRING, AT(criu), "the CRIU to use"},
+	{0, "connect", "HOST:PORT", OPTION_STRING, AT(connect), "the target's hydrad, instead of --connection-fd"},
+	WORKER_ENTRIES,
 	{0, "id", "ID", OPTION_STRING, AT(id), "the container"},
 	{0, "namespace", "NAME", OPTION_STRING, AT(container_namespace), "its namespace (default: default)"},
 	{0, "migration", "ID", OPTION_STRING, AT(migration), "name of this migration, unique"},
@@ -48,8 +60,6 @@ static const struct option_entry send_entries[] = {
 	{0, "limits", "FILE", OPTION_STRING, AT(limits), "passed on as it is"},
 	{0, "veth", "NAME", OPTION_STRING, AT(veth), "host end of the network pair, unplugged while the container is frozen"},
 	{0, "bridge", "NAME", OPTION_STRING, AT(bridge), "the bridge it is in; none: it is set down"},
-	{0, "progress-fd", "FD", OPTION_INT, AT(progress_fd), "receives one JSON object a line"},
-	{0, "patience", "SECONDS", OPTION_INT, AT(patience_s), "how long the target may be silent (default 30)"},
 	{0, "freeze-timeout", "SECONDS", OPTION_INT, AT(freeze_s), "from the freeze to a prepared target (default 60)"},
 	{0, "reconnect", "SECONDS", OPTION_INT, AT(reconnect_s), "how long to try again after a loss (default 600)"},
 	{0},
@@ -79,7 +89,7 @@ static int check_send(const struct send_options *options, struct error *err)
 	if (r == 0)
 		r = command_line_need(options->state != NULL, "state", err);
 	if (r == 0)
-		r = command_line_need(options->connect != NULL || options->connection_fd >= 0, "connect", err);
+		r = command_line_need(options->connect != NULL || options->worker.connection_fd >= 0, "connect", err);
 	return r;
 }
 
@@ -87,13 +97,13 @@ static enum send_outcome send_with(const struct send_options *options, const str
 {
 	auto_free char *generated = text_format("%.100s-%llu", options->id, (unsigned long long) clock_realtime_ns());
 	struct send_spec spec = {
-		.criu = criu, .connect = options->connect, .connection_fd = options->connection_fd,
-		.files = {options->ca, options->certificate, options->key}, .id = options->id,
+		.criu = criu, .connect = options->connect, .connection_fd = options->worker.connection_fd,
+		.files = {options->worker.ca, options->worker.certificate, options->worker.key}, .id = options->id,
 		.container_namespace = options->container_namespace,
 		.migration_id = options->migration != NULL ? options->migration : generated, .pid = options->pid,
 		.work = options->work, .state = options->state, .layer = options->layer, .required = &options->required,
 		.record = options->record, .config = options->config, .limits = options->limits, .veth = options->veth,
-		.bridge = options->bridge, .progress_fd = options->progress_fd, .patience_ms = options->patience_s * 1000,
+		.bridge = options->bridge, .progress_fd = options->worker.progress_fd, .patience_ms = options->worker.patience_s * 1000,
 		.freeze_ms = options->freeze_s * 1000, .reconnect_ms = options->reconnect_s * 1000};
 
 	if (parse_epoch(options->epoch, &spec.epoch, err) < 0)
@@ -101,78 +111,71 @@ static enum send_outcome send_with(const struct send_options *options, const str
 	return send_run(&spec, err);
 }
 
-int command_send(int argc, char **argv)
+static int send_container(void *options, struct error *err)
 {
-	struct send_options options = {.connection_fd = FD_NONE, .progress_fd = FD_NONE, .container_namespace = "default",
-				       .patience_s = 30, .freeze_s = 60, .reconnect_s = 600};
+	const struct send_options *self = options;
 	enum send_outcome outcome = SEND_STAYED;
-	struct error err = ERROR_NONE;
 	struct criu criu = {0};
-	int r = command_line_parse(send_entries, argc, argv, "move a container to another host (source side). Exit status: 0 it "
-				   "runs there, 1 it runs here, 4 in doubt: it is stopped here", &options, &err);
 
-	if (r == 0)
-		return EXIT_SUCCESS;
-	if (r > 0)
-		r = check_send(&options, &err);
-	if (r == 0)
-		r = criu_find(&criu, options.criu, &err);
-	if (r == 0)
-		outcome = send_with(&options, &criu, &err);
+	if (check_send(self, err) == 0 && criu_find(&criu, self->worker.criu, err) == 0)
+		outcome = send_with(self, &criu, err);
 	criu_deinit(&criu);
-	string_list_deinit(&options.required);
-	if (outcome != SEND_MOVED)
-		(void) command_line_fail("send", &err);
 	return outcome;
 }
 
+const struct command command_send = {
+	.name = "send",
+	.purpose = "move a container to another host (source side); exit status 1: it runs here, 4: in doubt, it is stopped here",
+	.entries = send_entries,
+	.defaults = &(const struct send_options){.worker = WORKER_DEFAULTS, .container_namespace = "default", .freeze_s = 60,
+						 .reconnect_s = 600},
+	.options_size = sizeof(struct send_options),
+	.run = send_container,
+};
+
 struct receive_options {
-	const char *criu, *ca, *certificate, *key, *work_root, *layer_root, *run_root;
-	int connection_fd, progress_fd, patience_s, restore_s;
+	struct worker_options worker;
+	const char *work_root, *layer_root, *run_root;
+	int restore_s;
 };
 
 #define AT(field) offsetof(struct receive_options, field)
 
 static const struct option_entry receive_entries[] = {
-	{0, "connection-fd", "FD", OPTION_INT, AT(connection_fd), "the accepted connection (Unix sockets are used without TLS)"},
-	{0, "ca", "FILE", OPTION_STRING, AT(ca), "CA that both hosts' certificates are of (PEM)"},
-	{0, "cert", "FILE", OPTION_STRING, AT(certificate), "this host's certificate"},
-	{0, "key", "FILE", OPTION_STRING, AT(key), "its key"},
-	{0, "criu", "PATH", OPTION_STRING, AT(criu), "the CRIU to use"},
+	WORKER_ENTRIES,
 	{0, "work-root", "DIR", OPTION_STRING, AT(work_root), "a folder per migration is made here, on a tmpfs"},
 	{0, "layer-root", "DIR", OPTION_STRING, AT(layer_root), "writable layers go to NAMESPACE/ID/upper below"},
 	{0, "run-root", "DIR", OPTION_STRING, AT(run_root), "containers with NAMESPACE/ID below cannot be received"},
-	{0, "progress-fd", "FD", OPTION_INT, AT(progress_fd), "receives one JSON object a line"},
-	{0, "patience", "SECONDS", OPTION_INT, AT(patience_s), "how long the source may be silent (default 30)"},
 	{0, "restore-timeout", "SECONDS", OPTION_INT, AT(restore_s), "from complete images to a prepared restore (default 60)"},
 	{0},
 };
 
 #undef AT
 
-int command_receive(int argc, char **argv)
+static int receive_container(void *options, struct error *err)
 {
-	struct receive_options options = {.connection_fd = FD_NONE, .progress_fd = FD_NONE, .patience_s = 30, .restore_s = 60};
-	enum receive_outcome outcome = RECEIVE_REFUSED;
-	struct error err = ERROR_NONE;
-	int r = command_line_parse(receive_entries, argc, argv, "move a container to this host (target side)", &options, &err);
+	const struct receive_options *self = options;
+	const struct worker_options *worker = &self->worker;
+	struct receive_spec spec = {
+		.criu_path = worker->criu, .connection_fd = worker->connection_fd,
+		.files = {worker->ca, worker->certificate, worker->key}, .work_root = self->work_root,
+		.layer_root = self->layer_root, .run_root = self->run_root, .progress_fd = worker->progress_fd,
+		.patience_ms = worker->patience_s * 1000, .restore_ms = self->restore_s * 1000};
 
-	if (r == 0)
-		return EXIT_SUCCESS;
-	if (r > 0)
-		r = command_line_need(options.connection_fd >= 0, "connection-fd", &err);
-	if (r == 0)
-		r = command_line_need(options.work_root != NULL, "work-root", &err);
-	if (r == 0)
-		outcome = receive_run(&(struct receive_spec){
-			.criu_path = options.criu, .connection_fd = options.connection_fd,
-			.files = {options.ca, options.certificate, options.key}, .work_root = options.work_root,
-			.layer_root = options.layer_root, .run_root = options.run_root, .progress_fd = options.progress_fd,
-			.patience_ms = options.patience_s * 1000, .restore_ms = options.restore_s * 1000}, &err);
-	if (outcome != RECEIVE_DONE)
-		(void) command_line_fail("receive", &err);
-	return outcome;
+	if (command_line_need(worker->connection_fd >= 0, "connection-fd", err) < 0 ||
+	    command_line_need(self->work_root != NULL, "work-root", err) < 0)
+		return RECEIVE_REFUSED;
+	return receive_run(&spec, err);
 }
+
+const struct command command_receive = {
+	.name = "receive",
+	.purpose = "move a container to this host (target side)",
+	.entries = receive_entries,
+	.defaults = &(const struct receive_options){.worker = WORKER_DEFAULTS, .restore_s = 60},
+	.options_size = sizeof(struct receive_options),
+	.run = receive_container,
+};
 
 struct recover_options {
 	int pid;
@@ -186,21 +189,21 @@ static const struct option_entry recover_entries[] = {
 	{0},
 };
 
-int command_recover(int argc, char **argv)
+static int recover(void *options, struct error *err)
 {
-	struct recover_options options = {0};
-	struct error err = ERROR_NONE;
-	int r = command_line_parse(recover_entries, argc, argv,
-				   "undo what a killed send worker left: plug the network, give TCP connections back",
-				   &options, &err);
+	const struct recover_options *self = options;
+	int r = command_line_need(self->pid > 0, "pid", err);
 
 	if (r == 0)
-		return EXIT_SUCCESS;
-	if (r > 0)
-		r = command_line_need(options.pid > 0, "pid", &err);
-	if (r == 0)
-		r = veth_plug_again(options.veth, options.bridge, &err);
-	if (r == 0)
-		r = tcp_repair_off(options.pid, &err);
-	return r < 0 ? command_line_fail("recover", &err) : EXIT_SUCCESS;
+		r = veth_plug_again(self->veth, self->bridge, err);
+	return r < 0 ? r : tcp_repair_off(self->pid, err);
 }
+
+const struct command command_recover = {
+	.name = "recover",
+	.purpose = "undo what a killed send worker left: plug the network, give TCP connections back",
+	.entries = recover_entries,
+	.defaults = &(const struct recover_options){.pid = 0},
+	.options_size = sizeof(struct recover_options),
+	.run = recover,
+};

@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The sub-commands of hydra-checkpoint and hydra-pager. argv[0] is the sub-command. They return an exit status.
+ * The sub-commands of hydra-checkpoint and of hydra-pager.
  */
 #pragma once
 
-int command_check(int argc, char **argv);
-int command_dump(int argc, char **argv);
-int command_restore(int argc, char **argv);
+#include "checkpoint/command_line.h"
 
-int command_send(int argc, char **argv);
-int command_receive(int argc, char **argv);
-int command_recover(int argc, char **argv);
+extern const struct command command_check, command_dump, command_restore;
+extern const struct command command_send, command_receive, command_recover;

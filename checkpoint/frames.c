@@ -113,32 +113,32 @@ void link_shrink(struct link *self, enum frame_type type, size_t reserved, size_
 	put_u32(self->output + self->output_to - size - 4, type);
 }
 
-int link_queue(struct link *self, enum frame_type type, const void *data, size_t size, struct error *err)
+static int reserve(struct link *self, enum frame_type type, size_t size, void **ret_room, struct error *err)
 {
-	void *room;
-
 	if (size > frame_limit(type))
 		return fail_because(err, EMSGSIZE, "%s is too long for a frame (%zu bytes)", frame_name(type), size);
-	room = link_reserve(self, type, size);
-	if (room == NULL)
-		return fail_errno(err, ENOMEM, "send %s", frame_name(type));
-	if (size > 0)
+	*ret_room = link_reserve(self, type, size);
+	return *ret_room == NULL ? fail_errno(err, ENOMEM, "send %s", frame_name(type)) : 0;
+}
+
+int link_queue(struct link *self, enum frame_type type, const void *data, size_t size, struct error *err)
+{
+	void *room = NULL;
+	int r = reserve(self, type, size, &room, err);
+
+	if (r == 0 && size > 0)
 		memcpy(room, data, size);
-	return 0;
+	return r;
 }
 
 int link_queue_message(struct link *self, enum frame_type type, const void *message, struct error *err)
 {
-	size_t size = protobuf_c_message_get_packed_size(message);
-	void *room;
+	void *room = NULL;
+	int r = reserve(self, type, protobuf_c_message_get_packed_size(message), &room, err);
 
-	if (size > frame_limit(type))
-		return fail_because(err, EMSGSIZE, "%s is too long for a frame (%zu bytes)", frame_name(type), size);
-	room = link_reserve(self, type, size);
-	if (room == NULL)
-		return fail_errno(err, ENOMEM, "send %s", frame_name(type));
-	(void) protobuf_c_message_pack(message, room);
-	return 0;
+	if (r == 0)
+		(void) protobuf_c_message_pack(message, room);
+	return r;
 }
 
 size_t link_queued(const struct link *self)

@@ -106,11 +106,22 @@ static int explain_loss(struct session *self, struct error *err)
 	return err->code;
 }
 
+/* No frame belongs here but the one that says why it is over. */
+static int expect_silence(struct session *self, struct error *err)
+{
+	struct frame frame;
+	int r = link_next(&self->link, &frame, err);
+
+	if (r != 1)
+		return r;
+	return frame.type == FRAME_ABORT ? session_refused(self, &frame, err)
+					 : fail_because(err, EPROTO, "unexpected %s", frame_name(frame.type));
+}
+
 int session_flush(struct session *self, size_t rest, struct error *err)
 {
 	for (;;) {
 		size_t before = link_queued(&self->link);
-		struct frame frame;
 		int r = link_flush(&self->link, err);
 
 		if (r < 0)
@@ -122,10 +133,7 @@ int session_flush(struct session *self, size_t rest, struct error *err)
 			r = too_long(self, err);
 		if (r < 0)
 			return r;
-		r = link_next(&self->link, &frame, err);
-		if (r == 1)
-			return frame.type == FRAME_ABORT ? session_refused(self, &frame, err)
-							 : fail_because(err, EPROTO, "unexpected %s", frame_name(frame.type));
+		r = expect_silence(self, err);
 		if (r < 0)
 			return r;
 	}
@@ -167,7 +175,6 @@ int session_wait_fd(struct session *self, int fd, int timeout_ms, const char *wh
 	for (;;) {
 		struct pollfd event = {.fd = fd, .events = POLLIN};
 		uint64_t now = clock_monotonic_ns();
-		struct frame frame;
 		int r;
 
 		if (poll(&event, 1, 0) > 0)
@@ -177,10 +184,7 @@ int session_wait_fd(struct session *self, int fd, int timeout_ms, const char *wh
 		r = wait_once(self, fd, (int) ((end - now) / NS_PER_MS) + 1, err);
 		if (r < 0)
 			return r;
-		r = link_next(&self->link, &frame, err);
-		if (r == 1)
-			return frame.type == FRAME_ABORT ? session_refused(self, &frame, err)
-							 : fail_because(err, EPROTO, "unexpected %s", frame_name(frame.type));
+		r = expect_silence(self, err);
 		if (r < 0)
 			return r;
 	}

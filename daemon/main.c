@@ -16,9 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/file.h>
 #include <sys/socket.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
@@ -43,13 +41,9 @@ static const struct option_entry option_entries[] = {
 static int take_lock(struct daemon *self, struct error *err)
 {
 	auto_free char *path = text_format("%s/hydrad.lock", self->root);
+	int r = file_lock(path, &self->lock_fd, err);
 
-	self->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (self->lock_fd < 0)
-		return fail_errno(err, errno, "open '%s'", path);
-	if (flock(self->lock_fd, LOCK_EX | LOCK_NB) < 0)
-		return fail_because(err, EBUSY, "another hydrad serves '%s'", self->root);
-	return 0;
+	return r == -EBUSY ? fail_because(err, EBUSY, "another hydrad serves '%s'", self->root) : r;
 }
 
 /* The socket systemd gives us, or one of our own. */
@@ -78,18 +72,6 @@ static void handle_signal(struct event_loop *loop, const int signal_number, void
 		event_loop_stop(loop, EXIT_SUCCESS);
 }
 
-static int watch_signals(struct daemon *self, struct error *err)
-{
-	sigset_t mask;
-
-	(void) sigemptyset(&mask);
-	(void) sigaddset(&mask, SIGCHLD);
-	(void) sigaddset(&mask, SIGTERM);
-	(void) sigaddset(&mask, SIGINT);
-	(void) signal(SIGPIPE, SIG_IGN);
-	return event_loop_watch_signals(&self->loop, &mask, handle_signal, self, err);
-}
-
 static int daemon_init(struct daemon *self, const struct daemon_options *options, struct error *err)
 {
 	int r;
@@ -110,7 +92,7 @@ static int daemon_init(struct daemon *self, const struct daemon_options *options
 	if (r == 0)
 		r = event_loop_init(&self->loop, err);
 	if (r == 0)
-		r = watch_signals(self, err);
+		r = event_loop_watch_usual_signals(&self->loop, handle_signal, self, err);
 	if (r == 0)
 		r = events_init(self, err);
 	if (r == 0)
@@ -157,21 +139,21 @@ static int serve(const struct daemon_options *options)
 
 int main(int argc, char **argv)
 {
-	static const struct option_table table = {option_entries, false};
+	static const struct option_table table = {
+		.entries = option_entries,
+		.about = "hydrad " HYDRA_VERSION ": the API of a host for hydractl and for other hosts",
+	};
 	struct daemon_options options = {.root = run_root()};
-	struct option_rest rest;
+	struct option_rest rest = {0};
 	struct error err;
+	int r;
 
 	log_open("hydrad", LOG_INFO);
-	if (options_parse(&table, argc, argv, &options, &rest, &err) < 0) {
+	r = options_begin(&table, argc, argv, &options, &rest, &err);
+	if (r < 0)
 		log_error(err.message, NULL);
-		return EXIT_FAILURE;
-	}
-	if (rest.wants_help || options.version) {
-		(void) puts("hydrad " HYDRA_VERSION ": the API of a host for hydractl and for other hosts\n\nOptions:");
-		options_print(&table);
-		return EXIT_SUCCESS;
-	}
+	if (r <= 0)
+		return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 	option_rest_deinit(&rest);
 	return serve(&options);
 }

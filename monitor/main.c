@@ -15,12 +15,9 @@
 #include "state/run_dir.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -90,28 +87,12 @@ static void handle_signal(struct event_loop *loop, const int signal_number, void
 	event_loop_stop(loop, EXIT_SUCCESS);
 }
 
-static int watch_signals(struct monitor *self, struct error *err)
-{
-	sigset_t mask;
-
-	(void) sigemptyset(&mask);
-	(void) sigaddset(&mask, SIGCHLD);
-	(void) sigaddset(&mask, SIGTERM);
-	(void) sigaddset(&mask, SIGINT);
-	(void) signal(SIGPIPE, SIG_IGN);
-	return event_loop_watch_signals(&self->loop, &mask, handle_signal, self, err);
-}
-
 static int take_lock(struct monitor *self, struct error *err)
 {
 	auto_free char *path = text_format("%s/monitor.lock", self->root);
+	int r = file_lock(path, &self->lock_fd, err);
 
-	self->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (self->lock_fd < 0)
-		return fail_errno(err, errno, "open '%s'", path);
-	if (flock(self->lock_fd, LOCK_EX | LOCK_NB) < 0)
-		return fail_because(err, EBUSY, "another hydra-monitor serves '%s'", self->root);
-	return 0;
+	return r == -EBUSY ? fail_because(err, EBUSY, "another hydra-monitor serves '%s'", self->root) : r;
 }
 
 static int monitor_init(struct monitor *self, const struct monitor_options *options, struct error *err)
@@ -129,7 +110,7 @@ static int monitor_init(struct monitor *self, const struct monitor_options *opti
 	if (r == 0)
 		r = event_loop_init(&self->loop, err);
 	if (r == 0)
-		r = watch_signals(self, err);
+		r = event_loop_watch_usual_signals(&self->loop, handle_signal, self, err);
 	if (r == 0)
 		r = socket_listen(path, &self->listen_fd, err);
 	if (r == 0)
@@ -175,23 +156,21 @@ static int serve(const struct monitor_options *options, const struct option_rest
 
 int main(int argc, char **argv)
 {
-	static const struct option_table table = {option_entries, false};
+	static const struct option_table table = {
+		.entries = option_entries,
+		.about = "hydra-monitor " HYDRA_VERSION ": watches over shims and hydrad\n\nhydra-monitor [OPTIONS] [-- OPTIONS OF HYDRAD]",
+	};
 	struct monitor_options options = {.root = run_root()};
-	struct option_rest rest;
+	struct option_rest rest = {0};
 	struct error err;
 	int r;
 
 	log_open("hydra-monitor", LOG_INFO);
-	if (options_parse(&table, argc, argv, &options, &rest, &err) < 0) {
+	r = options_begin(&table, argc, argv, &options, &rest, &err);
+	if (r < 0)
 		log_error(err.message, NULL);
-		return EXIT_FAILURE;
-	}
-	if (rest.wants_help || options.version) {
-		(void) puts("hydra-monitor " HYDRA_VERSION ": watches over shims and hydrad\n\n"
-			    "hydra-monitor [OPTIONS] [-- OPTIONS OF HYDRAD]\n\nOptions:");
-		options_print(&table);
-		return EXIT_SUCCESS;
-	}
+	if (r <= 0)
+		return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 	r = serve(&options, &rest);
 	option_rest_deinit(&rest);
 	return r;

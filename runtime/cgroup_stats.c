@@ -17,11 +17,6 @@
 
 #define FILE_LIMIT (1UL << 20)
 
-struct stats {
-	const struct cgroup *cgroup;
-	struct json_writer json;
-};
-
 static char *read_stat_file(const struct cgroup *cgroup, const char *controller, const char *file)
 {
 	const struct cgroup_hierarchy *item = cgroup_find(cgroup, cgroup->is_unified ? "" : controller);
@@ -54,149 +49,125 @@ static uint64_t find_number(const char *data, const char *key)
 	return 0;
 }
 
-static void open_object(struct stats *self, const char *key)
+static void add_numbers(struct json_object *to, const char *key, const char *text)
 {
-	json_writer_key(&self->json, key);
-	json_writer_open(&self->json, '{');
-}
-
-static void close_object(struct stats *self)
-{
-	json_writer_close(&self->json, '}');
-}
-
-static void add_number(struct stats *self, const char *key, uint64_t value)
-{
-	json_writer_member_uint(&self->json, key, value);
-}
-
-static void add_numbers(struct stats *self, const char *key, const char *text)
-{
+	struct json_object *array = json_add_array(to, key);
 	char *end;
 
-	json_writer_key(&self->json, key);
-	json_writer_open(&self->json, '[');
 	for (uint64_t value = strtoull(text, &end, 10); end != text; value = strtoull(text, &end, 10)) {
-		json_writer_uint(&self->json, value);
+		json_add_uint(array, NULL, value);
 		text = end;
 	}
-	json_writer_close(&self->json, ']');
 }
 
-static void add_cpu_usage_unified(struct stats *self, const char *stat)
+static void add_cpu_usage_unified(struct json_object *to, const char *stat)
 {
-	add_number(self, "total", find_number(stat, "usage_usec") * 1000);
-	add_number(self, "kernel", find_number(stat, "system_usec") * 1000);
-	add_number(self, "user", find_number(stat, "user_usec") * 1000);
+	json_add_uint(to, "total", find_number(stat, "usage_usec") * 1000);
+	json_add_uint(to, "kernel", find_number(stat, "system_usec") * 1000);
+	json_add_uint(to, "user", find_number(stat, "user_usec") * 1000);
 }
 
-static void add_cpu_usage_legacy(struct stats *self)
+static void add_cpu_usage_legacy(const struct cgroup *cgroup, struct json_object *to)
 {
-	auto_free char *per_cpu = read_stat_file(self->cgroup, "cpuacct", "cpuacct.usage_percpu");
-	auto_free char *split = read_stat_file(self->cgroup, "cpuacct", "cpuacct.stat");
+	auto_free char *per_cpu = read_stat_file(cgroup, "cpuacct", "cpuacct.usage_percpu");
+	auto_free char *split = read_stat_file(cgroup, "cpuacct", "cpuacct.stat");
 	uint64_t tick_ns = NS_PER_S / (uint64_t) sysconf(_SC_CLK_TCK);
 
-	add_number(self, "total", read_number(self->cgroup, "cpuacct", "cpuacct.usage"));
-	add_numbers(self, "percpu", per_cpu);
-	add_number(self, "kernel", find_number(split, "system") * tick_ns);
-	add_number(self, "user", find_number(split, "user") * tick_ns);
+	json_add_uint(to, "total", read_number(cgroup, "cpuacct", "cpuacct.usage"));
+	add_numbers(to, "percpu", per_cpu);
+	json_add_uint(to, "kernel", find_number(split, "system") * tick_ns);
+	json_add_uint(to, "user", find_number(split, "user") * tick_ns);
 }
 
-static void add_cpu(struct stats *self)
+static void add_cpu(const struct cgroup *cgroup, struct json_object *to)
 {
-	bool is_unified = self->cgroup->is_unified;
-	auto_free char *stat = read_stat_file(self->cgroup, "cpu", "cpu.stat");
+	bool is_unified = cgroup->is_unified;
+	auto_free char *stat = read_stat_file(cgroup, "cpu", "cpu.stat");
+	struct json_object *cpu = json_add_object(to, "cpu");
+	struct json_object *usage = json_add_object(cpu, "usage");
+	struct json_object *throttling = json_add_object(cpu, "throttling");
 
-	open_object(self, "cpu");
-	open_object(self, "usage");
 	if (is_unified)
-		add_cpu_usage_unified(self, stat);
+		add_cpu_usage_unified(usage, stat);
 	else
-		add_cpu_usage_legacy(self);
-	close_object(self);
-	open_object(self, "throttling");
-	add_number(self, "periods", find_number(stat, "nr_periods"));
-	add_number(self, "throttledPeriods", find_number(stat, "nr_throttled"));
-	add_number(self, "throttledTime",
-		   is_unified ? find_number(stat, "throttled_usec") * 1000 : find_number(stat, "throttled_time"));
-	close_object(self);
-	close_object(self);
+		add_cpu_usage_legacy(cgroup, usage);
+	json_add_uint(throttling, "periods", find_number(stat, "nr_periods"));
+	json_add_uint(throttling, "throttledPeriods", find_number(stat, "nr_throttled"));
+	json_add_uint(throttling, "throttledTime",
+		      is_unified ? find_number(stat, "throttled_usec") * 1000 : find_number(stat, "throttled_time"));
 }
 
-static void add_counter(struct stats *self, const char *key, const char *prefix)
+static void add_counter(const struct cgroup *cgroup, struct json_object *to, const char *prefix)
 {
 	auto_free char *usage = text_format("%s.usage_in_bytes", prefix);
 	auto_free char *limit = text_format("%s.limit_in_bytes", prefix);
 	auto_free char *peak = text_format("%s.max_usage_in_bytes", prefix);
 	auto_free char *failures = text_format("%s.failcnt", prefix);
 
-	open_object(self, key);
-	add_number(self, "limit", read_number(self->cgroup, "memory", limit));
-	add_number(self, "usage", read_number(self->cgroup, "memory", usage));
-	add_number(self, "max", read_number(self->cgroup, "memory", peak));
-	add_number(self, "failcnt", read_number(self->cgroup, "memory", failures));
-	close_object(self);
+	json_add_uint(to, "limit", read_number(cgroup, "memory", limit));
+	json_add_uint(to, "usage", read_number(cgroup, "memory", usage));
+	json_add_uint(to, "max", read_number(cgroup, "memory", peak));
+	json_add_uint(to, "failcnt", read_number(cgroup, "memory", failures));
 }
 
-static void add_memory_unified(struct stats *self)
+static void add_memory_unified(const struct cgroup *cgroup, struct json_object *memory)
 {
-	open_object(self, "usage");
-	add_number(self, "limit", read_number(self->cgroup, "", "memory.max"));
-	add_number(self, "usage", read_number(self->cgroup, "", "memory.current"));
-	add_number(self, "max", read_number(self->cgroup, "", "memory.peak"));
-	add_number(self, "failcnt", 0);
-	close_object(self);
-	open_object(self, "swap");
-	add_number(self, "limit", read_number(self->cgroup, "", "memory.swap.max"));
-	add_number(self, "usage", read_number(self->cgroup, "", "memory.swap.current"));
-	close_object(self);
+	struct json_object *usage = json_add_object(memory, "usage");
+	struct json_object *swap = json_add_object(memory, "swap");
+
+	json_add_uint(usage, "limit", read_number(cgroup, "", "memory.max"));
+	json_add_uint(usage, "usage", read_number(cgroup, "", "memory.current"));
+	json_add_uint(usage, "max", read_number(cgroup, "", "memory.peak"));
+	json_add_uint(usage, "failcnt", 0);
+	json_add_uint(swap, "limit", read_number(cgroup, "", "memory.swap.max"));
+	json_add_uint(swap, "usage", read_number(cgroup, "", "memory.swap.current"));
 }
 
-static void add_raw(struct stats *self, char *stat)
+static void add_memory_legacy(const struct cgroup *cgroup, struct json_object *memory)
+{
+	add_counter(cgroup, json_add_object(memory, "usage"), "memory");
+	add_counter(cgroup, json_add_object(memory, "swap"), "memory.memsw");
+	add_counter(cgroup, json_add_object(memory, "kernel"), "memory.kmem");
+	add_counter(cgroup, json_add_object(memory, "kernelTCP"), "memory.kmem.tcp");
+}
+
+static void add_raw(struct json_object *raw, char *stat)
 {
 	char *rest = NULL;
 
-	open_object(self, "raw");
 	for (char *line = strtok_r(stat, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest)) {
 		char *space = strchr(line, ' ');
 
 		if (space == NULL)
 			continue;
 		*space = '\0';
-		add_number(self, line, strtoull(space + 1, NULL, 10));
+		json_add_uint(raw, line, strtoull(space + 1, NULL, 10));
 	}
-	close_object(self);
 }
 
-static void add_memory(struct stats *self)
+static void add_memory(const struct cgroup *cgroup, struct json_object *to)
 {
-	auto_free char *stat = read_stat_file(self->cgroup, "memory", "memory.stat");
+	auto_free char *stat = read_stat_file(cgroup, "memory", "memory.stat");
+	struct json_object *memory = json_add_object(to, "memory");
 
-	open_object(self, "memory");
-	add_number(self, "cache", find_number(stat, self->cgroup->is_unified ? "file" : "cache"));
-	if (self->cgroup->is_unified) {
-		add_memory_unified(self);
-	} else {
-		add_counter(self, "usage", "memory");
-		add_counter(self, "swap", "memory.memsw");
-		add_counter(self, "kernel", "memory.kmem");
-		add_counter(self, "kernelTCP", "memory.kmem.tcp");
-	}
-	add_raw(self, stat);
-	close_object(self);
+	json_add_uint(memory, "cache", find_number(stat, cgroup->is_unified ? "file" : "cache"));
+	if (cgroup->is_unified)
+		add_memory_unified(cgroup, memory);
+	else
+		add_memory_legacy(cgroup, memory);
+	add_raw(json_add_object(memory, "raw"), stat);
 }
 
-static void add_pids(struct stats *self)
+static void add_pids(const struct cgroup *cgroup, struct json_object *to)
 {
-	uint64_t limit = read_number(self->cgroup, "pids", "pids.max");
+	uint64_t limit = read_number(cgroup, "pids", "pids.max");
+	struct json_object *pids = json_add_object(to, "pids");
 
-	open_object(self, "pids");
-	add_number(self, "current", read_number(self->cgroup, "pids", "pids.current"));
-	add_number(self, "limit", limit == UINT64_MAX ? 0 : limit);
-	close_object(self);
+	json_add_uint(pids, "current", read_number(cgroup, "pids", "pids.current"));
+	json_add_uint(pids, "limit", limit == UINT64_MAX ? 0 : limit);
 }
 
-static void add_block_line(struct stats *self, const char *line)
+static void add_block_line(struct json_object *array, const char *line)
 {
 	char *end;
 	uint64_t major = strtoull(line, &end, 10);
@@ -204,60 +175,52 @@ static void add_block_line(struct stats *self, const char *line)
 	const char *operation = end + (*end == ' ');
 	size_t size = strcspn(operation, " ");
 	auto_free char *name = text_format("%.*s", (int) size, operation);
+	struct json_object *item;
 
 	if (operation[size] != ' ')
 		return; /* the total */
-	json_writer_open(&self->json, '{');
-	add_number(self, "major", major);
-	add_number(self, "minor", minor);
-	json_writer_member_string(&self->json, "op", name);
-	add_number(self, "value", strtoull(operation + size, NULL, 10));
-	close_object(self);
+	item = json_add_object(array, NULL);
+	json_add_uint(item, "major", major);
+	json_add_uint(item, "minor", minor);
+	json_add_string(item, "op", name);
+	json_add_uint(item, "value", strtoull(operation + size, NULL, 10));
 }
 
-static void add_block(struct stats *self, const char *key, const char *file)
+static void add_block(const struct cgroup *cgroup, struct json_object *array, const char *file)
 {
-	auto_free char *data = read_stat_file(self->cgroup, "blkio", file);
+	auto_free char *data = read_stat_file(cgroup, "blkio", file);
 	char *rest = NULL;
 
-	json_writer_key(&self->json, key);
-	json_writer_open(&self->json, '[');
 	for (char *line = strtok_r(data, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest))
-		add_block_line(self, line);
-	json_writer_close(&self->json, ']');
+		add_block_line(array, line);
 }
 
-static void add_others(struct stats *self)
+static void add_others(const struct cgroup *cgroup, struct json_object *to)
 {
-	open_object(self, "blkio");
-	if (!self->cgroup->is_unified) {
-		add_block(self, "ioServiceBytesRecursive", "blkio.throttle.io_service_bytes");
-		add_block(self, "ioServicedRecursive", "blkio.throttle.io_serviced");
+	struct json_object *block = json_add_object(to, "blkio");
+
+	if (!cgroup->is_unified) {
+		add_block(cgroup, json_add_array(block, "ioServiceBytesRecursive"), "blkio.throttle.io_service_bytes");
+		add_block(cgroup, json_add_array(block, "ioServicedRecursive"), "blkio.throttle.io_serviced");
 	}
-	close_object(self);
-	open_object(self, "hugetlb");
-	close_object(self);
-	open_object(self, "intel_rdt");
-	close_object(self);
-	json_writer_key(&self->json, "network_interfaces");
-	json_writer_raw(&self->json, "null");
+	(void) json_add_object(to, "hugetlb");
+	(void) json_add_object(to, "intel_rdt");
+	(void) json_object_object_add(to, "network_interfaces", NULL);
 }
 
 char *cgroup_stats_json(const struct cgroup *cgroup, const char *id)
 {
-	struct stats self = {.cgroup = cgroup};
+	auto_json *json = json_object_new_object();
+	struct json_object *data;
 
-	json_writer_open(&self.json, '{');
-	json_writer_member_string(&self.json, "type", "stats");
-	json_writer_member_string(&self.json, "id", id);
-	open_object(&self, "data");
-	add_cpu(&self);
-	add_memory(&self);
-	add_pids(&self);
-	add_others(&self);
-	close_object(&self);
-	close_object(&self);
-	return json_writer_finish(&self.json);
+	json_add_string(json, "type", "stats");
+	json_add_string(json, "id", id);
+	data = json_add_object(json, "data");
+	add_cpu(cgroup, data);
+	add_memory(cgroup, data);
+	add_pids(cgroup, data);
+	add_others(cgroup, data);
+	return json_text(json, false);
 }
 
 uint64_t cgroup_oom_kills(const struct cgroup *cgroup)

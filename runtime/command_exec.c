@@ -9,6 +9,7 @@
 #include "runtime/command.h"
 #include "runtime/exec.h"
 #include "runtime/foreground.h"
+#include "runtime/json.h"
 #include "runtime/process.h"
 
 #include <errno.h>
@@ -146,7 +147,7 @@ static int from_file(const char *path, struct spec_part *part, struct spec_proce
 	auto_free char *data = NULL;
 	size_t size;
 
-	if (file_read(AT_FDCWD, path, SPEC_SIZE_LIMIT, &data, &size, err) < 0)
+	if (file_read(AT_FDCWD, path, JSON_SIZE_MAX, &data, &size, err) < 0)
 		return err->code;
 	return spec_part_parse(part, spec_process_fields, data, size, "process", process, err);
 }

@@ -17,111 +17,94 @@ static const char *const hook_names[] = {
 	"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop", NULL,
 };
 
-static void add_names(struct json_writer *json, const char *key, const char *const *names)
+static void add_names(struct json_object *to, const char *key, const char *const *names)
 {
-	json_writer_key(json, key);
-	json_writer_open(json, '[');
+	struct json_object *array = json_add_array(to, key);
+
 	for (; *names != NULL; names++)
-		json_writer_string(json, *names);
-	json_writer_close(json, ']');
+		json_add_string(array, NULL, *names);
 }
 
-static void add_enabled(struct json_writer *json, const char *key, bool is_enabled)
+static void add_enabled(struct json_object *to, const char *key, bool is_enabled)
 {
-	json_writer_key(json, key);
-	json_writer_open(json, '{');
-	json_writer_member_bool(json, "enabled", is_enabled);
-	json_writer_close(json, '}');
+	json_add_bool(json_add_object(to, key), "enabled", is_enabled);
 }
 
-static void add_mount_options(struct json_writer *json)
+static void add_mount_options(struct json_object *to)
 {
-	json_writer_key(json, "mountOptions");
-	json_writer_open(json, '[');
+	struct json_object *array = json_add_array(to, "mountOptions");
+
 	for (size_t i = 0; mount_options_word(i) != NULL; i++)
-		json_writer_string(json, mount_options_word(i));
-	json_writer_close(json, ']');
+		json_add_string(array, NULL, mount_options_word(i));
 }
 
-static void add_kernel_objects(struct json_writer *json)
+static void add_kernel_objects(struct json_object *to)
 {
-	json_writer_key(json, "namespaces");
-	json_writer_open(json, '[');
+	struct json_object *namespaces = json_add_array(to, "namespaces");
+	struct json_object *capabilities = json_add_array(to, "capabilities");
+
 	for (int kind = 0; kind < NAMESPACE_COUNT; kind++)
-		json_writer_string(json, namespace_name((enum namespace_kind) kind));
-	json_writer_close(json, ']');
-	json_writer_key(json, "capabilities");
-	json_writer_open(json, '[');
+		json_add_string(namespaces, NULL, namespace_name((enum namespace_kind) kind));
 	for (unsigned int number = 0; capability_name(number) != NULL; number++)
-		json_writer_string(json, capability_name(number));
-	json_writer_close(json, ']');
+		json_add_string(capabilities, NULL, capability_name(number));
 }
 
-static void add_cgroup(struct json_writer *json)
+static void add_cgroup(struct json_object *to)
 {
-	json_writer_key(json, "cgroup");
-	json_writer_open(json, '{');
-	json_writer_member_bool(json, "v1", true);
-	json_writer_member_bool(json, "v2", true);
-	json_writer_member_bool(json, "systemd", false);
-	json_writer_member_bool(json, "systemdUser", false);
-	json_writer_member_bool(json, "rdma", false);
-	json_writer_close(json, '}');
+	struct json_object *cgroup = json_add_object(to, "cgroup");
+
+	json_add_bool(cgroup, "v1", true);
+	json_add_bool(cgroup, "v2", true);
+	json_add_bool(cgroup, "systemd", false);
+	json_add_bool(cgroup, "systemdUser", false);
+	json_add_bool(cgroup, "rdma", false);
 }
 
-static void add_seccomp(struct json_writer *json)
+static void add_seccomp(struct json_object *to)
 {
-	json_writer_key(json, "seccomp");
-	json_writer_open(json, '{');
-	json_writer_member_bool(json, "enabled", true);
-	add_names(json, "actions", seccomp_action_names);
-	add_names(json, "operators", seccomp_operator_names);
-	add_names(json, "archs", seccomp_architecture_names);
-	add_names(json, "knownFlags", seccomp_flag_names);
-	add_names(json, "supportedFlags", seccomp_flag_names);
-	json_writer_close(json, '}');
+	struct json_object *seccomp = json_add_object(to, "seccomp");
+
+	json_add_bool(seccomp, "enabled", true);
+	add_names(seccomp, "actions", seccomp_action_names);
+	add_names(seccomp, "operators", seccomp_operator_names);
+	add_names(seccomp, "archs", seccomp_architecture_names);
+	add_names(seccomp, "knownFlags", seccomp_flag_names);
+	add_names(seccomp, "supportedFlags", seccomp_flag_names);
 }
 
-static void add_linux(struct json_writer *json)
+static void add_linux(struct json_object *to)
 {
-	json_writer_key(json, "linux");
-	json_writer_open(json, '{');
-	add_kernel_objects(json);
-	add_cgroup(json);
-	add_seccomp(json);
-	add_enabled(json, "apparmor", true);
-	add_enabled(json, "selinux", true);
-	add_enabled(json, "intelRdt", false);
-	json_writer_key(json, "mountExtensions");
-	json_writer_open(json, '{');
-	add_enabled(json, "idmap", true);
-	json_writer_close(json, '}');
-	add_enabled(json, "netDevices", false);
-	json_writer_close(json, '}');
+	struct json_object *part = json_add_object(to, "linux");
+
+	add_kernel_objects(part);
+	add_cgroup(part);
+	add_seccomp(part);
+	add_enabled(part, "apparmor", true);
+	add_enabled(part, "selinux", true);
+	add_enabled(part, "intelRdt", false);
+	add_enabled(json_add_object(part, "mountExtensions"), "idmap", true);
+	add_enabled(part, "netDevices", false);
 }
 
 static int features(const struct global_options *globals, void *options, const struct option_rest *rest, struct error *err)
 {
-	struct json_writer json = {.is_pretty = true};
+	auto_json *json = json_object_new_object();
 	auto_free char *text = NULL;
+	struct json_object *annotations;
 
 	(void) globals;
 	(void) options;
 	(void) rest;
 	(void) err;
-	json_writer_open(&json, '{');
-	json_writer_member_string(&json, "ociVersionMin", "1.0.0");
-	json_writer_member_string(&json, "ociVersionMax", SPEC_VERSION);
-	add_names(&json, "hooks", hook_names);
-	add_mount_options(&json);
-	add_linux(&json);
-	json_writer_key(&json, "annotations");
-	json_writer_open(&json, '{');
-	json_writer_member_string(&json, "io.hydra.version", HYDRA_VERSION);
-	json_writer_member_string(&json, "org.opencontainers.runc.checkpoint.enabled", "true");
-	json_writer_close(&json, '}');
-	json_writer_close(&json, '}');
-	text = json_writer_finish(&json);
+	json_add_string(json, "ociVersionMin", "1.0.0");
+	json_add_string(json, "ociVersionMax", SPEC_VERSION);
+	add_names(json, "hooks", hook_names);
+	add_mount_options(json);
+	add_linux(json);
+	annotations = json_add_object(json, "annotations");
+	json_add_string(annotations, "io.hydra.version", HYDRA_VERSION);
+	json_add_string(annotations, "org.opencontainers.runc.checkpoint.enabled", "true");
+	text = json_text(json, true);
 	(void) puts(text);
 	return 0;
 }

@@ -9,6 +9,7 @@
 #include "runtime/cgroup.h"
 #include "runtime/command.h"
 #include "runtime/container.h"
+#include "runtime/json.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -112,8 +113,8 @@ static int from_file(const char *path, struct spec_part *part, struct spec_resou
 {
 	auto_free char *data = NULL;
 	size_t size;
-	int r = strcmp(path, "-") == 0 ? file_read_fd(0, "standard input", SPEC_SIZE_LIMIT, &data, &size, err)
-				       : file_read(AT_FDCWD, path, SPEC_SIZE_LIMIT, &data, &size, err);
+	int r = strcmp(path, "-") == 0 ? file_read_fd(0, "standard input", JSON_SIZE_MAX, &data, &size, err)
+				       : file_read(AT_FDCWD, path, JSON_SIZE_MAX, &data, &size, err);
 
 	return r < 0 ? r : spec_part_parse(part, spec_resources_fields, data, size, "resources", resources, err);
 }

@@ -31,61 +31,55 @@ const char *container_status_name(enum container_status status)
 	return status_names[status];
 }
 
-static void add_text(struct json_writer *json, const char *key, const char *text)
+static void add_text(struct json_object *to, const char *key, const char *text)
 {
-	json_writer_member_string(json, key, text != NULL ? text : "");
+	json_add_string(to, key, text != NULL ? text : "");
 }
 
-static void add_pid(struct json_writer *json, int64_t pid)
+static void add_annotations(struct json_object *to, const struct json_map *annotations)
 {
-	json_writer_key(json, "pid");
-	json_writer_int(json, pid);
-}
+	struct json_object *object = json_add_object(to, "annotations");
 
-static void add_annotations(struct json_writer *json, const struct json_map *annotations)
-{
-	json_writer_key(json, "annotations");
-	json_writer_open(json, '{');
 	for (size_t i = 0; i < annotations->count; i++)
-		json_writer_member_string(json, annotations->items[i].key, annotations->items[i].value);
-	json_writer_close(json, '}');
+		json_add_string(object, annotations->items[i].key, annotations->items[i].value);
 }
 
 char *container_state_file(const struct container_state *state)
 {
-	struct json_writer json = {0};
+	auto_json *json = json_object_new_object();
 
-	json_writer_open(&json, '{');
-	json_writer_member_uint(&json, "formatVersion", 1);
-	add_text(&json, "ociVersion", state->oci_version);
-	add_text(&json, "id", state->id);
-	add_pid(&json, state->pid.value);
-	json_writer_member_uint(&json, "startTime", state->start_time.value);
-	add_text(&json, "bundle", state->bundle);
-	add_text(&json, "rootfs", state->rootfs);
-	add_text(&json, "created", state->created);
-	add_text(&json, "cgroupPath", state->cgroup_path);
-	json_writer_member_uint(&json, "owner", state->owner.value);
-	add_annotations(&json, &state->annotations);
-	json_writer_close(&json, '}');
-	return json_writer_finish(&json);
+	json_add_uint(json, "formatVersion", 1);
+	add_text(json, "ociVersion", state->oci_version);
+	add_text(json, "id", state->id);
+	json_add_int(json, "pid", state->pid.value);
+	json_add_uint(json, "startTime", state->start_time.value);
+	add_text(json, "bundle", state->bundle);
+	add_text(json, "rootfs", state->rootfs);
+	add_text(json, "created", state->created);
+	add_text(json, "cgroupPath", state->cgroup_path);
+	json_add_uint(json, "owner", state->owner.value);
+	add_annotations(json, &state->annotations);
+	return json_text(json, false);
+}
+
+void container_state_add(struct json_object *to, const struct container_state *state, enum container_status status)
+{
+	add_text(to, "ociVersion", state->oci_version);
+	add_text(to, "id", state->id);
+	json_add_int(to, "pid", status == CONTAINER_STOPPED ? 0 : state->pid.value);
+	add_text(to, "status", container_status_name(status));
+	add_text(to, "bundle", state->bundle);
+	add_text(to, "rootfs", state->rootfs);
+	add_text(to, "created", state->created);
+	if (state->annotations.count > 0)
+		add_annotations(to, &state->annotations);
+	add_text(to, "owner", state->owner.value == 0 ? "root" : "");
 }
 
 char *container_state_json(const struct container_state *state, enum container_status status, bool is_pretty)
 {
-	struct json_writer json = {.is_pretty = is_pretty};
+	auto_json *json = json_object_new_object();
 
-	json_writer_open(&json, '{');
-	add_text(&json, "ociVersion", state->oci_version);
-	add_text(&json, "id", state->id);
-	add_pid(&json, status == CONTAINER_STOPPED ? 0 : state->pid.value);
-	add_text(&json, "status", container_status_name(status));
-	add_text(&json, "bundle", state->bundle);
-	add_text(&json, "rootfs", state->rootfs);
-	add_text(&json, "created", state->created);
-	if (state->annotations.count > 0)
-		add_annotations(&json, &state->annotations);
-	add_text(&json, "owner", state->owner.value == 0 ? "root" : "");
-	json_writer_close(&json, '}');
-	return json_writer_finish(&json);
+	container_state_add(json, state, status);
+	return json_text(json, is_pretty);
 }

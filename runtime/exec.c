@@ -297,9 +297,7 @@ int exec_process(const struct exec_options *options, const struct container *con
 			    .cgroup_fd = FD_NONE};
 	int r;
 
-	for (int kind = 0; kind < NAMESPACE_COUNT; kind++)
-		self.namespaces.fds[kind] = FD_NONE;
-	self.namespaces.own_pid_fd = self.namespaces.own_time_fd = FD_NONE;
+	namespace_plan_clear(&self.namespaces);
 	r = start(&self, err);
 	if (r < 0 && self.pid > 0) {
 		(void) kill(self.pid, SIGKILL);

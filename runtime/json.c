@@ -1,339 +1,203 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading JSON. The input may be hostile: its size is bounded by the caller, its depth here.
+ * Around json-c 0.18, which is neither as strict as it says nor says where: what it lets through is looked for first, what it
+ * refuses by mistake is parsed in two steps, and offsets become lines and columns.
  */
 #include "runtime/json.h"
 
-#include "runtime/utf8.h"
+#include "base/owned.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define NUMBER_SIZE_MAX 512
-
-struct parser {
-	const char *at;
-	const char *end;
-	struct arena *arena;
-	const char *problem;
-	int depth;
-};
-
-static struct json_value *parse_value(struct parser *self);
-
-static void *fail(struct parser *self, const char *problem)
+static bool is_ascii(const char *data, size_t size)
 {
-	if (self->problem == NULL)
-		self->problem = problem;
-	return NULL;
-}
-
-static void skip_space(struct parser *self)
-{
-	while (self->at < self->end && (*self->at == ' ' || *self->at == '\n' || *self->at == '\t' || *self->at == '\r'))
-		self->at++;
-}
-
-static bool take(struct parser *self, char wanted)
-{
-	if (self->at == self->end || *self->at != wanted)
-		return false;
-	self->at++;
+	for (size_t i = 0; i < size; i++)
+		if ((unsigned char) data[i] >= 0x80)
+			return false;
 	return true;
 }
 
-static struct json_value *new_value(struct parser *self, enum json_kind kind)
+/* json-c cuts the name of a member at a NUL. It looks for control characters in values only. */
+static const char *problem_in_string(const char *at, size_t available)
 {
-	struct json_value *value = arena_allocate(self->arena, sizeof(*value));
+	static const char nul[] = {'\\', 'u', '0', '0', '0', '0'};
 
-	value->kind = kind;
-	return value;
+	if ((unsigned char) *at < 0x20)
+		return "control character in a string";
+	return available >= sizeof(nul) && memcmp(at, nul, sizeof(nul)) == 0 ? "NUL in a string" : NULL;
 }
 
-static struct json_value *parse_word(struct parser *self)
+/* json-c takes names in single quotes, NaN and Infinity, and a NUL for the end. */
+static const char *problem_outside(char byte)
 {
-	static const struct {
-		const char *word;
-		size_t size;
-		enum json_kind kind;
-		bool is_true;
-	} words[] = {{"null", 4, JSON_NULL, false}, {"true", 4, JSON_BOOL, true}, {"false", 5, JSON_BOOL, false}};
-
-	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-		struct json_value *value;
-
-		if ((size_t) (self->end - self->at) < words[i].size || memcmp(self->at, words[i].word, words[i].size) != 0)
-			continue;
-		self->at += words[i].size;
-		value = new_value(self, words[i].kind);
-		value->is_true = words[i].is_true;
-		return value;
-	}
-	return fail(self, "unexpected character");
+	return byte == '\'' || byte == 'N' || byte == 'I' || byte == '\0' ? "unexpected character" : NULL;
 }
 
-static size_t count_digits(const char *at, const char *end)
+/* What json-c would let through. NULL: nothing, but numbers such as -01 and 1. and UTF-8 such as overlong forms, which cannot be
+ * taken for anything else. */
+static const char *find_problem(const char *data, size_t size, size_t *ret_offset)
 {
-	size_t count = 0;
+	bool is_string = false;
 
-	while (at + count < end && at[count] >= '0' && at[count] <= '9')
-		count++;
-	return count;
-}
+	for (size_t i = 0; i < size; i++) {
+		const char *problem = is_string ? problem_in_string(data + i, size - i) : problem_outside(data[i]);
 
-/* The length of the number at `at`; 0 when it breaks the grammar. */
-static size_t number_size(const char *at, const char *end, bool *ret_is_whole)
-{
-	const char *start = at;
-	size_t digits;
-
-	at += *at == '-';
-	digits = count_digits(at, end);
-	if (digits == 0 || (digits > 1 && *at == '0'))
-		return 0;
-	at += digits;
-	*ret_is_whole = true;
-	if (at < end && *at == '.') {
-		digits = count_digits(++at, end);
-		if (digits == 0)
-			return 0;
-		at += digits;
-		*ret_is_whole = false;
-	}
-	if (at < end && (*at == 'e' || *at == 'E')) {
-		at++;
-		at += at < end && (*at == '+' || *at == '-');
-		digits = count_digits(at, end);
-		if (digits == 0)
-			return 0;
-		at += digits;
-		*ret_is_whole = false;
-	}
-	return (size_t) (at - start);
-}
-
-static struct json_value *parse_number(struct parser *self)
-{
-	char copy[NUMBER_SIZE_MAX + 1];
-	bool is_whole = false;
-	size_t size = number_size(self->at, self->end, &is_whole);
-	struct json_value *value;
-
-	if (size == 0 || size > NUMBER_SIZE_MAX)
-		return fail(self, "bad number");
-	memcpy(copy, self->at, size);
-	copy[size] = '\0';
-	self->at += size;
-	value = new_value(self, copy[0] == '-' ? JSON_INT : JSON_UINT);
-	errno = 0;
-	if (is_whole && copy[0] == '-')
-		value->int_value = strtoll(copy, NULL, 10);
-	else if (is_whole)
-		value->uint_value = strtoull(copy, NULL, 10);
-	if (is_whole && errno == 0)
-		return value;
-	value->kind = JSON_REAL;
-	value->real_value = strtod(copy, NULL);
-	return value;
-}
-
-static int hex_digit(char character)
-{
-	if (character >= '0' && character <= '9')
-		return character - '0';
-	if (character >= 'a' && character <= 'f')
-		return character - 'a' + 10;
-	return character >= 'A' && character <= 'F' ? character - 'A' + 10 : -1;
-}
-
-/* Four hexadecimal digits; -1 when they are not. */
-static int32_t parse_unit(struct parser *self)
-{
-	int32_t unit = 0;
-
-	if (self->end - self->at < 4)
-		return -1;
-	for (int i = 0; i < 4; i++) {
-		int digit = hex_digit(*self->at++);
-
-		if (digit < 0)
-			return -1;
-		unit = unit * 16 + digit;
-	}
-	return unit;
-}
-
-/* What follows \u: one unit, or two of a surrogate pair. Returns the bytes written, 0 for nonsense. */
-static size_t parse_unicode(struct parser *self, char *to)
-{
-	int32_t high = parse_unit(self);
-	int32_t low;
-
-	if (high < 0xd800 || high > 0xdfff)
-		return high < 0 ? 0 : utf8_encode((uint32_t) high, to);
-	if (high > 0xdbff || !take(self, '\\') || !take(self, 'u'))
-		return 0;
-	low = parse_unit(self);
-	if (low < 0xdc00 || low > 0xdfff)
-		return 0;
-	return utf8_encode(0x10000U + ((uint32_t) (high - 0xd800) << 10) + (uint32_t) (low - 0xdc00), to);
-}
-
-static size_t parse_escape(struct parser *self, char *to)
-{
-	static const char escapes[] = "\"\\/bfnrt";
-	static const char meanings[] = "\"\\/\b\f\n\r\t";
-	const char *found;
-	char character;
-
-	if (self->at == self->end)
-		return 0;
-	character = *self->at++;
-	if (character == 'u')
-		return parse_unicode(self, to);
-	found = character != '\0' ? strchr(escapes, character) : NULL;
-	if (found == NULL)
-		return 0;
-	*to = meanings[found - escapes];
-	return 1;
-}
-
-/* The position of the closing quote, or NULL. */
-static const char *find_quote(const struct parser *self)
-{
-	for (const char *at = self->at; at < self->end; at++) {
-		if (*at == '"')
-			return at;
-		at += *at == '\\';
-	}
-	return NULL;
-}
-
-/* After the opening quote. An unescaped string is never longer than it was. */
-static const char *parse_string(struct parser *self, size_t *ret_size)
-{
-	const char *quote = find_quote(self);
-	char *text, *to;
-
-	if (quote == NULL)
-		return fail(self, "string without an end");
-	text = to = arena_allocate(self->arena, (size_t) (quote - self->at) + 1);
-	while (self->at < quote) {
-		size_t size = 1;
-
-		if ((unsigned char) *self->at < 0x20)
-			return fail(self, "control character in a string");
-		if (*self->at == '\\') {
-			self->at++;
-			size = parse_escape(self, to);
-		} else {
-			size = utf8_size(self->at, (size_t) (quote - self->at));
-			memcpy(to, self->at, size);
-			self->at += size;
+		if (problem != NULL) {
+			*ret_offset = i;
+			return problem;
 		}
-		if (size == 0)
-			return fail(self, "bad escape or bytes that are not UTF-8 in a string");
-		to += size;
+		if (data[i] == '"')
+			is_string = !is_string;
+		else if (is_string && data[i] == '\\')
+			i++;
 	}
-	self->at = quote + 1;
-	*ret_size = (size_t) (to - text);
-	return text;
+	return NULL;
 }
 
-static bool parse_key(struct parser *self, const char **ret_key, size_t *ret_size)
+/* Returns NULL, or what is wrong and where. */
+static const char *run_json_c(const char *data, size_t size, int flags, struct json_object **ret_value, size_t *ret_offset)
 {
-	skip_space(self);
-	if (!take(self, '"')) {
-		(void) fail(self, "expected the name of a member");
-		return false;
-	}
-	*ret_key = parse_string(self, ret_size);
-	if (*ret_key == NULL)
-		return false;
-	skip_space(self);
-	if (!take(self, ':')) {
-		(void) fail(self, "expected ':'");
-		return false;
-	}
-	return true;
+	struct json_tokener *tokener = json_tokener_new_ex(JSON_DEPTH_MAX);
+	struct json_object *value;
+	enum json_tokener_error status;
+
+	if (tokener == NULL)
+		abort();
+	json_tokener_set_flags(tokener, flags);
+	value = json_tokener_parse_ex(tokener, data, (int) size);
+	*ret_offset = json_tokener_get_parse_end(tokener);
+	/* a number goes on until something else comes */
+	if (json_tokener_get_error(tokener) == json_tokener_continue)
+		value = json_tokener_parse_ex(tokener, "", 1);
+	status = json_tokener_get_error(tokener);
+	json_tokener_free(tokener);
+	if (status == json_tokener_error_memory)
+		abort();
+	*ret_value = value;
+	return status == json_tokener_success ? NULL : json_tokener_error_desc(status);
 }
 
-static struct json_value *parse_container(struct parser *self, enum json_kind kind, char closing)
+/* When strict, json-c takes what is not ASCII for control characters (its issue 875). The grammar is the same with each such
+ * byte replaced; then the value can be read without being strict. */
+static const char *parse_wide(const char *data, size_t size, struct json_object **ret_value, size_t *ret_offset)
 {
-	struct json_value *container = new_value(self, kind);
-	struct json_value **link = &container->first;
+	auto_free char *masked = malloc(size);
+	auto_json *ignored = NULL;
+	const char *problem;
 
-	skip_space(self);
-	if (take(self, closing))
-		return container;
-	for (;;) {
-		const char *key = NULL;
-		size_t key_size = 0;
+	if (masked == NULL)
+		abort();
+	for (size_t i = 0; i < size; i++)
+		masked[i] = (unsigned char) data[i] < 0x80 ? data[i] : '?';
+	problem = run_json_c(masked, size, JSON_TOKENER_STRICT, &ignored, ret_offset);
+	return problem != NULL ? problem : run_json_c(data, size, JSON_TOKENER_VALIDATE_UTF8, ret_value, ret_offset);
+}
 
-		if (kind == JSON_OBJECT && !parse_key(self, &key, &key_size))
-			return NULL;
-		*link = parse_value(self);
-		if (*link == NULL)
-			return NULL;
-		(*link)->key = key;
-		(*link)->key_size = key_size;
-		link = &(*link)->next;
-		container->count++;
-		skip_space(self);
-		if (take(self, closing))
-			return container;
-		if (!take(self, ','))
-			return fail(self, "expected ',' or the end of an array or object");
+static int refuse(const char *data, size_t offset, const char *name, const char *problem, struct error *err)
+{
+	size_t line = 1, column = 1;
+
+	for (size_t i = 0; i < offset; i++) {
+		line += data[i] == '\n';
+		column = data[i] == '\n' ? 1 : column + 1;
 	}
+	return fail_because(err, EINVAL, "%s: not JSON: %s at line %zu, column %zu", name, problem, line, column);
 }
 
-static struct json_value *parse_text(struct parser *self)
+int json_parse(const char *data, size_t size, const char *name, struct json_object **ret_value, struct error *err)
 {
-	struct json_value *value = new_value(self, JSON_STRING);
+	struct json_object *value = NULL;
+	size_t offset = 0;
+	const char *problem;
 
-	value->text = parse_string(self, &value->size);
-	return value->text != NULL ? value : NULL;
-}
-
-static struct json_value *parse_value(struct parser *self)
-{
-	struct json_value *value;
-
-	skip_space(self);
-	if (self->at == self->end)
-		return fail(self, "unexpected end");
-	if (self->depth == JSON_DEPTH_MAX)
-		return fail(self, "nested too deep");
-	self->depth++;
-	if (take(self, '{'))
-		value = parse_container(self, JSON_OBJECT, '}');
-	else if (take(self, '['))
-		value = parse_container(self, JSON_ARRAY, ']');
-	else if (take(self, '"'))
-		value = parse_text(self);
-	else if (*self->at == '-' || (*self->at >= '0' && *self->at <= '9'))
-		value = parse_number(self);
-	else
-		value = parse_word(self);
-	self->depth--;
-	return value;
-}
-
-int json_parse(const char *data, size_t size, const char *name, struct arena *arena, struct json_value **ret_value,
-	       struct error *err)
-{
-	struct parser parser = {.at = data, .end = data + size, .arena = arena};
-	struct json_value *value = parse_value(&parser);
-
-	if (value != NULL) {
-		skip_space(&parser);
-		if (parser.at != parser.end)
-			value = fail(&parser, "something follows the end");
-	}
-	if (value == NULL)
-		return fail_because(err, EINVAL, "%s: not JSON: %s at byte %zu", name, parser.problem,
-				    (size_t) (parser.at - data));
+	if (size > JSON_SIZE_MAX)
+		return fail_because(err, EFBIG, "%s: more than %lu bytes", name, JSON_SIZE_MAX);
+	problem = find_problem(data, size, &offset);
+	if (problem == NULL && is_ascii(data, size))
+		problem = run_json_c(data, size, JSON_TOKENER_STRICT, &value, &offset);
+	else if (problem == NULL)
+		problem = parse_wide(data, size, &value, &offset);
+	if (problem != NULL)
+		return refuse(data, offset, name, problem, err);
 	*ret_value = value;
 	return 0;
+}
+
+void json_release(struct json_object **self)
+{
+	(void) json_object_put(*self);
+}
+
+struct json_object *json_add(struct json_object *to, const char *key, struct json_object *value)
+{
+	int r = json_object_is_type(to, json_type_array) ? json_object_array_add(to, value) : json_object_object_add(to, key, value);
+
+	if (value == NULL || r < 0)
+		abort();
+	return value;
+}
+
+struct json_object *json_add_object(struct json_object *to, const char *key)
+{
+	return json_add(to, key, json_object_new_object());
+}
+
+struct json_object *json_add_array(struct json_object *to, const char *key)
+{
+	return json_add(to, key, json_object_new_array());
+}
+
+void json_add_string(struct json_object *to, const char *key, const char *value)
+{
+	(void) json_add(to, key, json_object_new_string(value));
+}
+
+void json_add_uint(struct json_object *to, const char *key, uint64_t value)
+{
+	(void) json_add(to, key, json_object_new_uint64(value));
+}
+
+void json_add_int(struct json_object *to, const char *key, int64_t value)
+{
+	(void) json_add(to, key, json_object_new_int64(value));
+}
+
+void json_add_bool(struct json_object *to, const char *key, bool value)
+{
+	(void) json_add(to, key, json_object_new_boolean(value));
+}
+
+/* text is JSON but for its encoding: what json-c writes of a path or a message that was cut. Its reader stops at a byte that
+ * cannot be, or after one that should have gone on. */
+static void replace_bad_bytes(char *text)
+{
+	size_t size = strlen(text);
+
+	for (;;) {
+		auto_json *ignored = NULL;
+		size_t offset = 0;
+
+		if (run_json_c(text, size, JSON_TOKENER_VALIDATE_UTF8, &ignored, &offset) == NULL)
+			return;
+		if ((unsigned char) text[offset] < 0x80)
+			offset--;
+		assert(offset < size && (unsigned char) text[offset] >= 0x80);
+		text[offset] = '?';
+	}
+}
+
+char *json_text(struct json_object *self, bool is_pretty)
+{
+	int flags = JSON_C_TO_STRING_NOSLASHESCAPE | (is_pretty ? JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED : 0);
+	const char *written = json_object_to_json_string_ext(self, flags);
+	char *text = written != NULL ? strdup(written) : NULL;
+
+	if (text == NULL)
+		abort();
+	if (!is_ascii(text, strlen(text)))
+		replace_bad_bytes(text);
+	return text;
 }

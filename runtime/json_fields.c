@@ -6,7 +6,7 @@
 #include "runtime/json_fields.h"
 
 #include <errno.h>
-#include <inttypes.h>
+#include <json-c/json.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -19,7 +19,8 @@ struct decoder {
 	size_t path_size;
 };
 
-static int decode_fields(struct decoder *self, const struct field *fields, const struct json_value *object, void *target);
+static int decode_field(struct decoder *self, const struct field *field, struct json_object *value, void *place);
+static int decode_fields(struct decoder *self, const struct field *fields, struct json_object *object, void *target);
 
 /* Returns the size to give to leave(). */
 static size_t enter(struct decoder *self, const char *name)
@@ -48,25 +49,25 @@ static void leave(struct decoder *self, size_t before)
 	self->path[before] = '\0';
 }
 
-static const char *describe(const struct json_value *value, char *buffer, size_t size)
+static const char *describe(struct json_object *value, char *buffer, size_t size)
 {
-	if (value->kind == JSON_STRING)
-		(void) snprintf(buffer, size, "the string \"%.40s\"", value->text);
-	else if (value->kind == JSON_UINT)
-		(void) snprintf(buffer, size, "the number %" PRIu64, value->uint_value);
-	else if (value->kind == JSON_INT)
-		(void) snprintf(buffer, size, "the number %" PRId64, value->int_value);
-	else if (value->kind == JSON_REAL)
-		(void) snprintf(buffer, size, "the number %g", value->real_value);
-	else if (value->kind == JSON_BOOL)
-		(void) snprintf(buffer, size, "%s", value->is_true ? "true" : "false");
-	else
-		(void) snprintf(buffer, size, "%s",
-				value->kind == JSON_ARRAY ? "an array" : value->kind == JSON_OBJECT ? "an object" : "null");
+	static const char *const formats[] = {
+		[json_type_null] = "null",
+		[json_type_boolean] = "%s",
+		[json_type_double] = "the number %s",
+		[json_type_int] = "the number %s",
+		[json_type_object] = "an object",
+		[json_type_array] = "an array",
+		[json_type_string] = "the string \"%.40s\"",
+	};
+	enum json_type type = json_object_get_type(value);
+	bool is_scalar = type != json_type_object && type != json_type_array;
+
+	(void) snprintf(buffer, size, formats[type], is_scalar ? json_object_get_string(value) : "");
 	return buffer;
 }
 
-static int refuse(struct decoder *self, const struct json_value *value, const char *expected)
+static int refuse(struct decoder *self, struct json_object *value, const char *expected)
 {
 	char found[80];
 
@@ -74,30 +75,36 @@ static int refuse(struct decoder *self, const struct json_value *value, const ch
 			    expected, describe(value, found, sizeof(found)));
 }
 
-static int decode_string(struct decoder *self, const struct json_value *value, const char **ret_text)
+static const char *copy_text(struct decoder *self, const char *text)
 {
-	if (value->kind != JSON_STRING)
+	size_t size = strlen(text) + 1;
+
+	return memcpy(arena_allocate(self->arena, size), text, size);
+}
+
+static int decode_string(struct decoder *self, struct json_object *value, const char **ret_text)
+{
+	if (!json_object_is_type(value, json_type_string))
 		return refuse(self, value, "a string");
-	if (strlen(value->text) != value->size)
-		return refuse(self, value, "a string without NUL bytes");
-	*ret_text = value->text;
+	*ret_text = copy_text(self, json_object_get_string(value));
 	return 0;
 }
 
-static int decode_uint(struct decoder *self, const struct json_value *value, uint64_t maximum, uint64_t *ret_number)
+/* json-c has signed and unsigned numbers under one type, and gives the nearest that there is in the other. */
+static int decode_uint(struct decoder *self, struct json_object *value, uint64_t maximum, uint64_t *ret_number)
 {
-	if (value->kind != JSON_UINT || value->uint_value > maximum)
+	if (!json_object_is_type(value, json_type_int) || json_object_get_int64(value) < 0 ||
+	    json_object_get_uint64(value) > maximum)
 		return refuse(self, value, maximum == UINT32_MAX ? "a number from 0 to 4294967295" : "a number, 0 or more");
-	*ret_number = value->uint_value;
+	*ret_number = json_object_get_uint64(value);
 	return 0;
 }
 
-static int decode_int(struct decoder *self, const struct json_value *value, struct json_int *ret_number)
+static int decode_int(struct decoder *self, struct json_object *value, struct json_int *ret_number)
 {
-	if (value->kind != JSON_INT && (value->kind != JSON_UINT || value->uint_value > INT64_MAX))
+	if (!json_object_is_type(value, json_type_int) || json_object_get_uint64(value) > INT64_MAX)
 		return refuse(self, value, "a whole number");
-	/* up to INT64_MAX both members of the union have the same bits */
-	*ret_number = (struct json_int){.is_set = true, .value = value->int_value};
+	*ret_number = (struct json_int){.is_set = true, .value = json_object_get_int64(value)};
 	return 0;
 }
 
@@ -107,115 +114,7 @@ static void *allocate_items(struct decoder *self, size_t count, size_t size)
 	return count > 0 ? arena_allocate(self->arena, (count + 1) * size) : NULL;
 }
 
-static int decode_strings(struct decoder *self, const struct json_value *array, struct json_strings *ret_strings)
-{
-	struct json_strings strings = {.count = array->count};
-	size_t index = 0;
-
-	if (array->kind != JSON_ARRAY)
-		return refuse(self, array, "an array of strings");
-	strings.items = allocate_items(self, strings.count, sizeof(*strings.items));
-	for (const struct json_value *item = array->first; item != NULL; item = item->next, index++) {
-		size_t before = enter_index(self, index);
-
-		if (decode_string(self, item, &strings.items[index]) < 0)
-			return self->err->code;
-		leave(self, before);
-	}
-	*ret_strings = strings;
-	return 0;
-}
-
-static int decode_ids(struct decoder *self, const struct json_value *array, struct json_ids *ret_ids)
-{
-	struct json_ids ids = {.count = array->count};
-	size_t index = 0;
-	uint64_t number = 0;
-
-	if (array->kind != JSON_ARRAY)
-		return refuse(self, array, "an array of numbers");
-	ids.items = allocate_items(self, ids.count, sizeof(*ids.items));
-	for (const struct json_value *item = array->first; item != NULL; item = item->next, index++) {
-		size_t before = enter_index(self, index);
-
-		if (decode_uint(self, item, UINT32_MAX, &number) < 0)
-			return self->err->code;
-		ids.items[index] = (uint32_t) number;
-		leave(self, before);
-	}
-	*ret_ids = ids;
-	return 0;
-}
-
-static int decode_map(struct decoder *self, const struct json_value *object, struct json_map *ret_map)
-{
-	struct json_map map = {.count = object->count};
-	size_t index = 0;
-
-	if (object->kind != JSON_OBJECT)
-		return refuse(self, object, "an object of strings");
-	map.items = allocate_items(self, map.count, sizeof(*map.items));
-	for (const struct json_value *member = object->first; member != NULL; member = member->next, index++) {
-		size_t before = enter(self, member->key);
-
-		if (strlen(member->key) != member->key_size)
-			return refuse(self, member, "a name without NUL bytes");
-		map.items[index].key = member->key;
-		if (decode_string(self, member, &map.items[index].value) < 0)
-			return self->err->code;
-		leave(self, before);
-	}
-	*ret_map = map;
-	return 0;
-}
-
-static int decode_objects(struct decoder *self, const struct field *field, const struct json_value *array,
-			  struct json_list *ret_list)
-{
-	struct json_list list = {.count = array->count};
-	size_t index = 0;
-
-	if (array->kind != JSON_ARRAY)
-		return refuse(self, array, "an array of objects");
-	list.items = allocate_items(self, list.count, field->size);
-	for (const struct json_value *item = array->first; item != NULL; item = item->next, index++) {
-		size_t before = enter_index(self, index);
-
-		if (decode_fields(self, field->fields, item, (char *) list.items + index * field->size) < 0)
-			return self->err->code;
-		leave(self, before);
-	}
-	*ret_list = list;
-	return 0;
-}
-
-static int decode_optional(struct decoder *self, const struct field *field, const struct json_value *value, void **ret_object)
-{
-	void *object = arena_allocate(self->arena, field->size);
-	int r = decode_fields(self, field->fields, value, object);
-
-	if (r == 0)
-		*ret_object = object;
-	return r;
-}
-
-static int decode_bool(struct decoder *self, const struct json_value *value, bool *ret_bool)
-{
-	if (value->kind != JSON_BOOL)
-		return refuse(self, value, "true or false");
-	*ret_bool = value->is_true;
-	return 0;
-}
-
-static int decode_optional_uint(struct decoder *self, const struct json_value *value, struct json_uint *ret_number)
-{
-	int r = decode_uint(self, value, UINT64_MAX, &ret_number->value);
-
-	ret_number->is_set = r == 0;
-	return r;
-}
-
-static int decode_id(struct decoder *self, const struct json_value *value, uint32_t *ret_id)
+static int decode_id(struct decoder *self, struct json_object *value, uint32_t *ret_id)
 {
 	uint64_t number = 0;
 	int r = decode_uint(self, value, UINT32_MAX, &number);
@@ -225,8 +124,78 @@ static int decode_id(struct decoder *self, const struct json_value *value, uint3
 	return r;
 }
 
-static int decode_field(struct decoder *self, const struct field *field, const struct json_value *value, void *place)
+/* An array whose items all are what field says. json_strings, json_ids and every JSON_LIST_OF() look like struct json_list. */
+static int decode_list(struct decoder *self, const struct field *field, struct json_object *array, const char *expected, void *place)
 {
+	struct json_list list = {0};
+
+	if (!json_object_is_type(array, json_type_array))
+		return refuse(self, array, expected);
+	list.count = json_object_array_length(array);
+	list.items = allocate_items(self, list.count, field->size);
+	for (size_t i = 0; i < list.count; i++) {
+		size_t before = enter_index(self, i);
+
+		if (decode_field(self, field, json_object_array_get_idx(array, i), (char *) list.items + i * field->size) < 0)
+			return self->err->code;
+		leave(self, before);
+	}
+	memcpy(place, &list, sizeof(list));
+	return 0;
+}
+
+static int decode_map(struct decoder *self, struct json_object *object, struct json_map *ret_map)
+{
+	struct json_map map = {0};
+
+	if (!json_object_is_type(object, json_type_object))
+		return refuse(self, object, "an object of strings");
+	map.items = allocate_items(self, (size_t) json_object_object_length(object), sizeof(*map.items));
+	json_object_object_foreach(object, key, value) {
+		size_t before = enter(self, key);
+
+		map.items[map.count].key = copy_text(self, key);
+		if (decode_string(self, value, &map.items[map.count].value) < 0)
+			return self->err->code;
+		map.count++;
+		leave(self, before);
+	}
+	*ret_map = map;
+	return 0;
+}
+
+static int decode_optional(struct decoder *self, const struct field *field, struct json_object *value, void **ret_object)
+{
+	void *object = arena_allocate(self->arena, field->size);
+	int r = decode_fields(self, field->fields, value, object);
+
+	if (r == 0)
+		*ret_object = object;
+	return r;
+}
+
+static int decode_bool(struct decoder *self, struct json_object *value, bool *ret_bool)
+{
+	if (!json_object_is_type(value, json_type_boolean))
+		return refuse(self, value, "true or false");
+	*ret_bool = json_object_get_boolean(value);
+	return 0;
+}
+
+static int decode_optional_uint(struct decoder *self, struct json_object *value, struct json_uint *ret_number)
+{
+	int r = decode_uint(self, value, UINT64_MAX, &ret_number->value);
+
+	ret_number->is_set = r == 0;
+	return r;
+}
+
+static int decode_field(struct decoder *self, const struct field *field, struct json_object *value, void *place)
+{
+	static const struct field string = {.kind = FIELD_STRING, .size = sizeof(const char *)};
+	static const struct field id = {.kind = FIELD_ID, .size = sizeof(uint32_t)};
+	const struct field object = {.kind = FIELD_OBJECT, .fields = field->fields, .size = field->size};
+
 	switch (field->kind) {
 	case FIELD_BOOL:
 		return decode_bool(self, value, place);
@@ -236,7 +205,7 @@ static int decode_field(struct decoder *self, const struct field *field, const s
 	case FIELD_STRING:
 		return decode_string(self, value, place);
 	case FIELD_STRINGS:
-		return decode_strings(self, value, place);
+		return decode_list(self, &string, value, "an array of strings", place);
 	case FIELD_MAP:
 		return decode_map(self, value, place);
 	case FIELD_INT:
@@ -246,44 +215,44 @@ static int decode_field(struct decoder *self, const struct field *field, const s
 	case FIELD_ID:
 		return decode_id(self, value, place);
 	case FIELD_IDS:
-		return decode_ids(self, value, place);
+		return decode_list(self, &id, value, "an array of numbers", place);
 	case FIELD_OBJECT:
 		return decode_fields(self, field->fields, value, place);
 	case FIELD_OPTIONAL:
 		return decode_optional(self, field, value, place);
 	case FIELD_OBJECTS:
-		return decode_objects(self, field, value, place);
+		return decode_list(self, &object, value, "an array of objects", place);
 	}
 	return 0;
 }
 
-static const struct field *find_field(const struct field *fields, const struct json_value *member)
+static const struct field *find_field(const struct field *fields, const char *name)
 {
 	for (const struct field *field = fields; field->name != NULL; field++)
-		if (strcmp(member->key, field->name) == 0)
+		if (strcmp(name, field->name) == 0)
 			return field;
 	return NULL;
 }
 
-static int decode_fields(struct decoder *self, const struct field *fields, const struct json_value *object, void *target)
+static int decode_fields(struct decoder *self, const struct field *fields, struct json_object *object, void *target)
 {
-	if (object->kind != JSON_OBJECT)
+	if (!json_object_is_type(object, json_type_object))
 		return refuse(self, object, "an object");
-	for (const struct json_value *member = object->first; member != NULL; member = member->next) {
-		const struct field *field = member->kind == JSON_NULL ? NULL : find_field(fields, member);
+	json_object_object_foreach(object, key, value) {
+		const struct field *field = value == NULL ? NULL : find_field(fields, key);
 		size_t before;
 
 		if (field == NULL)
 			continue;
-		before = enter(self, field->name);
-		if (decode_field(self, field, member, (char *) target + field->offset) < 0)
+		before = enter(self, key);
+		if (decode_field(self, field, value, (char *) target + field->offset) < 0)
 			return self->err->code;
 		leave(self, before);
 	}
 	return 0;
 }
 
-int json_fields_read(const struct field *fields, const struct json_value *object, const char *where, struct arena *arena,
+int json_fields_read(const struct field *fields, struct json_object *object, const char *where, struct arena *arena,
 		     void *target, struct error *err)
 {
 	struct decoder decoder = {.arena = arena, .err = err};

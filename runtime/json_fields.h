@@ -10,8 +10,8 @@
 
 #include "base/error.h"
 #include "runtime/arena.h"
-#include "runtime/json.h"
 
+#include <json-c/json_types.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -81,7 +81,7 @@ struct field {
 	size_t size;                /* of the structure, for FIELD_OPTIONAL and FIELD_OBJECTS */
 };
 
-/* Fills target (zeroed by the caller). Strings point into the document; arrays come from arena, which
- * should be the one that the document lives in. where names the object in messages; "" for a document's root. */
-int json_fields_read(const struct field *fields, const struct json_value *object, const char *where, struct arena *arena,
+/* Fills target (zeroed by the caller) with copies that live in arena. where names the object in messages; "" for a document's
+ * root. */
+int json_fields_read(const struct field *fields, struct json_object *object, const char *where, struct arena *arena,
 		     void *target, struct error *err);

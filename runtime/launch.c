@@ -7,7 +7,6 @@
  */
 #include "runtime/launch.h"
 
-#include "base/clock.h"
 #include "base/fault.h"
 #include "base/fd_pass.h"
 #include "base/file.h"
@@ -20,6 +19,7 @@
 #include "runtime/init.h"
 #include "runtime/mounts.h"
 #include "runtime/namespaces.h"
+#include "runtime/place.h"
 #include "runtime/process.h"
 #include "runtime/rootfs.h"
 #include "runtime/sync.h"
@@ -37,10 +37,7 @@ struct launch {
 	const struct launch_options *options;
 	struct launched *result;
 	struct namespace_plan namespaces;
-	struct cgroup cgroup;
-	char cgroup_path[CGROUP_PATH_SIZE];
-	char bundle[PATH_MAX];
-	char rootfs[PATH_MAX];
+	struct place place;
 	char *keyring;
 	int *source_fds;
 	int root_tree_fd;
@@ -68,66 +65,6 @@ static void launch_deinit(struct launch *self)
 	free(self->source_fds);
 	free(self->keyring);
 	namespace_plan_deinit(&self->namespaces);
-}
-
-static int find_paths(struct launch *self, struct error *err)
-{
-	const struct spec *spec = &self->result->spec;
-	auto_free char *path = NULL;
-
-	path = spec->root->path[0] == '/' ? text_copy(spec->root->path) : text_format("%s/%s", self->bundle, spec->root->path);
-	if (realpath(path, self->rootfs) == NULL)
-		return fail_errno(err, errno, "find rootfs '%s'", path);
-	if (strcmp(self->rootfs, "/") == 0)
-		return fail_because(err, EINVAL, "root.path: the host's root cannot be a rootfs");
-	self->cgroup_path[0] = '\0';
-	if (self->options->has_cgroups && cgroup_path(spec->linux_part.cgroups_path, self->options->id, self->cgroup_path, err) < 0)
-		return err->code;
-	return cgroup_init(&self->cgroup, self->cgroup_path, err);
-}
-
-static int load(struct launch *self, struct error *err)
-{
-	const struct launch_options *options = self->options;
-	auto_free char *path = NULL;
-
-	if (realpath(options->bundle != NULL ? options->bundle : ".", self->bundle) == NULL)
-		return fail_errno(err, errno, "find bundle '%s'", options->bundle != NULL ? options->bundle : ".");
-	path = options->config != NULL && options->config[0] == '/'
-		       ? text_copy(options->config)
-		       : text_format("%s/%s", self->bundle, options->config != NULL ? options->config : "config.json");
-	if (spec_load(&self->result->spec, path, err) < 0)
-		return err->code;
-	if (self->result->spec.process == NULL)
-		return fail_because(err, EINVAL, "config.json: process: missing");
-	return find_paths(self, err);
-}
-
-static void describe(struct launch *self)
-{
-	struct container_state *state = &self->result->container.state;
-	const struct spec *spec = &self->result->spec;
-	struct arena *arena = &self->result->spec.arena;
-	char created[CLOCK_TEXT_SIZE];
-
-	clock_format(clock_realtime_ns(), created);
-	*state = (struct container_state){
-		.id = self->options->id,
-		.oci_version = spec->oci_version,
-		.bundle = arena_format(arena, "%s", self->bundle),
-		.rootfs = arena_format(arena, "%s", self->rootfs),
-		.created = arena_format(arena, "%s", created),
-		.cgroup_path = arena_format(arena, "%s", self->cgroup_path),
-		.owner = {.is_set = true, .value = geteuid()},
-		.annotations = spec->annotations,
-	};
-}
-
-static int copy_config(const struct launch *self, struct error *err)
-{
-	const struct spec *spec = &self->result->spec;
-
-	return file_replace_fast(self->result->container.dir_fd, "config.json", spec->source, spec->source_size, 0600, err);
 }
 
 static int make_pipe(int dir_fd, const char *name, int *ret_fd, struct error *err)
@@ -180,7 +117,7 @@ static int open_source(struct launch *self, size_t index, struct error *err)
 		mount.uid_mappings = part->uid_mappings;
 		mount.gid_mappings = part->gid_mappings;
 	}
-	return mounts_open_source(&mount, self->bundle, &self->source_fds[index], err);
+	return mounts_open_source(&mount, self->place.bundle, &self->source_fds[index], err);
 }
 
 /* What only the host may reach or do is opened here: all bind sources and the rootfs for a user namespace, and mounts
@@ -190,7 +127,7 @@ static int open_sources(struct launch *self, struct error *err)
 	const struct spec *spec = &self->result->spec;
 	bool has_user = namespace_plan_has_user(&self->namespaces);
 
-	if (has_user && !self->options->without_pivot && rootfs_open_tree(self->rootfs, &self->root_tree_fd, err) < 0)
+	if (has_user && !self->options->without_pivot && rootfs_open_tree(self->place.rootfs, &self->root_tree_fd, err) < 0)
 		return err->code;
 	self->source_fds = calloc(spec->mounts.count + 1, sizeof(*self->source_fds));
 	if (self->source_fds == NULL)
@@ -228,9 +165,9 @@ static _Noreturn void become_init(struct launch *self)
 	struct init_context init = {
 		.spec = &self->result->spec,
 		.namespaces = &self->namespaces,
-		.cgroup = &self->cgroup,
-		.bundle = self->bundle,
-		.rootfs = self->rootfs,
+		.cgroup = &self->place.cgroup,
+		.bundle = self->place.bundle,
+		.rootfs = self->place.rootfs,
 		.keyring = self->keyring,
 		.state = &self->result->container.state,
 		.source_fds = self->source_fds,
@@ -256,7 +193,7 @@ static int spawn(struct launch *self, struct error *err)
 	bool is_late = self->namespaces.fds[NAMESPACE_USER] >= 0;
 	pid_t pid;
 
-	if (cgroup_make_unified(&self->cgroup, &spec->linux_part.resources, &self->cgroup_fd, err) < 0)
+	if (cgroup_make_unified(&self->place.cgroup, &spec->linux_part.resources, &self->cgroup_fd, err) < 0)
 		return err->code;
 	fault_point("create-cgroup-made");
 	pid = namespace_plan_spawn(&self->namespaces, spec, is_late ? FD_NONE : self->cgroup_fd, err);
@@ -268,7 +205,7 @@ static int spawn(struct launch *self, struct error *err)
 	close(take_fd(&self->sync_fds[1]));
 	if (is_late && self->cgroup_fd >= 0) {
 		auto_free char *text = text_format("%d", pid);
-		auto_free char *path = text_format("%s/cgroup.procs", cgroup_find(&self->cgroup, "")->dir);
+		auto_free char *path = text_format("%s/cgroup.procs", cgroup_find(&self->place.cgroup, "")->dir);
 
 		return file_set(AT_FDCWD, path, text, err);
 	}
@@ -281,8 +218,8 @@ static int send_setup(struct launch *self, struct error *err)
 	size_t count = 0;
 	int r;
 
-	if (cgroup_make_legacy(&self->cgroup, &self->result->spec.linux_part.resources, err) < 0 ||
-	    cgroup_open_tasks(&self->cgroup, fds, &count, err) < 0)
+	if (cgroup_make_legacy(&self->place.cgroup, &self->result->spec.linux_part.resources, err) < 0 ||
+	    cgroup_open_tasks(&self->place.cgroup, fds, &count, err) < 0)
 		return err->code;
 	r = sync_send(self->sync_fds[0], MESSAGE_SETUP, self->result->pid, fds, count, err);
 	while (count > 0)
@@ -370,8 +307,7 @@ static int make(struct launch *self, struct error *err)
 {
 	struct container_state *state = &self->result->container.state;
 
-	describe(self);
-	if (container_save(&self->result->container, err) < 0 || copy_config(self, err) < 0 || gather(self, err) < 0 ||
+	if (place_save(&self->place, &self->result->spec, &self->result->container, err) < 0 || gather(self, err) < 0 ||
 	    spawn(self, err) < 0)
 		return err->code;
 	fault_point("create-spawned");
@@ -401,13 +337,12 @@ int launch_container(const struct launch_options *options, struct launched *ret_
 	struct launch launch = {.options = options, .result = ret_launched, .sync_fds = {FD_NONE, FD_NONE}, .console_fd = FD_NONE,
 				.terminal_socket_fd = FD_NONE, .start_fd = FD_NONE, .reply_fd = FD_NONE, .cgroup_fd = FD_NONE,
 				.root_tree_fd = FD_NONE};
+	const struct place_request request = {options->id, options->bundle, options->config, options->has_cgroups};
 	int r;
 
 	*ret_launched = (struct launched){.container = {.dir_fd = FD_NONE}, .sync_fd = FD_NONE, .terminal_fd = FD_NONE};
-	for (int kind = 0; kind < NAMESPACE_COUNT; kind++)
-		launch.namespaces.fds[kind] = FD_NONE;
-	launch.namespaces.own_pid_fd = launch.namespaces.own_time_fd = FD_NONE;
-	r = load(&launch, err);
+	namespace_plan_clear(&launch.namespaces);
+	r = place_find(&launch.place, &request, &ret_launched->spec, err);
 	if (r == 0)
 		r = container_make(&ret_launched->container, options->root, options->id, err);
 	if (r == 0) {

@@ -9,8 +9,8 @@
 #include "base/owned.h"
 #include "base/text.h"
 #include "runtime/cgroup.h"
+#include "runtime/container_json.h"
 #include "runtime/hooks.h"
-#include "runtime/json.h"
 #include "runtime/launch.h"
 #include "runtime/seccomp_filter.h"
 #include "runtime/sync.h"
@@ -52,21 +52,16 @@ int launch_send_seccomp(int sync_fd, const struct spec_seccomp *seccomp, struct 
 static char *process_state_json(const struct spec *spec, const struct container_state *state, enum container_status status,
 				pid_t pid)
 {
-	auto_free char *container = container_state_json(state, status, false);
 	const char *metadata = spec->linux_part.seccomp->listener_metadata;
-	struct json_writer json = {0};
+	auto_json *json = json_object_new_object();
 
-	json_writer_open(&json, '{');
-	json_writer_member_string(&json, "ociVersion", state->oci_version);
-	json_writer_key(&json, "fds");
-	json_writer_raw(&json, "[\"seccompFd\"]");
-	json_writer_member_uint(&json, "pid", (uint64_t) pid);
+	json_add_string(json, "ociVersion", state->oci_version);
+	json_add_string(json_add_array(json, "fds"), NULL, "seccompFd");
+	json_add_int(json, "pid", pid);
 	if (metadata != NULL)
-		json_writer_member_string(&json, "metadata", metadata);
-	json_writer_key(&json, "state");
-	json_writer_raw(&json, container);
-	json_writer_close(&json, '}');
-	return json_writer_finish(&json);
+		json_add_string(json, "metadata", metadata);
+	container_state_add(json_add_object(json, "state"), state, status);
+	return json_text(json, false);
 }
 
 int launch_forward_listener(const struct spec *spec, const struct container_state *state, enum container_status status,

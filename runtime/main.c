@@ -47,16 +47,14 @@ const struct option_table command_no_options = {.entries = no_entries};
 
 static char *json_line(const char *level, const char *message)
 {
-	struct json_writer json = {0};
+	auto_json *json = json_object_new_object();
 	char time[CLOCK_TEXT_SIZE];
 
 	clock_format(clock_realtime_ns(), time);
-	json_writer_open(&json, '{');
-	json_writer_member_string(&json, "level", level);
-	json_writer_member_string(&json, "msg", message);
-	json_writer_member_string(&json, "time", time);
-	json_writer_close(&json, '}');
-	return json_writer_finish(&json);
+	json_add_string(json, "level", level);
+	json_add_string(json, "msg", message);
+	json_add_string(json, "time", time);
+	return json_text(json, false);
 }
 
 static void write_log(const struct global_options *globals, const char *level, const char *message)

@@ -55,7 +55,7 @@ uint64_t namespace_flag(enum namespace_kind kind)
 	return kinds[kind].flag;
 }
 
-static void plan_clear(struct namespace_plan *self)
+void namespace_plan_clear(struct namespace_plan *self)
 {
 	*self = (struct namespace_plan){.own_pid_fd = FD_NONE, .own_time_fd = FD_NONE};
 	for (int kind = 0; kind < NAMESPACE_COUNT; kind++)
@@ -77,7 +77,7 @@ static int plan_one(struct namespace_plan *self, enum namespace_kind kind, const
 
 int namespace_plan_init(struct namespace_plan *self, const struct spec *spec, struct error *err)
 {
-	plan_clear(self);
+	namespace_plan_clear(self);
 	for (int kind = 0; kind < NAMESPACE_COUNT; kind++) {
 		const struct spec_namespace *entry = spec_find_namespace(spec, kinds[kind].name);
 
@@ -102,7 +102,7 @@ int namespace_plan_of_process(struct namespace_plan *self, pid_t pid, struct err
 {
 	char path[64];
 
-	plan_clear(self);
+	namespace_plan_clear(self);
 	for (int kind = 0; kind < NAMESPACE_COUNT; kind++) {
 		auto_close int fd = FD_NONE;
 
@@ -129,7 +129,7 @@ void namespace_plan_deinit(struct namespace_plan *self)
 		close(self->own_pid_fd);
 	if (self->own_time_fd >= 0)
 		close(self->own_time_fd);
-	plan_clear(self);
+	namespace_plan_clear(self);
 }
 
 bool namespace_plan_has_user(const struct namespace_plan *self)

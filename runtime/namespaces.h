@@ -34,6 +34,8 @@ struct namespace_plan {
 const char *namespace_name(enum namespace_kind kind);
 uint64_t namespace_flag(enum namespace_kind kind);
 
+/* None of all: what namespace_plan_deinit() accepts. */
+void namespace_plan_clear(struct namespace_plan *self);
 /* Opens the paths of linux.namespaces. */
 int namespace_plan_init(struct namespace_plan *self, const struct spec *spec, struct error *err);
 /* All namespaces of pid that are not already ours. */

@@ -5,7 +5,6 @@
 #include "runtime/restore.h"
 
 #include "base/child.h"
-#include "base/clock.h"
 #include "base/fd_pass.h"
 #include "base/file.h"
 #include "base/number.h"
@@ -13,6 +12,7 @@
 #include "base/text.h"
 #include "runtime/cgroup.h"
 #include "runtime/launch.h"
+#include "runtime/place.h"
 #include "runtime/mounts.h"
 
 #include <errno.h>
@@ -55,56 +55,19 @@ int checkpoint_call_run(const struct checkpoint_call *self, struct error *err)
 struct restore {
 	const struct restore_request *request;
 	struct restored *result;
-	struct cgroup cgroup;
-	char cgroup_path[CGROUP_PATH_SIZE];
-	char bundle[PATH_MAX];
-	char rootfs[PATH_MAX];
+	struct place place;
 	int console_fd;
 };
 
 static int load(struct restore *self, struct error *err)
 {
 	const struct restore_request *request = self->request;
-	struct spec *spec = &self->result->spec;
-	auto_free char *config = NULL;
-	auto_free char *rootfs = NULL;
+	const struct place_request wanted = {request->id, request->bundle, NULL, request->has_cgroups};
+	int r = place_find(&self->place, &wanted, &self->result->spec, err);
 
-	if (realpath(request->bundle != NULL ? request->bundle : ".", self->bundle) == NULL)
-		return fail_errno(err, errno, "find bundle '%s'", request->bundle != NULL ? request->bundle : ".");
-	config = text_format("%s/config.json", self->bundle);
-	if (spec_load(spec, config, err) < 0)
-		return err->code;
-	rootfs = spec->root->path[0] == '/' ? text_copy(spec->root->path) : text_format("%s/%s", self->bundle, spec->root->path);
-	if (realpath(rootfs, self->rootfs) == NULL)
-		return fail_errno(err, errno, "find rootfs '%s'", rootfs);
-	if (request->has_cgroups && cgroup_path(spec->linux_part.cgroups_path, request->id, self->cgroup_path, err) < 0)
-		return err->code;
-	if (request->console_socket != NULL && socket_connect(request->console_socket, &self->console_fd, err) < 0)
-		return err->code;
-	return cgroup_init(&self->cgroup, self->cgroup_path, err);
-}
-
-static int describe(struct restore *self, struct error *err)
-{
-	struct arena *arena = &self->result->spec.arena;
-	struct container *container = &self->result->container;
-	const struct spec *spec = &self->result->spec;
-	char created[CLOCK_TEXT_SIZE];
-
-	clock_format(clock_realtime_ns(), created);
-	container->state = (struct container_state){
-		.id = container->id,
-		.oci_version = spec->oci_version,
-		.bundle = arena_format(arena, "%s", self->bundle),
-		.rootfs = arena_format(arena, "%s", self->rootfs),
-		.created = arena_format(arena, "%s", created),
-		.cgroup_path = arena_format(arena, "%s", self->cgroup_path),
-		.owner = {.is_set = true, .value = geteuid()},
-		.annotations = spec->annotations,
-	};
-	if (container_save(container, err) < 0)
-		return err->code;
-	return file_replace_fast(container->dir_fd, "config.json", spec->source, spec->source_size, 0600, err);
+	if (r == 0 && request->console_socket != NULL)
+		r = socket_connect(request->console_socket, &self->console_fd, err);
+	return r;
 }
 
 static int make_cgroups(const struct restore *self, struct error *err)
@@ -112,9 +75,9 @@ static int make_cgroups(const struct restore *self, struct error *err)
 	const struct spec_resources *resources = &self->result->spec.linux_part.resources;
 	auto_close int unified_fd = FD_NONE;
 
-	if (cgroup_make_unified(&self->cgroup, resources, &unified_fd, err) < 0)
+	if (cgroup_make_unified(&self->place.cgroup, resources, &unified_fd, err) < 0)
 		return err->code;
-	return cgroup_make_legacy(&self->cgroup, resources, err);
+	return cgroup_make_legacy(&self->place.cgroup, resources, err);
 }
 
 /* hydra-checkpoint knows the container's mounts by the image; where bind mounts come from is the host's affair. */
@@ -130,7 +93,7 @@ static void add_mounts(const struct restore *self, struct checkpoint_call *call)
 			continue;
 		checkpoint_call_add(call, "--mount",
 				    arena_format(&spec->arena, "%s=%s%s%s", mount->destination,
-						 source[0] == '/' ? "" : self->bundle, source[0] == '/' ? "" : "/", source));
+						 source[0] == '/' ? "" : self->place.bundle, source[0] == '/' ? "" : "/", source));
 	}
 }
 
@@ -157,7 +120,7 @@ static int bring_back(struct restore *self, struct error *err)
 	auto_free char *pid_file = text_format("%s/" PID_FILE, self->result->container.dir);
 
 	checkpoint_call_add(&call, "--images", self->request->images);
-	checkpoint_call_add(&call, "--root", self->rootfs);
+	checkpoint_call_add(&call, "--root", self->place.rootfs);
 	checkpoint_call_add(&call, "--pid-file", pid_file);
 	checkpoint_call_add(&call, "--stdin-fd", "4");
 	checkpoint_call_add(&call, "--stdout-fd", "5");
@@ -166,8 +129,8 @@ static int bring_back(struct restore *self, struct error *err)
 		checkpoint_call_add(&call, "--console-socket-fd", "3");
 	if (network != NULL && network->path != NULL && network->path[0] != '\0')
 		checkpoint_call_add(&call, "--netns", network->path);
-	for (size_t i = 0; i < self->cgroup.count; i++)
-		checkpoint_call_add(&call, "--cgroup", self->cgroup.items[i].dir);
+	for (size_t i = 0; i < self->place.cgroup.count; i++)
+		checkpoint_call_add(&call, "--cgroup", self->place.cgroup.items[i].dir);
 	add_mounts(self, &call);
 	if (checkpoint_call_run(&call, err) < 0 || read_pid(self, err) < 0)
 		return err->code;
@@ -185,7 +148,8 @@ int restore_container(const struct restore_request *request, struct restored *re
 	if (r == 0)
 		r = container_make(&ret_restored->container, request->root, request->id, err);
 	if (r == 0) {
-		if (describe(&restore, err) < 0 || make_cgroups(&restore, err) < 0 || bring_back(&restore, err) < 0) {
+		if (place_save(&restore.place, &ret_restored->spec, &ret_restored->container, err) < 0 ||
+		    make_cgroups(&restore, err) < 0 || bring_back(&restore, err) < 0) {
 			r = err->code;
 			(void) launch_destroy(&ret_restored->container, NULL, &ignored);
 		}

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/owned.h"
 #include "base/text.h"
+#include "runtime/json.h"
 #include "runtime/rlimits.h"
 
 #include <errno.h>
@@ -154,13 +155,11 @@ int spec_process_check(const struct spec_process *process, struct error *err)
 
 int spec_parse(struct spec *self, const char *data, size_t size, const char *name, struct error *err)
 {
-	struct json_value *document = NULL;
+	auto_json *document = NULL;
 
 	*self = (struct spec){.arena = ARENA_EMPTY};
-	if (json_parse(data, size, name, &self->arena, &document, err) < 0) {
-		spec_deinit(self);
+	if (json_parse(data, size, name, &document, err) < 0)
 		return err->code;
-	}
 	if (json_fields_read(spec_fields, document, "", &self->arena, self, err) < 0 || check(self, err) < 0) {
 		spec_deinit(self);
 		return fail_while(err, "%s", name);
@@ -173,7 +172,7 @@ int spec_load(struct spec *self, const char *path, struct error *err)
 	auto_free char *data = NULL;
 	size_t size;
 
-	if (file_read(AT_FDCWD, path, SPEC_SIZE_LIMIT, &data, &size, err) < 0)
+	if (file_read(AT_FDCWD, path, JSON_SIZE_MAX, &data, &size, err) < 0)
 		return err->code;
 	if (spec_parse(self, data, size, "config.json", err) < 0)
 		return err->code;
@@ -192,10 +191,10 @@ void spec_deinit(struct spec *self)
 int spec_part_parse(struct spec_part *self, const struct field *fields, const char *data, size_t size, const char *name,
 		    void *target, struct error *err)
 {
-	struct json_value *document = NULL;
+	auto_json *document = NULL;
 
 	*self = (struct spec_part){.arena = ARENA_EMPTY};
-	if (json_parse(data, size, name, &self->arena, &document, err) < 0 ||
+	if (json_parse(data, size, name, &document, err) < 0 ||
 	    json_fields_read(fields, document, name, &self->arena, target, err) < 0) {
 		spec_part_deinit(self);
 		return err->code;

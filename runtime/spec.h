@@ -10,8 +10,7 @@
 
 #include <sys/types.h>
 
-#define SPEC_VERSION     "1.2.1"
-#define SPEC_SIZE_LIMIT  (32UL << 20)
+#define SPEC_VERSION "1.2.1"
 
 struct spec_rlimit {
 	const char *type;
@@ -286,10 +285,11 @@ extern const struct field spec_process_fields[];
 extern const struct field spec_resources_fields[];
 extern const struct field spec_linux_fields[];
 extern const struct field spec_hooks_fields[];
+extern const struct field spec_id_mapping_fields[];
 
 /* Parses size bytes and checks what the kernel would not: data is not kept. name is for messages ("config.json"). */
 int spec_parse(struct spec *self, const char *data, size_t size, const char *name, struct error *err);
-/* The same from a file of at most SPEC_SIZE_LIMIT bytes. */
+/* The same from a file of at most JSON_SIZE_MAX bytes. */
 int spec_load(struct spec *self, const char *path, struct error *err);
 void spec_deinit(struct spec *self);
 

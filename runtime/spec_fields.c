@@ -12,7 +12,7 @@ static const struct field root_fields[] = {
 	{NULL},
 };
 
-static const struct field id_mapping_fields[] = {
+const struct field spec_id_mapping_fields[] = {
 	{"containerID", FIELD_ID, offsetof(struct spec_id_mapping, container_id)},
 	{"hostID", FIELD_ID, offsetof(struct spec_id_mapping, host_id)},
 	{"size", FIELD_ID, offsetof(struct spec_id_mapping, size)},
@@ -24,8 +24,8 @@ static const struct field mount_fields[] = {
 	{"type", FIELD_STRING, offsetof(struct spec_mount, type)},
 	{"source", FIELD_STRING, offsetof(struct spec_mount, source)},
 	{"options", FIELD_STRINGS, offsetof(struct spec_mount, options)},
-	{"uidMappings", FIELD_OBJECTS, offsetof(struct spec_mount, uid_mappings), id_mapping_fields, sizeof(struct spec_id_mapping)},
-	{"gidMappings", FIELD_OBJECTS, offsetof(struct spec_mount, gid_mappings), id_mapping_fields, sizeof(struct spec_id_mapping)},
+	{"uidMappings", FIELD_OBJECTS, offsetof(struct spec_mount, uid_mappings), spec_id_mapping_fields, sizeof(struct spec_id_mapping)},
+	{"gidMappings", FIELD_OBJECTS, offsetof(struct spec_mount, gid_mappings), spec_id_mapping_fields, sizeof(struct spec_id_mapping)},
 	{NULL},
 };
 

@@ -6,13 +6,6 @@
 
 #include <stddef.h>
 
-static const struct field id_mapping_fields[] = {
-	{"containerID", FIELD_ID, offsetof(struct spec_id_mapping, container_id)},
-	{"hostID", FIELD_ID, offsetof(struct spec_id_mapping, host_id)},
-	{"size", FIELD_ID, offsetof(struct spec_id_mapping, size)},
-	{NULL},
-};
-
 static const struct field namespace_fields[] = {
 	{"type", FIELD_STRING, offsetof(struct spec_namespace, type)},
 	{"path", FIELD_STRING, offsetof(struct spec_namespace, path)},
@@ -76,8 +69,8 @@ static const struct field personality_fields[] = {
 
 const struct field spec_linux_fields[] = {
 	{"namespaces", FIELD_OBJECTS, offsetof(struct spec_linux, namespaces), namespace_fields, sizeof(struct spec_namespace)},
-	{"uidMappings", FIELD_OBJECTS, offsetof(struct spec_linux, uid_mappings), id_mapping_fields, sizeof(struct spec_id_mapping)},
-	{"gidMappings", FIELD_OBJECTS, offsetof(struct spec_linux, gid_mappings), id_mapping_fields, sizeof(struct spec_id_mapping)},
+	{"uidMappings", FIELD_OBJECTS, offsetof(struct spec_linux, uid_mappings), spec_id_mapping_fields, sizeof(struct spec_id_mapping)},
+	{"gidMappings", FIELD_OBJECTS, offsetof(struct spec_linux, gid_mappings), spec_id_mapping_fields, sizeof(struct spec_id_mapping)},
 	{"timeOffsets", FIELD_OBJECT, offsetof(struct spec_linux, time_offsets), time_offsets_fields},
 	{"devices", FIELD_OBJECTS, offsetof(struct spec_linux, devices), device_fields, sizeof(struct spec_device)},
 	{"cgroupsPath", FIELD_STRING, offsetof(struct spec_linux, cgroups_path)},

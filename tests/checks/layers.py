@@ -21,7 +21,8 @@ MAY_INCLUDE = {
 CONFINED = {
     "seccomp.h": {"runtime"},
     "sys/capability.h": {"runtime"},
-    "yyjson.h": {"runtime", "setup", "cli", "checkpoint"},
+    "json-c/": {"runtime"},
+    "yyjson.h": {"setup", "cli"},
     "openssl/": {"checkpoint"},
     "linux/userfaultfd.h": {"checkpoint"},
     "systemd/": {"daemon"},

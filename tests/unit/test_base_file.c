@@ -73,3 +73,19 @@ TEST(a_path_in_a_root_cannot_leave_it)
 	CHECK(opened >= 0);
 	CHECK(dir_remove_all(AT_FDCWD, name, &err) == 0);
 }
+
+TEST(a_locked_file_cannot_be_locked_again_until_it_is_closed)
+{
+	char name[] = "/tmp/hydra-test-XXXXXX";
+	auto_close int first = mkstemp(name);
+	int held = FD_NONE, second = FD_NONE;
+	struct error err;
+
+	CHECK(file_lock(name, &held, &err) == 0);
+	CHECK(file_lock(name, &second, &err) == -EBUSY && second == FD_NONE);
+	close(held);
+	CHECK(file_lock(name, &second, &err) == 0);
+	close(second);
+	CHECK(unlink(name) == 0);
+	CHECK(file_lock("/nonexistent/lock", &second, &err) == -ENOENT);
+}

@@ -76,3 +76,16 @@ TEST(a_wrong_option_is_named)
 	CHECK(parse(&options, &rest, false, &err, ARGV("--count", "three")) == -EINVAL);
 	CHECK(strstr(err.message, "'three'") != NULL);
 }
+
+TEST(a_program_goes_on_unless_it_is_asked_what_it_is)
+{
+	const struct option_table table = {.entries = entries, .about = "a test"};
+	char *argv[] = {(char[]){"program"}, (char[]){"--tty"}, (char[]){"id"}, (char[]){"--nope"}};
+	struct options options = {0};
+	struct option_rest rest = {0};
+	struct error err;
+
+	CHECK(options_begin(&table, 4, argv, &options, &rest, &err) == -EINVAL && rest.positional == NULL);
+	CHECK(options_begin(&table, 3, argv, &options, &rest, &err) == 1 && rest.count == 1 && options.tty);
+	option_rest_deinit(&rest);
+}

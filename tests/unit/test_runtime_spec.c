@@ -44,6 +44,9 @@ TEST(a_wrong_type_is_refused_with_its_place_and_value)
 	CHECK(refuses("{\"ociVersion\":\"1.0.0\",\"root\":{\"path\":\"r\"},\"process\":{\"args\":[\"a\",5],\"cwd\":\"/\"}}",
 		      "process.args[1]: expected a string, found the number 5"));
 	CHECK(refuses("{\"ociVersion\":1}", "ociVersion: expected a string, found the number 1"));
+	CHECK(refuses("{\"ociVersion\":true}", "ociVersion: expected a string, found true"));
+	CHECK(refuses("{\"ociVersion\":[]}", "ociVersion: expected a string, found an array"));
+	CHECK(refuses("{\"mounts\":[null]}", "mounts[0]: expected an object, found null"));
 	CHECK(refuses("[]", "document: expected an object, found an array"));
 	CHECK(refuses("{\"linux\":{\"resources\":{\"memory\":{\"limit\":\"1g\"}}}}",
 		      "linux.resources.memory.limit: expected a whole number, found the string \"1g\""));
@@ -54,16 +57,19 @@ TEST(numbers_out_of_range_are_refused)
 	CHECK(refuses("{\"process\":{\"user\":{\"uid\":4294967296}}}", "process.user.uid: expected a number from 0 to 4294967295"));
 	CHECK(refuses("{\"process\":{\"user\":{\"uid\":-1}}}", "process.user.uid"));
 	CHECK(refuses("{\"process\":{\"user\":{\"uid\":1.5}}}", "found the number 1.5"));
+	CHECK(refuses("{\"process\":{\"rlimits\":[{\"soft\":-1}]}}", "process.rlimits[0].soft: expected a number, 0 or more, found the number -1"));
+	CHECK(refuses("{\"linux\":{\"resources\":{\"memory\":{\"limit\":9223372036854775808}}}}", "limit: expected a whole number"));
 }
 
 TEST(text_with_nul_bytes_is_refused)
 {
-	CHECK(refuses("{\"hostname\":\"a\\u0000b\"}", "hostname: expected a string without NUL bytes"));
+	CHECK(refuses("{\"hostname\":\"a\\u0000b\"}", "config.json: not JSON: NUL in a string at line 1, column 15"));
 }
 
 TEST(what_is_not_json_is_refused_with_its_position)
 {
-	CHECK(refuses("{\"ociVersion\":", "config.json: not JSON"));
+	CHECK(refuses("{\"ociVersion\":", "config.json: not JSON: unexpected end of data at line 1, column 15"));
+	CHECK(refuses("{\n  \"ociVersion\": '1.0.0'\n}", "config.json: not JSON: unexpected character at line 2, column 17"));
 	CHECK(refuses("", "not JSON"));
 }
 

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bad input: one message that names the thing and what was expected, and nothing left behind."""
 import json
+import subprocess
 
 import pytest
+from hosts import program
 
 CASES = [
     (["run", "--rootfs", "/nonexistent", "true"], "'/nonexistent'"),
@@ -81,3 +83,15 @@ def test_a_full_disk_is_reported_and_nothing_left(any_host, rootfs):
     assert done.returncode == 125 and "No space left" in done.stderr
     any_host.run("umount", "/var/lib/hydra")
     any_host.assert_clean()
+
+
+@pytest.mark.parametrize("name", ["hydrad", "hydra-monitor"])
+def test_programs_that_stay_say_what_they_are(name):
+    def say(*arguments):
+        return subprocess.run([program(name), *arguments], capture_output=True, text=True, timeout=20, check=False)
+
+    for asked in ("--help", "--version"):
+        done = say(asked)
+        assert done.returncode == 0 and done.stdout.startswith(f"{name} ") and "Options:\n" in done.stdout and done.stderr == ""
+    done = say("--frobnicate")
+    assert done.returncode == 1 and "'--frobnicate'" in done.stderr and done.stdout == ""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line as other programs use it, and what it says when it is used wrongly."""
 import json
+import os
 import subprocess
 
 import pytest
@@ -104,3 +105,36 @@ def test_features():
 def test_a_bad_configuration_is_one_message_and_leaves_nothing(bundle, change, message):
     change(bundle.config)
     assert message in bundle.refuses()
+
+
+def break_json(text):
+    return text.replace('"cwd": "/"', "\"cwd\": '/'", 1)
+
+
+@pytest.mark.parametrize("change, message", [
+    (break_json, "config.json: not JSON: unexpected character at line 1, column "),
+    (lambda text: text + "{}", "config.json: not JSON: unexpected character at line 1, column "),
+    (lambda text: text + " " * (100 << 20), "larger than"),
+    (lambda text: text.replace('"args"', '"args\\u0000"', 1), "NUL in a string"),
+])
+def test_a_configuration_that_is_not_json_is_refused(bundle, change, message):
+    config = bundle.save().path / "config.json"
+    config.write_text(change(config.read_text()))
+    assert message in bundle.hydra.refuses("run", "--bundle", bundle.path, bundle.id)
+
+
+def test_text_that_is_not_ascii_arrives(bundle):
+    bundle.process["args"] = ["/bin/echo", "Grüße, 世界 🐉"]
+    bundle.save()
+    config = bundle.path / "config.json"
+    config.write_text(json.dumps(bundle.config, ensure_ascii=False))
+    assert bundle.hydra("run", "--bundle", bundle.path, bundle.id).stdout == "Grüße, 世界 🐉\n"
+
+
+def test_a_bundle_whose_name_is_not_utf8_can_be_told_in_json(bundle, tmp_path):
+    named = os.fsdecode(bytes(tmp_path) + b"/b\xff")
+    bundle.process["args"] = ["/bin/sleep", "100000"]
+    bundle.save().path.rename(named)
+    bundle.hydra.detached("create", "--bundle", named, bundle.id)
+    assert bundle.hydra.state(bundle.id)["bundle"] == f"{tmp_path}/b?"
+    bundle.hydra("delete", "--force", bundle.id)
