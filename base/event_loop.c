@@ -96,6 +96,15 @@ void event_loop_remove(struct event_loop *self, struct event_source *source)
 	}
 }
 
+uint64_t event_timer_rest(const struct event_timer *timer)
+{
+	uint64_t now_ns = clock_monotonic_ns();
+
+	if (timer->due_ns == 0)
+		return 0;
+	return timer->due_ns > now_ns ? timer->due_ns - now_ns : 1;
+}
+
 void event_loop_disarm(struct event_loop *self, struct event_timer *timer)
 {
 	if (timer->due_ns == 0)

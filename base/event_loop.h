@@ -65,6 +65,8 @@ void event_loop_remove(struct event_loop *self, struct event_source *source);
 
 /* Arms (again) for now + delay; once. */
 void event_loop_arm(struct event_loop *self, struct event_timer *timer, uint64_t delay_ns);
+/* Until it is due, in ns, at least 1; 0: it is not armed. */
+uint64_t event_timer_rest(const struct event_timer *timer);
 void event_loop_disarm(struct event_loop *self, struct event_timer *timer);
 
 /* Runs until event_loop_stop(). Returns the exit code given there. */

@@ -9,30 +9,42 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #define STATE_MAX     (64U << 20)
-#define ARGUMENTS_MAX 48
+#define ARGUMENTS_MAX 64
 
 struct arguments {
 	const char *list[ARGUMENTS_MAX + 1];
 	char sealed[16], previous[16];
 };
 
+/* Ours come first, in place of those that we were started with: what follows may belong to somebody else. */
 static void fill(struct arguments *self, const char *const *argv, int sealed_fd, int previous_fd, const char *refused)
 {
-	const char *more[] = {"--sealed-fd", self->sealed, "--previous-fd", self->previous, refused != NULL ? "--refused" : NULL, refused};
+	static const char *const ours[] = {"--sealed-fd", "--previous-fd", "--refused", NULL};
+	const char *more[] = {argv[0], "--sealed-fd", self->sealed, "--previous-fd", self->previous,
+			      refused != NULL ? "--refused" : NULL, refused};
 	size_t count = 0;
 
 	(void) text_fit(self->sealed, sizeof(self->sealed), "%d", sealed_fd);
 	(void) text_fit(self->previous, sizeof(self->previous), "%d", previous_fd);
-	while (argv[count] != NULL && count < ARGUMENTS_MAX - 6) {
-		self->list[count] = argv[count];
-		count++;
-	}
-	for (size_t i = 0; i < 6; i++)
+	for (size_t i = 0; i < sizeof(more) / sizeof(more[0]) && more[i] != NULL; i++)
 		self->list[count++] = more[i];
+	argv++;
+	while (argv[0] != NULL && argv[1] != NULL && text_is_one_of(argv[0], ours))
+		argv += 2;
+	for (; *argv != NULL && count < ARGUMENTS_MAX; argv++)
+		self->list[count++] = *argv;
 	self->list[count] = NULL;
+}
+
+int reexec_check(const char *path, struct error *err)
+{
+	if (path[0] != '/')
+		return fail_because(err, EINVAL, "upgrade: path '%s': expected an absolute path", path);
+	return access(path, X_OK) < 0 ? fail_errno(err, errno, "upgrade: path '%s'", path) : 0;
 }
 
 int reexec(const char *path, const char *const *argv, const uint8_t *state, size_t size, struct error *err)
@@ -54,6 +66,8 @@ int reexec(const char *path, const char *const *argv, const uint8_t *state, size
 
 int reexec_read(const struct reexec_options *options, uint8_t **ret_state, size_t *ret_size, struct error *err)
 {
+	/* a program that was executed by descriptor is called by its number */
+	(void) prctl(PR_SET_NAME, program_invocation_short_name);
 	if (lseek(options->sealed_fd, 0, SEEK_SET) < 0)
 		return fail_errno(err, errno, "read the state of the binary before");
 	return file_read_fd(options->sealed_fd, "sealed state", STATE_MAX, (char **) ret_state, ret_size, err);

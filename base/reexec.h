@@ -24,7 +24,9 @@ struct reexec_options {
 	{0, "previous-fd", "FD", OPTION_INT, offsetof(structure, member.previous_fd), "internal: the binary before"},           \
 	{0, "refused", "TEXT", OPTION_STRING, offsetof(structure, member.refused), "internal: why another binary gave up"}
 
-/* Executes path with argv (ends with NULL) and the options above. Returns only when that failed: -errno. */
+/* Whether path can be executed, as far as that can be seen before; absolute. */
+int reexec_check(const char *path, struct error *err);
+/* Executes path with argv (ends with NULL) and the options above, which come first. Returns only when that failed: -errno. */
 int reexec(const char *path, const char *const *argv, const uint8_t *state, size_t size, struct error *err);
 /* The state; *ret_state is the caller's to free. */
 int reexec_read(const struct reexec_options *options, uint8_t **ret_state, size_t *ret_size, struct error *err);

@@ -37,6 +37,18 @@ int cli_call_daemon(const struct cli *cli, const char *method, const ProtobufCMe
 	return ttrpc_call_blocking(fd, "hydra.v1.Daemon", method, request, response, timeout_ms, ret_response, err);
 }
 
+int cli_call_monitor(const struct cli *cli, const char *method, const ProtobufCMessage *request,
+		     const ProtobufCMessageDescriptor *response, int timeout_ms, void *ret_response, struct error *err)
+{
+	auto_free char *path = text_format("%s/monitor.sock", cli->root);
+	auto_close int fd = FD_NONE;
+	int r = socket_connect(path, &fd, err);
+
+	if (r < 0)
+		return r;
+	return ttrpc_call_blocking(fd, "hydra.v1.Monitor", method, request, response, timeout_ms, ret_response, err);
+}
+
 /* The last line of what hydra-setup said is the reason; what plugins said before it is shown too. */
 static int setup_failure(int status, char *output, struct error *err)
 {

@@ -50,6 +50,8 @@ int cli_call_shim(const struct cli *cli, const char *id, const char *method, con
 		  const ProtobufCMessageDescriptor *response, int timeout_ms, void *ret_response, struct error *err);
 int cli_call_daemon(const struct cli *cli, const char *method, const ProtobufCMessage *request,
 		    const ProtobufCMessageDescriptor *response, int timeout_ms, void *ret_response, struct error *err);
+int cli_call_monitor(const struct cli *cli, const char *method, const ProtobufCMessage *request,
+		     const ProtobufCMessageDescriptor *response, int timeout_ms, void *ret_response, struct error *err);
 /* Runs hydra-setup with input on its standard input; its report becomes ours. */
 int cli_setup(const struct cli *cli, const char *const *arguments, const void *input, size_t size, struct error *err);
 /* By the daemon when one answers, else by hydra-setup. */

@@ -31,6 +31,9 @@ static const struct option_entry upgrade_entries[] = {
 	{0, NULL, NULL, OPTION_FLAG, 0, NULL},
 };
 
+typedef int cli_call(const struct cli *cli, const char *method, const ProtobufCMessage *request,
+		     const ProtobufCMessageDescriptor *response, int timeout_ms, void *ret_response, struct error *err);
+
 struct rollout {
 	const struct cli *cli;
 	const char *binary;
@@ -123,22 +126,72 @@ static int upgrade_shims(struct rollout *self, const struct upgrade_options *opt
 	return 0;
 }
 
+static int upgrade_single(struct rollout *self, const char *name, cli_call *call)
+{
+	Hydra__V1__UpgradeRequest request = HYDRA__V1__UPGRADE_REQUEST__INIT;
+	auto_message Hydra__V1__UpgradeResponse *response = NULL;
+	int r;
+
+	request.path = (char *) (uintptr_t) self->binary;
+	r = call(self->cli, "Upgrade", &request.base, &hydra__v1__upgrade_response__descriptor, UPGRADE_TIMEOUT_MS, &response, self->err);
+	if (r < 0)
+		return fail_while(self->err, "upgrade %s", name);
+	self->count++;
+	report(self, name, response);
+	return 0;
+}
+
+static int upgrade_daemon(struct rollout *self, const struct upgrade_options *options, const struct option_rest *rest)
+{
+	(void) options;
+	(void) rest;
+	return upgrade_single(self, "daemon", cli_call_daemon);
+}
+
+static int upgrade_monitor(struct rollout *self, const struct upgrade_options *options, const struct option_rest *rest)
+{
+	(void) options;
+	(void) rest;
+	return upgrade_single(self, "monitor", cli_call_monitor);
+}
+
+static const struct target {
+	const char *name;
+	const char *program;
+	int (*upgrade)(struct rollout *self, const struct upgrade_options *options, const struct option_rest *rest);
+} targets[] = {
+	{"daemon", "hydrad", upgrade_daemon},
+	{"monitor", "hydra-monitor", upgrade_monitor},
+	{"shim", "hydra-shim", upgrade_shims},
+};
+
+static const struct target *find_target(const char *name)
+{
+	for (size_t i = 0; i < sizeof(targets) / sizeof(targets[0]); i++) {
+		if (strcmp(targets[i].name, name) == 0)
+			return &targets[i];
+	}
+	return NULL;
+}
+
 static int upgrade(const struct cli *cli, void *context, const struct option_rest *rest, struct error *err)
 {
 	const struct upgrade_options *options = context;
-	auto_free char *binary = options->binary != NULL ? realpath(options->binary, NULL) : child_program("hydra-shim");
+	const struct target *target = find_target(rest->positional[0]);
+	auto_free char *binary = options->binary != NULL ? realpath(options->binary, NULL)
+							 : target != NULL ? child_program(target->program) : NULL;
 	auto_text json = TEXT_EMPTY;
 	struct rollout self = {.cli = cli, .binary = binary, .json = &json, .err = err};
 	int r;
 
-	if (strcmp(rest->positional[0], "shim") != 0)
-		return fail_because(err, EINVAL, "upgrade '%s': expected shim", rest->positional[0]);
+	if (target == NULL)
+		return fail_because(err, EINVAL, "upgrade '%s': expected daemon, monitor or shim", rest->positional[0]);
 	if (binary == NULL)
 		return fail_errno(err, errno, "binary '%s'", options->binary);
-	r = check_binary(binary, "hydra-shim", err);
+	r = check_binary(binary, target->program, err);
 	*err = r == 0 ? ERROR_NONE : *err;
 	if (r == 0)
-		r = upgrade_shims(&self, options, rest);
+		r = target->upgrade(&self, options, rest);
 	if (r == 0)
 		r = err->code;
 	if (cli_wants_json(cli) && (r == 0 || self.count > 0))
@@ -147,5 +200,5 @@ static int upgrade(const struct cli *cli, void *context, const struct option_res
 }
 
 const struct command command_upgrade = {
-	"upgrade", "shim [OPTIONS] [CONTAINER...]", "replace resident programs by other binaries while containers run", upgrade_entries,
+	"upgrade", "daemon|monitor|shim [OPTIONS] [CONTAINER...]", "replace resident programs by other binaries while containers run", upgrade_entries,
 	sizeof(struct upgrade_options), 1, -1, false, upgrade};

@@ -8,15 +8,18 @@
 #pragma once
 
 #include "base/event_loop.h"
+#include "base/reexec.h"
 #include "daemon.pb-c.h"
 #include "proto/ttrpc_client.h"
 #include "proto/ttrpc_server.h"
+#include "seal.pb-c.h"
 #include "state/record.h"
 
 #include <stdbool.h>
 
 struct worker;
 struct recent_events;
+struct held;
 
 struct daemon {
 	struct event_loop loop;
@@ -37,6 +40,12 @@ struct daemon {
 	uint64_t started_mono_ns;
 	uint64_t recovery_us;    /* 0: still finding out */
 	unsigned asking;         /* shims whose first answer is awaited */
+	unsigned errands;        /* requests that workers carry out */
+	const char *const *argv; /* what we were started with */
+	struct ttrpc_call *upgrade; /* NULL: none is under way */
+	char *upgrade_path;
+	struct event_timer upgrade_timer;
+	struct held *held;       /* requests that wait for it */
 };
 
 /* entries.c: the containers, as their shims tell. */
@@ -73,6 +82,9 @@ int events_init(struct daemon *daemon, struct error *err);
 void events_deinit(struct daemon *daemon);
 void events_add(struct daemon *daemon, const Hydra__V1__Event *event);
 void events_answer(struct daemon *daemon, struct ttrpc_call *call, uint64_t since, bool wait);
+/* For and from another binary (upgrade.c). False: no memory. */
+bool events_seal(const struct daemon *daemon, Hydra__V1__SealedDaemon *sealed);
+void events_unseal(struct daemon *daemon, const Hydra__V1__SealedDaemon *sealed);
 
 /* worker.c: programs that do what takes time. message: what it wrote on standard error. */
 typedef void worker_done(struct daemon *daemon, int exit_status, const char *message, void *context);
@@ -84,9 +96,22 @@ int worker_start_with(struct daemon *daemon, const char *program, const char *co
 		      void *context, struct error *err);
 /* SIGCHLD. */
 void workers_reap(struct daemon *daemon);
+bool workers_seal(const struct daemon *daemon, Hydra__V1__SealedDaemon *sealed);
+void workers_unseal(struct daemon *daemon, const Hydra__V1__SealedDaemon *sealed);
 
-/* migration.c */
-int migrations_init(struct daemon *daemon, struct error *err);
+/* upgrade.c: hydra.v1.Daemon.Upgrade. */
+void upgrade_ask(struct ttrpc_call *call, const ProtobufCMessage *message);
+/* Something came to its end: may be the time for an upgrade that waits. */
+void upgrade_consider(struct daemon *daemon);
+/* True: an upgrade waits, and so does the call from now on. */
+bool upgrade_holds(struct ttrpc_call *call, const ProtobufCMessage *message);
+/* What the binary before left; -EPROTO: not understood. Free with message_free(). */
+int upgrade_read(const struct reexec_options *options, Hydra__V1__SealedDaemon **ret_sealed, struct error *err);
+/* Goes on as it did, once everything is known and listens. */
+void upgrade_take_over(struct daemon *self, const Hydra__V1__SealedDaemon *sealed, const struct reexec_options *options);
+
+/* migration.c; listen_fd: FD_NONE, or that of the binary before. */
+int migrations_init(struct daemon *daemon, int listen_fd, struct error *err);
 void service_migrate(struct ttrpc_call *call, const ProtobufCMessage *message);
 void service_migration(struct ttrpc_call *call, const ProtobufCMessage *message);
 void service_cancel_migration(struct ttrpc_call *call, const ProtobufCMessage *message);

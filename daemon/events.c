@@ -92,3 +92,29 @@ void events_answer(struct daemon *daemon, struct ttrpc_call *call, uint64_t sinc
 	call->waiting_next = self->waiting;
 	self->waiting = call;
 }
+
+bool events_seal(const struct daemon *daemon, Hydra__V1__SealedDaemon *sealed)
+{
+	const struct recent_events *self = daemon->events;
+	uint64_t first = self->last_number > KEPT ? self->last_number - KEPT + 1 : 1;
+
+	sealed->last_event = self->last_number;
+	sealed->events = calloc(KEPT, sizeof(*sealed->events));
+	for (uint64_t number = first; number <= self->last_number && sealed->events != NULL; number++) {
+		Hydra__V1__Event *copy = (Hydra__V1__Event *) (void *) message_copy(&self->kept[number % KEPT]->base);
+
+		if (copy == NULL)
+			return false;
+		sealed->events[sealed->n_events++] = copy;
+	}
+	return sealed->events != NULL;
+}
+
+void events_unseal(struct daemon *daemon, const Hydra__V1__SealedDaemon *sealed)
+{
+	if (sealed->last_event < sealed->n_events)
+		return;
+	daemon->events->last_number = sealed->last_event - sealed->n_events;
+	for (size_t i = 0; i < sealed->n_events; i++)
+		events_add(daemon, sealed->events[i]);
+}

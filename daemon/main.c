@@ -11,6 +11,7 @@
 #include "base/owned.h"
 #include "base/text.h"
 #include "daemon/daemon.h"
+#include "proto/message.h"
 #include "state/run_dir.h"
 
 #include <errno.h>
@@ -26,6 +27,7 @@ struct daemon_options {
 	const char *listen;
 	const char *certificates;
 	bool version;
+	struct reexec_options reexec;
 };
 
 static const struct option_entry option_entries[] = {
@@ -33,6 +35,7 @@ static const struct option_entry option_entries[] = {
 	{0, "listen", "ADDRESS:PORT", OPTION_STRING, offsetof(struct daemon_options, listen), "take containers from other hosts"},
 	{0, "certificates", "DIR", OPTION_STRING, offsetof(struct daemon_options, certificates),
 	 "folder with ca.pem, cert.pem, key.pem, for migrations in both directions"},
+	REEXEC_ENTRIES(struct daemon_options, reexec),
 	{'v', "version", NULL, OPTION_FLAG, offsetof(struct daemon_options, version), "print the version"},
 	{0, NULL, NULL, OPTION_FLAG, 0, NULL},
 };
@@ -72,7 +75,22 @@ static void handle_signal(struct event_loop *loop, const int signal_number, void
 		event_loop_stop(loop, EXIT_SUCCESS);
 }
 
-static int daemon_init(struct daemon *self, const struct daemon_options *options, struct error *err)
+/* How far the binary before had read each journal: nothing comes twice, nothing is left out. */
+static void follow_on(struct daemon *self, const Hydra__V1__SealedDaemon *sealed)
+{
+	for (size_t i = 0; i < sealed->n_followers; i++) {
+		const Hydra__V1__SealedFollower *item = sealed->followers[i];
+		struct entry *entry = entry_find(self, item->namespace_, item->id);
+
+		if (entry != NULL)
+			entry->last_sequence = item->last_sequence;
+	}
+	events_unseal(self, sealed);
+}
+
+/* sealed: NULL at an ordinary start. */
+static int daemon_init(struct daemon *self, const struct daemon_options *options, const Hydra__V1__SealedDaemon *sealed, char **argv,
+		       struct error *err)
 {
 	int r;
 
@@ -80,6 +98,7 @@ static int daemon_init(struct daemon *self, const struct daemon_options *options
 				.lock_fd = FD_NONE,
 				.listen_fd = FD_NONE,
 				.migration_fd = FD_NONE,
+				.argv = (const char *const *) argv,
 				.migration_source.fd = FD_NONE,
 				.progress_source.fd = FD_NONE,
 				.migration_address = options->listen,
@@ -88,7 +107,7 @@ static int daemon_init(struct daemon *self, const struct daemon_options *options
 				.started_mono_ns = clock_monotonic_ns()};
 	r = dir_make_all(self->root, 0700, err);
 	if (r == 0)
-		r = take_lock(self, err);
+		r = sealed != NULL ? (self->lock_fd = sealed->lock_fd, 0) : take_lock(self, err);
 	if (r == 0)
 		r = event_loop_init(&self->loop, err);
 	if (r == 0)
@@ -96,13 +115,15 @@ static int daemon_init(struct daemon *self, const struct daemon_options *options
 	if (r == 0)
 		r = events_init(self, err);
 	if (r == 0)
-		r = open_socket(self, err);
+		r = sealed != NULL ? (self->listen_fd = sealed->server->listen_fd, 0) : open_socket(self, err);
 	fault_point("hydrad.listening");
 	if (r == 0)
 		r = entries_recover(self, err);
+	if (r == 0 && sealed != NULL)
+		follow_on(self, sealed);
 	fault_point("hydrad.recovered");
 	if (r == 0)
-		r = migrations_init(self, err);
+		r = migrations_init(self, sealed != NULL ? sealed->migration_fd : FD_NONE, err);
 	if (r == 0)
 		r = ttrpc_server_init(&self->server, &self->loop, self->listen_fd, daemon_methods, self, err);
 	return r;
@@ -119,13 +140,27 @@ static void daemon_deinit(struct daemon *self)
 	owned_fd_release(&self->lock_fd);
 }
 
-static int serve(const struct daemon_options *options)
+static int begin(struct daemon *self, const struct daemon_options *options, char **argv, struct error *err)
+{
+	auto_message Hydra__V1__SealedDaemon *sealed = NULL;
+	int r = options->reexec.sealed_fd > 0 ? upgrade_read(&options->reexec, &sealed, err) : 0;
+
+	if (r == 0)
+		r = daemon_init(self, options, sealed, argv, err);
+	if (r < 0 && options->reexec.sealed_fd > 0)
+		reexec_refuse(&options->reexec, (const char *const *) argv, err->message);
+	if (r == 0 && sealed != NULL)
+		upgrade_take_over(self, sealed, &options->reexec);
+	return r;
+}
+
+static int serve(const struct daemon_options *options, char **argv)
 {
 	struct daemon self;
 	struct error err;
 	int exit_code;
 
-	if (daemon_init(&self, options, &err) < 0) {
+	if (begin(&self, options, argv, &err) < 0) {
 		log_error("daemon did not start", "error=\"%s\"", err.message);
 		return EXIT_FAILURE;
 	}
@@ -155,5 +190,5 @@ int main(int argc, char **argv)
 	if (r <= 0)
 		return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 	option_rest_deinit(&rest);
-	return serve(&options);
+	return serve(&options, argv);
 }

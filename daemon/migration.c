@@ -86,15 +86,17 @@ static int open_address(const char *address, int *ret_fd, struct error *err)
 	return 0;
 }
 
-static int listen_for_hosts(struct daemon *daemon, struct error *err)
+static int listen_for_hosts(struct daemon *daemon, int listen_fd, struct error *err)
 {
-	int r;
+	int r = 0;
 
 	if (daemon->migration_address == NULL)
 		return 0;
 	if (daemon->certificates == NULL)
 		return fail_because(err, EINVAL, "option --listen: needs --certificates too");
-	r = open_address(daemon->migration_address, &daemon->migration_fd, err);
+	daemon->migration_fd = listen_fd;
+	if (listen_fd < 0)
+		r = open_address(daemon->migration_address, &daemon->migration_fd, err);
 	if (r < 0)
 		return r;
 	daemon->migration_source = (struct event_source){.handle = handle_connection, .context = daemon, .fd = FD_NONE};
@@ -160,11 +162,11 @@ static int watch_progress(struct daemon *daemon, struct error *err)
 	return event_loop_add(&daemon->loop, &daemon->progress_source, fd, EPOLLIN, err);
 }
 
-int migrations_init(struct daemon *daemon, struct error *err)
+int migrations_init(struct daemon *daemon, int listen_fd, struct error *err)
 {
 	int r = watch_progress(daemon, err);
 
-	return r == 0 ? listen_for_hosts(daemon, err) : r;
+	return r == 0 ? listen_for_hosts(daemon, listen_fd, err) : r;
 }
 
 struct departure {
@@ -218,6 +220,8 @@ void service_migrate(struct ttrpc_call *call, const ProtobufCMessage *message)
 	struct error err;
 	int r = id_check("namespace", request->namespace_, &err);
 
+	if (upgrade_holds(call, message))
+		return;
 	if (r == 0)
 		r = id_check("container name", request->id, &err);
 	if (r == 0 && strrchr(request->host, ':') == NULL)

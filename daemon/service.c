@@ -47,6 +47,8 @@ static void errand_done(struct daemon *daemon, int exit_status, const char *mess
 	free(errand->namespace);
 	free(errand->id);
 	free(errand);
+	daemon->errands--;
+	upgrade_consider(daemon);
 }
 
 static void run_errand(struct ttrpc_call *call, const char *namespace, const char *id, const char *const *words,
@@ -68,6 +70,7 @@ static void run_errand(struct ttrpc_call *call, const char *namespace, const cha
 		*errand = (struct errand){.call = call, .namespace = text_copy(namespace), .id = text_copy(id)};
 		r = worker_start(daemon, "hydra-setup", arguments, data, size, errand_done, errand, &err);
 	}
+	daemon->errands += r == 0;
 	if (r < 0) {
 		ttrpc_refuse_error(call, &err);
 		free(errand);
@@ -89,7 +92,7 @@ static void handle_create(struct ttrpc_call *call, const ProtobufCMessage *messa
 	static const char *const words[] = {"create", NULL};
 	const Hydra__V1__CreateRequest *request = (const void *) message;
 
-	if (names_are_valid(call, request->namespace_, request->id))
+	if (names_are_valid(call, request->namespace_, request->id) && !upgrade_holds(call, message))
 		run_errand(call, request->namespace_, request->id, words, message);
 }
 
@@ -98,7 +101,7 @@ static void handle_start(struct ttrpc_call *call, const ProtobufCMessage *messag
 	const Hydra__V1__ContainerRequest *request = (const void *) message;
 	const char *const words[] = {"start", request->id, NULL};
 
-	if (names_are_valid(call, request->namespace_, request->id))
+	if (names_are_valid(call, request->namespace_, request->id) && !upgrade_holds(call, message))
 		run_errand(call, request->namespace_, request->id, words, NULL);
 }
 
@@ -107,7 +110,7 @@ static void handle_remove(struct ttrpc_call *call, const ProtobufCMessage *messa
 	const Hydra__V1__RemoveRequest *request = (const void *) message;
 	const char *const words[] = {"remove", request->force ? "--force" : "--", request->id, NULL};
 
-	if (names_are_valid(call, request->namespace_, request->id))
+	if (names_are_valid(call, request->namespace_, request->id) && !upgrade_holds(call, message))
 		run_errand(call, request->namespace_, request->id, words, NULL);
 }
 
@@ -175,6 +178,7 @@ const struct ttrpc_method daemon_methods[] = {
 	DAEMON("List", list_request, handle_list),
 	DAEMON("Info", empty, handle_info),
 	DAEMON("Events", all_events_request, handle_events),
+	DAEMON("Upgrade", upgrade_request, upgrade_ask),
 	DAEMON("Migrate", migrate_request, service_migrate),
 	DAEMON("Migration", migration_request, service_migration),
 	DAEMON("CancelMigration", migration_request, service_cancel_migration),

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/child.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/owned.h"
 #include "base/text.h"
 #include "daemon/daemon.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -120,4 +122,47 @@ void workers_reap(struct daemon *daemon)
 		end(daemon, worker, status);
 		link = &daemon->workers; /* what was done may have started others */
 	}
+}
+
+bool workers_seal(const struct daemon *daemon, Hydra__V1__SealedDaemon *sealed)
+{
+	size_t count = 0;
+
+	for (const struct worker *worker = daemon->workers; worker != NULL; worker = worker->next)
+		count++;
+	sealed->workers = calloc(count + 1, sizeof(*sealed->workers));
+	for (const struct worker *worker = daemon->workers; worker != NULL && sealed->workers != NULL; worker = worker->next) {
+		Hydra__V1__SealedWorker *item = malloc(sizeof(*item));
+
+		if (item == NULL)
+			return false;
+		hydra__v1__sealed_worker__init(item);
+		item->pid = worker->pid;
+		item->message_fd = worker->message_fd;
+		sealed->workers[sealed->n_workers++] = item;
+	}
+	return sealed->workers != NULL;
+}
+
+/* Started by the binary before: what it did is found out by looking. */
+static void noted(struct daemon *daemon, int exit_status, const char *message, void *context)
+{
+	(void) context;
+	if (exit_status != 0)
+		log_warning("worker failed", "status=%d error=\"%s\"", exit_status, message);
+	entries_rescan(daemon);
+}
+
+void workers_unseal(struct daemon *daemon, const Hydra__V1__SealedDaemon *sealed)
+{
+	for (size_t i = 0; i < sealed->n_workers; i++) {
+		struct worker *worker = calloc(1, sizeof(*worker));
+
+		if (worker == NULL)
+			continue;
+		*worker = (struct worker){.pid = sealed->workers[i]->pid, .message_fd = sealed->workers[i]->message_fd,
+					  .done = noted, .next = daemon->workers};
+		daemon->workers = worker;
+	}
+	workers_reap(daemon);
 }

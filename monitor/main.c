@@ -12,6 +12,7 @@
 #include "base/owned.h"
 #include "base/text.h"
 #include "monitor/monitor.h"
+#include "proto/message.h"
 #include "state/run_dir.h"
 
 #include <errno.h>
@@ -32,12 +33,14 @@ struct monitor_options {
 	int metrics_port;
 	bool no_daemon;
 	bool version;
+	struct reexec_options reexec;
 };
 
 static const struct option_entry option_entries[] = {
 	{0, "root", "DIR", OPTION_STRING, offsetof(struct monitor_options, root), "run directories (default $HYDRA_ROOT or /run/hydra)"},
 	{0, "no-daemon", NULL, OPTION_FLAG, offsetof(struct monitor_options, no_daemon), "do not start hydrad (systemd does)"},
 	{0, "metrics-port", "PORT", OPTION_INT, offsetof(struct monitor_options, metrics_port), "serve Prometheus on this loopback port too"},
+	REEXEC_ENTRIES(struct monitor_options, reexec),
 	{'v', "version", NULL, OPTION_FLAG, offsetof(struct monitor_options, version), "print the version"},
 	{0, NULL, NULL, OPTION_FLAG, 0, NULL},
 };
@@ -95,15 +98,39 @@ static int take_lock(struct monitor *self, struct error *err)
 	return r == -EBUSY ? fail_because(err, EBUSY, "another hydra-monitor serves '%s'", self->root) : r;
 }
 
-static int monitor_init(struct monitor *self, const struct monitor_options *options, struct error *err)
+static int open_sockets(struct monitor *self, int metrics_port, struct error *err)
 {
-	auto_free char *path = text_format("%s/monitor.sock", options->root);
+	auto_free char *path = text_format("%s/monitor.sock", self->root);
+	int r = socket_listen(path, &self->listen_fd, err);
+
+	if (r == 0)
+		r = ttrpc_server_init(&self->server, &self->loop, self->listen_fd, monitor_methods, self, err);
+	if (r == 0)
+		r = store_open(self, FD_NONE, err);
+	return r < 0 ? r : metrics_open(self, metrics_port, err);
+}
+
+static int reopen_sockets(struct monitor *self, const Hydra__V1__SealedMonitor *sealed, struct error *err)
+{
+	int r = ttrpc_server_init(&self->server, &self->loop, sealed->server->listen_fd, monitor_methods, self, err);
+
+	self->lock_fd = sealed->lock_fd;
+	self->listen_fd = sealed->server->listen_fd;
+	if (r == 0)
+		r = store_open(self, sealed->store_fd, err);
+	return r < 0 ? r : metrics_reopen(self, sealed->metrics_fd, sealed->metrics_tcp_fd, err);
+}
+
+/* sealed: NULL at an ordinary start. */
+static int monitor_init(struct monitor *self, const struct monitor_options *options, const Hydra__V1__SealedMonitor *sealed,
+			struct error *err)
+{
 	int r;
 
 	self->root = options->root;
 	self->orphan_timer = (struct event_timer){.handle = reap_orphans, .context = self};
 	r = dir_make_all(self->root, 0700, err);
-	if (r == 0)
+	if (r == 0 && sealed == NULL)
 		r = take_lock(self, err);
 	if (r == 0 && prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
 		r = fail_errno(err, errno, "become a subreaper");
@@ -111,13 +138,31 @@ static int monitor_init(struct monitor *self, const struct monitor_options *opti
 		r = event_loop_init(&self->loop, err);
 	if (r == 0)
 		r = event_loop_watch_usual_signals(&self->loop, handle_signal, self, err);
+	if (r < 0)
+		return r;
+	return sealed != NULL ? reopen_sockets(self, sealed, err) : open_sockets(self, options->metrics_port, err);
+}
+
+static int begin(struct monitor *self, const struct monitor_options *options, struct error *err)
+{
+	auto_message Hydra__V1__SealedMonitor *sealed = NULL;
+	int r = options->reexec.sealed_fd > 0 ? upgrade_read(&options->reexec, &sealed, err) : 0;
+
 	if (r == 0)
-		r = socket_listen(path, &self->listen_fd, err);
-	if (r == 0)
-		r = ttrpc_server_init(&self->server, &self->loop, self->listen_fd, monitor_methods, self, err);
-	if (r == 0)
-		r = store_open(self, err);
-	return r < 0 ? r : metrics_open(self, options->metrics_port, err);
+		r = monitor_init(self, options, sealed, err);
+	if (r < 0 && options->reexec.sealed_fd > 0)
+		reexec_refuse(&options->reexec, self->argv, err->message);
+	if (r < 0)
+		return r;
+	if (sealed != NULL) {
+		upgrade_take_over(self, sealed, &options->reexec);
+		reap(self);
+		return 0;
+	}
+	shims_recover(self);
+	if (!options->no_daemon)
+		daemon_start(self);
+	return 0;
 }
 
 /* As sd_notify(3), by the datagram it is: the monitor has no library to load for it. */
@@ -136,20 +181,18 @@ static void notify_ready(void)
 		      (socklen_t) (offsetof(struct sockaddr_un, sun_path) + strlen(path)));
 }
 
-static int serve(const struct monitor_options *options, const struct option_rest *rest)
+static int serve(const struct monitor_options *options, const struct option_rest *rest, char **argv)
 {
 	static struct monitor self = {.lock_fd = FD_NONE, .listen_fd = FD_NONE};
 	struct error err;
 
+	self.argv = (const char *const *) argv;
 	self.daemon_arguments = rest->positional;
 	self.daemon_argument_count = rest->count;
-	if (monitor_init(&self, options, &err) < 0) {
+	if (begin(&self, options, &err) < 0) {
 		log_error("monitor did not start", "error=\"%s\"", err.message);
 		return EXIT_FAILURE;
 	}
-	shims_recover(&self);
-	if (!options->no_daemon)
-		daemon_start(&self);
 	notify_ready();
 	return event_loop_run(&self.loop);
 }
@@ -171,7 +214,7 @@ int main(int argc, char **argv)
 		log_error(err.message, NULL);
 	if (r <= 0)
 		return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
-	r = serve(&options, &rest);
+	r = serve(&options, &rest, argv);
 	option_rest_deinit(&rest);
 	return r;
 }

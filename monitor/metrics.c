@@ -96,19 +96,23 @@ static int open_port(int port, int *ret_fd, struct error *err)
 	return 0;
 }
 
-int metrics_open(struct monitor *monitor, int port, struct error *err)
+int metrics_reopen(struct monitor *monitor, int fd, int tcp_fd, struct error *err)
 {
-	auto_free char *path = text_format("%s/metrics.sock", monitor->root);
-	int fd;
-	int r = socket_listen(path, &fd, err);
+	int r;
 
 	monitor->metrics_source = (struct event_source){.handle = accept_scrape, .context = monitor, .fd = FD_NONE};
 	monitor->metrics_tcp_source = monitor->metrics_source;
-	if (r == 0)
-		r = event_loop_add(&monitor->loop, &monitor->metrics_source, fd, EPOLLIN, err);
+	r = event_loop_add(&monitor->loop, &monitor->metrics_source, fd, EPOLLIN, err);
+	return r < 0 || tcp_fd < 0 ? r : event_loop_add(&monitor->loop, &monitor->metrics_tcp_source, tcp_fd, EPOLLIN, err);
+}
+
+int metrics_open(struct monitor *monitor, int port, struct error *err)
+{
+	auto_free char *path = text_format("%s/metrics.sock", monitor->root);
+	int fd, tcp_fd = FD_NONE;
+	int r = socket_listen(path, &fd, err);
+
 	if (r == 0 && port > 0)
-		r = open_port(port, &fd, err);
-	if (r == 0 && port > 0)
-		r = event_loop_add(&monitor->loop, &monitor->metrics_tcp_source, fd, EPOLLIN, err);
-	return r;
+		r = open_port(port, &tcp_fd, err);
+	return r < 0 ? r : metrics_reopen(monitor, fd, tcp_fd, err);
 }

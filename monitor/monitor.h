@@ -7,8 +7,10 @@
 #pragma once
 
 #include "base/event_loop.h"
+#include "base/reexec.h"
 #include "monitor.pb-c.h"
 #include "proto/ttrpc_server.h"
+#include "seal.pb-c.h"
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -53,11 +55,16 @@ struct monitor {
 	struct event_timer orphan_timer;
 	struct event_source store_source;
 	struct deposit *deposits;
+	struct depositor *depositors;
 	struct event_source metrics_source;
 	struct event_source metrics_tcp_source;
 	unsigned scrapes; /* connections that have not asked yet */
 	struct ledger_entry ledger[LEDGER_ENTRIES];
 	uint64_t ledger_count;
+	const char *const *argv;    /* what we were started with */
+	struct ttrpc_call *upgrade; /* NULL: none is under way */
+	char *upgrade_path;
+	struct event_timer upgrade_timer;
 };
 
 /* ledger.c: who was up and down, from when to when. */
@@ -74,16 +81,33 @@ unsigned shims_count(const struct monitor *monitor);
 /* True while a successor is due or has just begun: it must find what it adopts. */
 bool shims_are_being_replaced(const struct monitor *monitor);
 
-/* store.c: descriptors that shims deposit (proto/store.h). */
-int store_open(struct monitor *monitor, struct error *err);
+/* For and from another binary (upgrade.c). False: no memory. */
+bool shims_seal(const struct monitor *monitor, Hydra__V1__SealedMonitor *sealed);
+void shims_unseal(struct monitor *monitor, const Hydra__V1__SealedMonitor *sealed);
+
+/* store.c: descriptors that shims deposit (proto/store.h). listen_fd: FD_NONE, or that of the binary before. */
+int store_open(struct monitor *monitor, int listen_fd, struct error *err);
 /* name "*": all of the container. */
 void store_drop(struct monitor *monitor, const char *namespace, const char *id, const char *name);
 
+bool store_seal(const struct monitor *monitor, Hydra__V1__SealedMonitor *sealed);
+void store_unseal(struct monitor *monitor, const Hydra__V1__SealedMonitor *sealed);
+
 /* supervise.c: hydrad. */
 void daemon_start(struct monitor *monitor);
+void daemon_start_later(struct monitor *monitor, uint64_t delay_ns);
 bool daemon_ended(struct monitor *monitor, pid_t pid, int status);
 
 /* metrics.c: Prometheus text on <root>/metrics.sock, and on a loopback port when asked. */
 int metrics_open(struct monitor *monitor, int port, struct error *err);
+/* The same with the sockets of the binary before; tcp_fd may be FD_NONE. */
+int metrics_reopen(struct monitor *monitor, int fd, int tcp_fd, struct error *err);
+
+/* upgrade.c: hydra.v1.Monitor.Upgrade. */
+void upgrade_ask(struct ttrpc_call *call, const ProtobufCMessage *message);
+/* What the binary before left; -EPROTO: not understood. Free with message_free(). */
+int upgrade_read(const struct reexec_options *options, Hydra__V1__SealedMonitor **ret_sealed, struct error *err);
+/* Goes on as it did, once everything listens. */
+void upgrade_take_over(struct monitor *self, const Hydra__V1__SealedMonitor *sealed, const struct reexec_options *options);
 
 extern const struct ttrpc_method monitor_methods[];

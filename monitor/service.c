@@ -68,6 +68,7 @@ static void handle_status(struct ttrpc_call *call, const ProtobufCMessage *messa
 const struct ttrpc_method monitor_methods[] = {
 	{"hydra.v1.Monitor", "Spawn", &hydra__v1__spawn_request__descriptor, handle_spawn},
 	{"hydra.v1.Monitor", "Ledger", &hydra__v1__ledger_request__descriptor, handle_ledger},
+	{"hydra.v1.Monitor", "Upgrade", &hydra__v1__upgrade_request__descriptor, upgrade_ask},
 	{"hydra.v1.Monitor", "Status", &hydra__v1__empty__descriptor, handle_status},
 	{NULL, NULL, NULL, NULL},
 };

@@ -208,3 +208,45 @@ void shims_recover(struct monitor *monitor)
 	if (run_dir_visit(monitor->root, NULL, recover_one, monitor, &err) < 0)
 		log_error("run directories not read", "error=\"%s\"", err.message);
 }
+
+bool shims_seal(const struct monitor *monitor, Hydra__V1__SealedMonitor *sealed)
+{
+	size_t count = 0;
+
+	for (const struct watched_shim *shim = monitor->shims; shim != NULL; shim = shim->next)
+		count++;
+	sealed->watches = calloc(count + 1, sizeof(*sealed->watches));
+	for (const struct watched_shim *shim = monitor->shims; shim != NULL && sealed->watches != NULL; shim = shim->next) {
+		Hydra__V1__SealedWatch *item = malloc(sizeof(*item));
+
+		if (item == NULL)
+			return false;
+		hydra__v1__sealed_watch__init(item);
+		item->namespace_ = text_copy(shim->namespace);
+		item->id = text_copy(shim->id);
+		item->pid = shim->pid;
+		item->is_successor = shim->is_successor;
+		item->successors = shim->successors;
+		item->started_ns = shim->started_ns;
+		item->successor_in_ns = event_timer_rest(&shim->timer);
+		sealed->watches[sealed->n_watches++] = item;
+	}
+	return sealed->watches != NULL;
+}
+
+void shims_unseal(struct monitor *monitor, const Hydra__V1__SealedMonitor *sealed)
+{
+	for (size_t i = 0; i < sealed->n_watches; i++) {
+		const Hydra__V1__SealedWatch *item = sealed->watches[i];
+		struct watched_shim *self = watch(monitor, item->namespace_, item->id);
+
+		if (self == NULL)
+			continue;
+		self->pid = item->pid;
+		self->is_successor = item->is_successor;
+		self->successors = item->successors;
+		self->started_ns = item->started_ns;
+		if (item->successor_in_ns > 0)
+			event_loop_arm(&monitor->loop, &self->timer, item->successor_in_ns);
+	}
+}

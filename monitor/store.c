@@ -31,6 +31,7 @@ struct deposit {
 struct depositor {
 	struct monitor *monitor;
 	struct event_source source;
+	struct depositor *next;
 };
 
 static void deposit_free(struct deposit *self)
@@ -89,6 +90,12 @@ static void depositor_free(struct depositor *self)
 {
 	int fd = self->source.fd;
 
+	for (struct depositor **link = &self->monitor->depositors; *link != NULL; link = &(*link)->next) {
+		if (*link == self) {
+			*link = self->next;
+			break;
+		}
+	}
 	event_loop_remove(&self->monitor->loop, &self->source);
 	owned_fd_release(&fd);
 	free(self);
@@ -116,14 +123,12 @@ static void handle_depositor(struct event_source *source, uint32_t events)
 		depositor_free(self);
 }
 
-static void handle_listener(struct event_source *source, uint32_t events)
+/* Takes fd. */
+static void depositor_new(struct monitor *monitor, int fd)
 {
-	struct monitor *monitor = source->context;
-	int fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	struct depositor *self = fd >= 0 && socket_peer_is_trusted(fd) ? calloc(1, sizeof(*self)) : NULL;
+	struct depositor *self = calloc(1, sizeof(*self));
 	struct error err;
 
-	(void) events;
 	if (self == NULL) {
 		owned_fd_release(&fd);
 		return;
@@ -134,7 +139,21 @@ static void handle_listener(struct event_source *source, uint32_t events)
 		log_error("depositor not served", "error=\"%s\"", err.message);
 		(void) close(fd);
 		free(self);
+		return;
 	}
+	self->next = monitor->depositors;
+	monitor->depositors = self;
+}
+
+static void handle_listener(struct event_source *source, uint32_t events)
+{
+	int fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	(void) events;
+	if (fd >= 0 && socket_peer_is_trusted(fd))
+		depositor_new(source->context, fd);
+	else
+		owned_fd_release(&fd);
 }
 
 /* 1000 containers need some 6000 descriptors here. */
@@ -148,14 +167,13 @@ static void raise_limit(void)
 	(void) setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-int store_open(struct monitor *monitor, struct error *err)
+static int listen_here(const struct monitor *monitor, int *ret_fd, struct error *err)
 {
 	auto_close int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	mode_t mask;
 	int r;
 
-	raise_limit();
 	if (!text_fit(address.sun_path, sizeof(address.sun_path), "%s/store.sock", monitor->root))
 		return fail_errno(err, ENAMETOOLONG, "listen below '%s'", monitor->root);
 	(void) unlink(address.sun_path); /* the monitor's lock says that nobody else listens there */
@@ -164,9 +182,66 @@ int store_open(struct monitor *monitor, struct error *err)
 	(void) umask(mask);
 	if (r < 0 || listen(fd, CONNECTIONS_MAX) < 0)
 		return fail_errno(err, errno, "listen at '%s'", address.sun_path);
+	*ret_fd = take_fd(&fd);
+	return 0;
+}
+
+int store_open(struct monitor *monitor, int listen_fd, struct error *err)
+{
+	int fd = listen_fd;
+	int r = listen_fd >= 0 ? 0 : listen_here(monitor, &fd, err);
+
+	raise_limit();
+	if (r < 0)
+		return r;
 	monitor->store_source = (struct event_source){.handle = handle_listener, .context = monitor, .fd = FD_NONE};
-	r = event_loop_add(&monitor->loop, &monitor->store_source, fd, EPOLLIN, err);
-	if (r == 0)
-		(void) take_fd(&fd);
-	return r;
+	return event_loop_add(&monitor->loop, &monitor->store_source, fd, EPOLLIN, err);
+}
+
+static bool seal_deposits(const struct monitor *monitor, Hydra__V1__SealedMonitor *sealed)
+{
+	size_t count = 0;
+
+	for (const struct deposit *deposit = monitor->deposits; deposit != NULL; deposit = deposit->next)
+		count++;
+	sealed->deposits = calloc(count + 1, sizeof(*sealed->deposits));
+	for (const struct deposit *deposit = monitor->deposits; deposit != NULL && sealed->deposits != NULL; deposit = deposit->next) {
+		Hydra__V1__SealedDeposit *item = malloc(sizeof(*item));
+
+		if (item == NULL)
+			return false;
+		hydra__v1__sealed_deposit__init(item);
+		item->namespace_ = text_copy(deposit->namespace);
+		item->id = text_copy(deposit->id);
+		item->name = text_copy(deposit->name);
+		item->fd = deposit->fd;
+		sealed->deposits[sealed->n_deposits++] = item;
+	}
+	return sealed->deposits != NULL;
+}
+
+bool store_seal(const struct monitor *monitor, Hydra__V1__SealedMonitor *sealed)
+{
+	size_t count = 0;
+
+	for (const struct depositor *depositor = monitor->depositors; depositor != NULL; depositor = depositor->next)
+		count++;
+	sealed->depositor_fds = calloc(count + 1, sizeof(*sealed->depositor_fds));
+	if (sealed->depositor_fds == NULL)
+		return false;
+	for (const struct depositor *depositor = monitor->depositors; depositor != NULL; depositor = depositor->next)
+		sealed->depositor_fds[sealed->n_depositor_fds++] = depositor->source.fd;
+	return seal_deposits(monitor, sealed);
+}
+
+void store_unseal(struct monitor *monitor, const Hydra__V1__SealedMonitor *sealed)
+{
+	for (size_t i = 0; i < sealed->n_deposits; i++) {
+		const Hydra__V1__SealedDeposit *item = sealed->deposits[i];
+		struct store_request request = {.namespace = item->namespace_, .id = item->id, .name = item->name};
+
+		put(monitor, &request, item->fd);
+	}
+	for (size_t i = 0; i < sealed->n_depositor_fds; i++)
+		depositor_new(monitor, sealed->depositor_fds[i]);
 }

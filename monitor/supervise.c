@@ -19,13 +19,18 @@ static void start_again(struct event_timer *timer)
 	daemon_start(timer->context);
 }
 
-static void start_later(struct monitor *monitor)
+void daemon_start_later(struct monitor *monitor, uint64_t delay_ns)
+{
+	monitor->daemon_timer = (struct event_timer){.handle = start_again, .context = monitor};
+	event_loop_arm(&monitor->loop, &monitor->daemon_timer, delay_ns);
+}
+
+static void start_less_often(struct monitor *monitor)
 {
 	uint64_t doubled = monitor->daemon_delay_ns * 4;
 
 	monitor->daemon_delay_ns = monitor->daemon_delay_ns == 0 ? DELAY_FIRST_NS : doubled < DELAY_LAST_NS ? doubled : DELAY_LAST_NS;
-	monitor->daemon_timer = (struct event_timer){.handle = start_again, .context = monitor};
-	event_loop_arm(&monitor->loop, &monitor->daemon_timer, monitor->daemon_delay_ns);
+	daemon_start_later(monitor, monitor->daemon_delay_ns);
 }
 
 void daemon_start(struct monitor *monitor)
@@ -39,7 +44,7 @@ void daemon_start(struct monitor *monitor)
 		argv[3 + i] = monitor->daemon_arguments[i];
 	if (child_start(&spec, &monitor->daemon_pid, NULL, &err) < 0) {
 		log_error("daemon not started", "error=\"%s\"", err.message);
-		start_later(monitor);
+		start_less_often(monitor);
 		return;
 	}
 	monitor->daemon_started_ns = clock_monotonic_ns();
@@ -62,6 +67,6 @@ bool daemon_ended(struct monitor *monitor, pid_t pid, int status)
 	if (clock_monotonic_ns() - monitor->daemon_started_ns > RAN_WELL_NS)
 		monitor->daemon_delay_ns = 0;
 	monitor->daemon_restarts++;
-	start_later(monitor);
+	start_less_often(monitor);
 	return true;
 }

@@ -5,8 +5,10 @@
 #include "base/text.h"
 #include "proto/message.h"
 #include "proto/ttrpc_connection.h"
+#include "shim.pb-c.h"
 #include "ttrpc.pb-c.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -175,4 +177,30 @@ bool ttrpc_call_becomes(struct ttrpc_call *call, const char *method, const Proto
 	call->request = take_ptr(&data);
 	call->request_size = size;
 	return true;
+}
+
+int seal_check(const char *program_version, uint32_t version, uint64_t needs, const Hydra__V1__SealedServer *server, struct error *err)
+{
+	if (version != SEAL_VERSION)
+		return fail_because(err, EPROTO, "the state of version %s has format %u; expected %u", program_version, version,
+				    SEAL_VERSION);
+	if ((needs & ~SEAL_KNOWN) != 0)
+		return fail_because(err, EPROTO, "the state of version %s needs what is not known here (bits %#llx)", program_version,
+				    (unsigned long long) (needs & ~SEAL_KNOWN));
+	return server != NULL ? 0 : fail_because(err, EPROTO, "the state has no server");
+}
+
+void seal_answer(struct ttrpc_call *upgrade, const char *old_version, const char *refused)
+{
+	Hydra__V1__UpgradeResponse response = HYDRA__V1__UPGRADE_RESPONSE__INIT;
+	char version[] = HYDRA_VERSION;
+
+	if (upgrade == NULL)
+		return;
+	response.old_version = (char *) (uintptr_t) old_version;
+	response.new_version = version;
+	if (refused != NULL)
+		ttrpc_refuse(upgrade, TTRPC_FAILED_PRECONDITION, "the new binary does not take over, the old one goes on: %s", refused);
+	else
+		ttrpc_reply(upgrade, &response.base);
 }

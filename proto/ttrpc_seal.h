@@ -10,12 +10,22 @@
 #include "proto/ttrpc_server.h"
 #include "seal.pb-c.h"
 
+#define SEAL_VERSION 1U
+/* Bits of `needs` that we understand. */
+#define SEAL_KNOWN   0ULL
+
+/* Pure: -EPROTO says why a state of that version, with these needs, can't be taken. */
+int seal_check(const char *program_version, uint32_t version, uint64_t needs, const Hydra__V1__SealedServer *server, struct error *err);
+
 /* Only when no call is being handled. upgrade: the call that asked for it, marked. The server is not changed.
  * Free with message_free(); NULL: no memory. */
 Hydra__V1__SealedServer *ttrpc_server_seal(const struct ttrpc_server *self, const struct ttrpc_call *upgrade);
 
 /* Calls visit for each descriptor of the sealed server. */
 void ttrpc_sealed_fds(const Hydra__V1__SealedServer *sealed, void (*visit)(int fd));
+
+/* Answers who asked for the upgrade; refused: why another binary did not take over, NULL when we are the new one. */
+void seal_answer(struct ttrpc_call *upgrade, const char *old_version, const char *refused);
 
 /* Takes over the connections and handles their calls again. *ret_upgrade: the one that asked, to be answered by the
  * caller; NULL when its client is gone. Connections that can't be taken are closed. */

@@ -2,7 +2,6 @@
 /*
  * What the shim knows and no file tells, as a message.
  */
-#include "base/clock.h"
 #include "base/owned.h"
 #include "base/text.h"
 #include "proto/message.h"
@@ -12,7 +11,6 @@
 #include "shim/shim.h"
 #include "shim/upgrade.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,16 +73,6 @@ static bool seal_processes(const struct container *container, Hydra__V1__SealedS
 	return true;
 }
 
-/* 0: the timer does not run. */
-static uint64_t rest_of(const struct event_timer *timer)
-{
-	uint64_t now_ns = clock_monotonic_ns();
-
-	if (timer->due_ns == 0)
-		return 0;
-	return timer->due_ns > now_ns ? timer->due_ns - now_ns : 1;
-}
-
 Hydra__V1__SealedShim *shim_seal(const struct shim *self)
 {
 	const struct container *container = self->containers;
@@ -96,8 +84,8 @@ Hydra__V1__SealedShim *shim_seal(const struct shim *self)
 	sealed->version = SEAL_VERSION;
 	sealed->program_version = text_copy(HYDRA_VERSION);
 	sealed->lock_fd = container->dir.lock_fd;
-	sealed->kill_in_ns = rest_of(&container->kill_timer);
-	sealed->restart_in_ns = rest_of(&container->restart_timer);
+	sealed->kill_in_ns = event_timer_rest(&container->kill_timer);
+	sealed->restart_in_ns = event_timer_rest(&container->restart_timer);
 	sealed->restart_delay_ns = container->restart_delay_ns;
 	sealed->oom_kills = container->oom_kills;
 	sealed->is_cleaned = container->is_cleaned;
@@ -120,15 +108,4 @@ void shim_sealed_fds(const Hydra__V1__SealedShim *sealed, void (*visit)(int fd))
 		for (size_t j = 0; j < process->n_clients; j++)
 			visit(process->clients[j]->fd);
 	}
-}
-
-int shim_seal_check(const Hydra__V1__SealedShim *sealed, struct error *err)
-{
-	if (sealed->version != SEAL_VERSION)
-		return fail_because(err, EPROTO, "the state of hydra-shim %s has version %u; expected %u", sealed->program_version,
-				    sealed->version, SEAL_VERSION);
-	if ((sealed->needs & ~SEAL_KNOWN) != 0)
-		return fail_because(err, EPROTO, "the state of hydra-shim %s needs what is not known here (bits %#llx)",
-				    sealed->program_version, (unsigned long long) (sealed->needs & ~SEAL_KNOWN));
-	return sealed->server != NULL ? 0 : fail_because(err, EPROTO, "the state has no server");
 }

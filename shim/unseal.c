@@ -98,21 +98,6 @@ static void resume_timers(struct container *container, const Hydra__V1__SealedSh
 	container->oom_kills = sealed->oom_kills;
 }
 
-static void answer(struct ttrpc_call *call, const Hydra__V1__SealedShim *sealed, const char *refused)
-{
-	Hydra__V1__UpgradeResponse response = HYDRA__V1__UPGRADE_RESPONSE__INIT;
-	char version[] = HYDRA_VERSION;
-
-	if (call == NULL)
-		return;
-	response.old_version = sealed->program_version;
-	response.new_version = version;
-	if (refused != NULL)
-		ttrpc_refuse(call, TTRPC_FAILED_PRECONDITION, "the new binary does not take over, the old one goes on: %s", refused);
-	else
-		ttrpc_reply(call, &response.base);
-}
-
 static int read_state(const struct reexec_options *options, Hydra__V1__SealedShim **ret_sealed, struct error *err)
 {
 	auto_free uint8_t *data = NULL;
@@ -122,8 +107,9 @@ static int read_state(const struct reexec_options *options, Hydra__V1__SealedShi
 	if (r < 0)
 		return r;
 	*ret_sealed = (Hydra__V1__SealedShim *) (void *) message_decode(&hydra__v1__sealed_shim__descriptor, data, size);
-	return *ret_sealed != NULL ? shim_seal_check(*ret_sealed, err)
-				   : fail_because(err, EPROTO, "the state is not one of a shim");
+	if (*ret_sealed == NULL)
+		return fail_because(err, EPROTO, "the state is not one of a shim");
+	return seal_check((*ret_sealed)->program_version, (*ret_sealed)->version, (*ret_sealed)->needs, (*ret_sealed)->server, err);
 }
 
 int shim_unseal(struct shim *self, const char *root, const char *namespace, const char *id, const struct reexec_options *options,
@@ -153,6 +139,6 @@ int shim_unseal(struct shim *self, const char *root, const char *namespace, cons
 	deposit_everything(self);
 	container_note(container, options->refused != NULL ? "upgrade-refused" : "upgraded", container->init, sealed->program_version);
 	ttrpc_server_unseal(&self->server, sealed->server, &call);
-	answer(call, sealed, options->refused);
+	seal_answer(call, sealed->program_version, options->refused);
 	return 0;
 }

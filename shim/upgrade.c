@@ -12,7 +12,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 static void forget(struct shim *self)
 {
@@ -100,9 +99,7 @@ static int check(const struct shim *self, const char *path, struct error *err)
 	if (container != NULL && migration_is_under_way(container))
 		return fail_because(err, EBUSY, "upgrade the shim of '%s': the container is being migrated to %s", container->dir.id,
 				    container->record->migration->peer);
-	if (path[0] != '/')
-		return fail_because(err, EINVAL, "upgrade: path '%s': expected an absolute path", path);
-	return access(path, X_OK) < 0 ? fail_errno(err, errno, "upgrade: path '%s'", path) : 0;
+	return reexec_check(path, err);
 }
 
 void upgrade_ask(struct ttrpc_call *call, const ProtobufCMessage *message)

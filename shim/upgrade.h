@@ -9,10 +9,6 @@
 #include "proto/ttrpc_server.h"
 #include "seal.pb-c.h"
 
-#define SEAL_VERSION 1U
-/* Bits of SealedShim.needs that we understand. */
-#define SEAL_KNOWN   0ULL
-
 struct shim;
 
 /* hydra.v1.Shim.Upgrade. */
@@ -24,8 +20,6 @@ void upgrade_consider(struct shim *self);
 Hydra__V1__SealedShim *shim_seal(const struct shim *self);
 /* Calls visit for each descriptor that must survive. */
 void shim_sealed_fds(const Hydra__V1__SealedShim *sealed, void (*visit)(int fd));
-/* Pure: -EPROTO says why a state can't be taken. */
-int shim_seal_check(const Hydra__V1__SealedShim *sealed, struct error *err);
 
 /* unseal.c: becomes the shim that the state describes. On failure nothing was changed that the binary before needs. */
 int shim_unseal(struct shim *self, const char *root, const char *namespace, const char *id, const struct reexec_options *options,

@@ -9,6 +9,15 @@ import pytest
 
 from hosts import BUILD, program, wait_for
 
+REFUSER = """#!/usr/bin/python3
+import os, sys
+name = os.path.basename(sys.argv[0])
+if sys.argv[1] == "--version":
+    print(name, 99)
+    sys.exit()
+previous = sys.argv[sys.argv.index("--previous-fd") + 1]
+os.execv(f"/proc/self/fd/{previous}", [name, *sys.argv[1:5], "--refused", "it is too old for me", *sys.argv[5:]])
+"""
 COUNT = "i=0; while true; do i=$((i+1)); echo $i; sleep 0.01; done"
 READ = 'while read line; do echo "got $line"; done; exit 9'
 
@@ -17,7 +26,7 @@ READ = 'while read line; do echo "got $line"; done; exit 9'
 def other_shim(host):
     """The same programs in another place."""
     host.path("/run/new").mkdir()
-    for name in ("hydra-shim", "hydra-setup", "hydra"):
+    for name in ("hydra-shim", "hydra-setup", "hydra", "hydrad", "hydra-monitor"):
         shutil.copy(program(name), host.path("/run/new"))
     return "/run/new/hydra-shim"
 
@@ -32,6 +41,14 @@ def shim_file(host, name):
 
 def upgrade(host, name, *options, **others):
     return host.ctl("upgrade", "shim", *options, name, **others)
+
+
+def refuser(host, name):
+    """A "new" binary that doesn't understand the state."""
+    path = host.path(f"/run/{name}")
+    path.write_text(REFUSER)
+    path.chmod(0o755)
+    return f"/run/{name}"
 
 
 def numbers(text):
@@ -90,16 +107,10 @@ def test_a_terminal_and_a_stop_under_way(daemon_host, rootfs, other_shim):
 
 def test_a_binary_that_refuses_leaves_the_old_one(daemon_host, rootfs):
     host = daemon_host
-    refuser = host.path("/run/refuser")
-    refuser.write_text("""#!/bin/sh
-[ "$1" = --version ] && { echo hydra-shim 99; exit; }
-for word; do [ "$last" = --previous-fd ] && fd=$word; last=$word; done
-exec /proc/self/fd/$fd "$@" --refused "it is too old for me"
-""")
-    refuser.chmod(0o755)
+    binary = refuser(host, "hydra-shim")
     run(host, rootfs, "web", "sh", "-c", COUNT)
     before = host.inspect("web")["shimPid"]
-    refused = upgrade(host, "web", "--binary", "/run/refuser", check=False)
+    refused = upgrade(host, "web", "--binary", binary, check=False)
     assert refused.returncode == 125 and "it is too old for me" in refused.stderr and "the old one goes on" in refused.stderr
     assert host.inspect("web")["shimPid"] == before
     seen = len(numbers(host.ctl("logs", "web").stdout))
@@ -151,3 +162,60 @@ def test_upgrades_under_load_lose_no_request(daemon_host, rootfs, other_shim):
         upgrade(host, "web", "--binary", other_shim)
         count += 1
     assert [load.wait() for load in loads] == [0, 0] and count > 3
+
+
+def exe_of(host, name):
+    [pid] = host.pids(name)
+    return pid, os.readlink(f"/proc/{pid}/exe")
+
+
+@pytest.mark.parametrize("what, name", [("daemon", "hydrad"), ("monitor", "hydra-monitor")])
+def test_the_daemon_and_the_monitor_keep_their_pid(daemon_host, rootfs, other_shim, what, name):
+    host = daemon_host
+    run(host, rootfs, "web", "sh", "-c", COUNT)
+    pid = exe_of(host, name)[0]
+    for number in range(3):
+        binary = f"/run/new/{name}" if number % 2 == 0 else program(name)
+        assert "0.1.0 -> 0.1.0" in host.ctl("upgrade", what, "--binary", binary).stdout
+        assert exe_of(host, name) == (pid, os.path.realpath(binary) if number % 2 else binary)
+        run(host, rootfs, f"new{number}", "true")
+        assert {item["id"] for item in host.json("ps", "-a")} >= {"web", f"new{number}"}
+    before = host.inspect("web")["shimPid"]
+    host.run("kill", "-9", str(before))  # deposits and watches are still there
+    wait_for(lambda: (seen := host.inspect("web"))["isReachable"] and seen["shimPid"] != before, "the successor")
+    seen = len(numbers(host.ctl("logs", "web").stdout))
+    wait_for(lambda: len(numbers(host.ctl("logs", "web").stdout)) > seen + 3, "further output")
+
+
+@pytest.mark.parametrize("what, name", [("daemon", "hydrad"), ("monitor", "hydra-monitor")])
+def test_a_refused_upgrade_of_the_daemon_or_monitor_changes_nothing(daemon_host, rootfs, what, name):
+    host = daemon_host
+    run(host, rootfs, "web", "sleep", "1000")
+    before = exe_of(host, name)
+    refused = host.ctl("upgrade", what, "--binary", refuser(host, name), check=False)
+    assert refused.returncode == 125 and "it is too old for me" in refused.stderr
+    assert exe_of(host, name) == before
+    assert host.ctl("upgrade", what).returncode == 0
+    run(host, rootfs, "more", "true")
+
+
+def test_everything_is_upgraded_under_requests_and_none_fails(daemon_host, rootfs, other_shim):
+    host = daemon_host
+    run(host, rootfs, "web", "sh", "-c", COUNT)
+    ctl = program("hydractl")
+    followers = [host.popen([ctl, "events", "--follow", "web"], stdout=-1, text=True), host.popen([ctl, "logs", "-f", "web"], stdout=-1, text=True)]
+    loads = [host.popen(["sh", "-c", f"for i in $(seq 25); do {ctl} run -d --name {letter}$i --rootfs {rootfs} true && {ctl} ps >/dev/null "
+                         f"&& {ctl} wait {letter}$i >/dev/null && {ctl} rm {letter}$i || exit 1; done"], stdout=subprocess.DEVNULL)
+             for letter in "ab"]
+    count = 0
+    while any(load.poll() is None for load in loads):
+        for what in (["daemon"], ["monitor"], ["shim", "web"]):
+            name = {"daemon": "hydrad", "monitor": "hydra-monitor", "shim": "hydra-shim"}[what[0]]
+            host.ctl("upgrade", *what, "--binary", f"/run/new/{name}")
+            count += 1
+    assert [load.wait() for load in loads] == [0, 0] and count > 6
+    host.ctl("stop", "-t", "0", "web")
+    events, logs = (follower.communicate(timeout=60)[0] for follower in followers)
+    got = numbers(logs)
+    assert got == list(range(1, len(got) + 1))
+    assert events.count("upgraded") == count // 3
