@@ -116,6 +116,7 @@ static void undo(struct receiver *self, const struct error *err)
 	/* The source may go on at once: without our GO the restore cannot let anything run. */
 	if (self->session.link.transport.fd >= 0 && session_say(&self->session, FRAME_ABORT, 0, err->message, &ignored) == 0)
 		(void) link_flush(&self->session.link, &ignored);
+	pager_stop(&self->pager); /* a restore that waits for it would not hear the veto */
 	veto(self, err->message);
 	progress_phase(&self->progress, "failed", err->message, NULL);
 	session_abort(&self->session, err->message);
@@ -168,15 +169,15 @@ enum receive_outcome receive_run(const struct receive_spec *spec, struct error *
 	return outcome;
 }
 
-/* Moves what is there from one side to the other. 1: go on, 0: one side closed. */
+/* Moves what is there from one side to the other. 1: there may be more, 0: nothing now, -1: one side closed. */
 static int relay_some(struct transport *from, struct transport *to, unsigned char *buffer)
 {
 	ssize_t got = transport_read(from, buffer, RELAY_BYTES), sent;
 
 	if (got == -EAGAIN)
-		return 1;
-	if (got <= 0)
 		return 0;
+	if (got <= 0)
+		return -1;
 	for (ssize_t done = 0; done < got; done += sent) {
 		struct pollfd event = {.fd = to->fd, .events = POLLOUT};
 
@@ -185,10 +186,23 @@ static int relay_some(struct transport *from, struct transport *to, unsigned cha
 			(void) poll(&event, 1, 1000);
 			sent = 0;
 		} else if (sent <= 0) {
-			return 0;
+			return -1;
 		}
 	}
 	return 1;
+}
+
+/* Until one side closes. TLS reads ahead: what it holds no descriptor tells about, so only a round without any lets us wait. */
+static void relay(struct transport *peer, struct transport *local, unsigned char *buffer)
+{
+	struct pollfd events[] = {{.fd = peer->fd, .events = POLLIN}, {.fd = local->fd, .events = POLLIN}};
+	int in = 0, out = 0;
+
+	while (in >= 0 && out >= 0) {
+		(void) poll(events, 2, in > 0 || out > 0 ? 0 : 1000);
+		in = relay_some(peer, local, buffer);
+		out = in >= 0 ? relay_some(local, peer, buffer) : 0;
+	}
 }
 
 int receive_relay(struct receiver *self, struct error *err)
@@ -211,14 +225,7 @@ int receive_relay(struct receiver *self, struct error *err)
 	if (r < 0)
 		return r;
 	(void) close(take_fd(&theirs));
-	for (r = 1; r == 1;) {
-		struct pollfd events[] = {{.fd = peer->fd, .events = POLLIN}, {.fd = local.fd, .events = POLLIN}};
-
-		(void) poll(events, 2, 1000);
-		r = relay_some(peer, &local, buffer);
-		if (r == 1)
-			r = relay_some(&local, peer, buffer);
-	}
+	relay(peer, &local, buffer);
 	transport_close(&local);
 	return 0;
 }
