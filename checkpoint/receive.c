@@ -116,7 +116,6 @@ static void undo(struct receiver *self, const struct error *err)
 	/* The source may go on at once: without our GO the restore cannot let anything run. */
 	if (self->session.link.transport.fd >= 0 && session_say(&self->session, FRAME_ABORT, 0, err->message, &ignored) == 0)
 		(void) link_flush(&self->session.link, &ignored);
-	pager_stop(&self->pager); /* a restore that waits for it would not hear the veto */
 	veto(self, err->message);
 	progress_phase(&self->progress, "failed", err->message, NULL);
 	session_abort(&self->session, err->message);
