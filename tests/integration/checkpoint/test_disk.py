@@ -2,10 +2,11 @@
 """Checkpoint to disk and back, with real containers."""
 import array
 import os
+import select
 import socket
 import subprocess
 
-from conftest import CHECKPOINT, Stdio, run, wait_for, is_running
+from conftest import CHECKPOINT, DEADLINE, Stdio, run, wait_for, is_running
 
 
 def dump(container, images, *more, check=True):
@@ -102,8 +103,7 @@ def test_terminal(container, tmp_path, kill_later):
         kill_later(pid)
         master = receive_fd(here)
         os.write(master, b"echo again$x; stty size\n")
-        read_until(master, b"againkept")
-        read_until(master, b"33 77")
+        assert b"againkept" in read_until(master, b"33 77")
         os.close(master)
         two.close()
     finally:
@@ -118,8 +118,9 @@ def receive_fd(connection):
     return array.array("i", ancillary[0][2][:4])[0]
 
 
-def read_until(fd, wanted):
-    seen = b""
-    while wanted not in seen:
-        seen += os.read(fd, 4096)
-    return seen
+def read_until(master, text):
+    data = b""
+    while text not in data:
+        assert select.select([master], [], [], DEADLINE)[0], f"waited for {text}, there is {data}"
+        data += os.read(master, 4096)
+    return data
