@@ -99,7 +99,9 @@ int container_move(struct container *self, enum lifecycle_event on, struct error
 /* Writes an event into the journal and answers who waits for it. exit and detail may be NULL. */
 void container_note(struct container *self, const char *type, const struct process *process, const char *detail);
 
-/* execs.c: the record's list of running execs, as the processes are now; not saved. */
+/* execs.c: frees execs that are over: their exit records are on disk, the last EXIT_RECORDS_KEPT of them. */
+void container_forget_execs(struct container *self);
+/* The record's list of running execs, as the processes are now; not saved. */
 int container_list_execs(struct container *self, struct error *err);
 /* The processes of the record's list that still run, followed; the others' ends are recorded as unknown. */
 void container_adopt_execs(struct container *self);

@@ -166,10 +166,19 @@ void service_answer_waiting(struct process *process)
 static void handle_wait(struct ttrpc_call *call, const ProtobufCMessage *message)
 {
 	const Hydra__V1__WaitRequest *request = (const void *) message;
-	struct process *process = find_process(call, request->exec_id);
+	struct container *container = container_of_call(call);
+	struct process *process = container_find(container, request->exec_id);
+	exit_record *exit = NULL;
+	struct error ignored;
 
 	if (process != NULL)
 		service_wait_for(call, process);
+	else if (request->exec_id[0] != '\0' && id_check("exec id", request->exec_id, &ignored) == 0 &&
+		 exit_record_load(container->dir.fd, request->exec_id, &exit, &ignored) == 0)
+		reply_exit(call, exit); /* it is over and forgotten here */
+	else
+		(void) find_process(call, request->exec_id);
+	message_free(exit);
 }
 
 /* The order is given: whoever handles the call again only waits. */

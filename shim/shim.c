@@ -96,6 +96,8 @@ void shim_consider_end(struct shim *self)
 		consider_end_of_orchestrated(self);
 		return;
 	}
+	for (struct container *container = self->containers; container != NULL; container = container->next)
+		container_forget_execs(container);
 	for (struct container *container = self->containers; container != NULL; container = container->next) {
 		if (container->is_vanishing && container->operation == NULL)
 			continue;

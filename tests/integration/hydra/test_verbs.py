@@ -261,3 +261,23 @@ def test_an_exec_that_waits_may_be_given_up(any_host, rootfs):
     for session in sessions:
         session.wait()
     assert any_host.ctl("exec", "web", "echo", "still there").stdout == "still there\n"
+
+
+def test_execs_that_are_over_cost_nothing(any_host, rootfs):
+    start(any_host, rootfs, "web", "sleep", "1000")
+    pid = any_host.inspect("web")["shimPid"]
+    before = heap(any_host, pid)
+    last = ""
+    for number in range(150):
+        last = any_host.ctl("exec", "-d", "web", "sh", "-c", f"exit {number % 7}").stdout.strip()
+    wait_for(lambda: any_host.path(f"/run/hydra/default/web/exit.{last}").exists(), "the last one's exit record")
+    wait_for(lambda: len(list(any_host.path("/run/hydra/default/web").glob("exit.*"))) <= 128, "old exit records to go")
+    assert heap(any_host, pid) <= before + 64
+
+
+def heap(host, pid):
+    """KiB."""
+    for line in host.run("cat", f"/proc/{pid}/smaps").stdout.split("[heap]")[-1].splitlines():
+        if line.startswith("Rss:"):
+            return int(line.split()[1])
+    return 0
