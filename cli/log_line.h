@@ -16,6 +16,8 @@ struct log_printer {
 };
 
 /* Prints one line of the file, its end included. */
-void log_line_print(struct log_printer *self, char *line, size_t size);
+void log_line_print(struct log_printer *self, const char *line, size_t size);
+/* True when a line of the application ends in this one of the file: it is not a part with more to come. */
+bool log_line_is_final(const struct log_printer *self, const char *line, size_t size);
 /* What has no end yet is a line that is being written; of raw logs that can't be told. */
 bool log_line_may_have_no_end(const struct log_printer *self);

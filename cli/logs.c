@@ -35,7 +35,7 @@ static const struct option_entry logs_entries[] = {
 struct log_reader {
 	const struct logs_options *options;
 	struct log_printer printer;
-	uint64_t skip; /* lines, for --tail */
+	uint64_t skip; /* lines of the application, for --tail */
 	char *line;
 	size_t capacity;
 };
@@ -53,19 +53,27 @@ static void read_lines(struct log_reader *self, FILE *file)
 		}
 		at += size;
 		if (self->skip > 0)
-			self->skip--;
+			self->skip -= log_line_is_final(&self->printer, self->line, (size_t) size);
 		else
 			log_line_print(&self->printer, self->line, (size_t) size);
 	}
 	(void) fflush(stdout);
 }
 
+struct line_count {
+	uint64_t lines;
+	bool is_continued; /* the last one has no end yet: it is one more */
+};
+
 static void count_lines(struct log_reader *self, FILE *file, void *context)
 {
-	uint64_t *lines = context;
+	struct line_count *count = context;
+	ssize_t size;
 
-	while (getline(&self->line, &self->capacity, file) > 0)
-		(*lines)++;
+	while ((size = getline(&self->line, &self->capacity, file)) > 0) {
+		count->is_continued = !log_line_is_final(&self->printer, self->line, (size_t) size);
+		count->lines += !count->is_continued;
+	}
 }
 
 static void print_lines(struct log_reader *self, FILE *file, void *context)
@@ -115,17 +123,18 @@ static void visit_rotated(struct log_reader *self, const char *path, file_visito
 
 static int set_tail(struct log_reader *self, const char *path, struct error *err)
 {
+	struct line_count count = {.lines = 0};
 	uint64_t wanted;
-	uint64_t lines = 0;
 
 	if (self->options->tail == NULL)
 		return 0;
 	if (number_parse_u64(self->options->tail, &wanted) < 0)
 		return fail_because(err, EINVAL, "option --tail: '%s': expected a number of lines", self->options->tail);
-	visit_rotated(self, path, count_lines, &lines);
+	visit_rotated(self, path, count_lines, &count);
 	if (log_format_suffix(self->printer.format) != NULL)
-		visit_file(self, path, count_lines, &lines);
-	self->skip = lines > wanted ? lines - wanted : 0;
+		visit_file(self, path, count_lines, &count);
+	count.lines += count.is_continued;
+	self->skip = count.lines > wanted ? count.lines - wanted : 0;
 	return 0;
 }
 

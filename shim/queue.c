@@ -176,6 +176,14 @@ static void finish_filling(struct queue *self)
 	now->read += (uint64_t) got;
 }
 
+/* Only we write it; but what would make us read beyond our own memory is not believed. */
+static bool is_plausible(const struct queue_state *state)
+{
+	return state->rests[0].size <= sizeof(state->rests[0].bytes) && state->rests[1].size <= sizeof(state->rests[1].bytes) &&
+	       state->intent.rest.size <= sizeof(state->intent.rest.bytes) && state->newest.size <= QUEUE_CHUNK_MAX &&
+	       state->tail <= state->head && state->consumed <= QUEUE_CHUNK_MAX && state->written + state->dropped <= state->read;
+}
+
 void queue_init(struct queue *self, int dir_fd)
 {
 	auto_close int fd = openat(dir_fd, PAGE_NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
@@ -187,6 +195,8 @@ void queue_init(struct queue *self, int dir_fd)
 	if (self->page->version == PAGE_VERSION)
 		self->now = self->page->states[atomic_load_explicit(&self->page->current, memory_order_acquire) & 1];
 	self->page->version = PAGE_VERSION;
+	if (!is_plausible(&self->now))
+		self->now = (struct queue_state){.read = 0};
 	if (self->now.is_filling)
 		finish_filling(self);
 	if (self->now.is_in_memory)

@@ -17,9 +17,9 @@
 #define JSON HYDRA__V1__LOG_FORMAT__LOG_FORMAT_JSON_FILE
 
 struct place {
+	int dir_fd; /* first: GCC with sanitizers takes a name at offset 0 for one that may be NULL */
 	char folder[32];
 	char path[64];
-	int dir_fd;
 	int pipe[2];
 	struct event_loop loop;
 	Hydra__V1__LogConfig config;
@@ -394,6 +394,23 @@ TEST(a_damaged_queue_is_lost_and_counted)
 	place_open(&place);
 	output_end(place.output);
 	CHECK(counts(&place, 0, 8, 0) && log_is(&place, "[hydra: 8 bytes of output could not be written here]\n"));
+	place_remove(&place);
+}
+
+TEST(an_implausible_page_is_not_believed)
+{
+	struct place place;
+	uint8_t rubbish[4096];
+	struct error err;
+
+	place_make(&place, RAW, 0);
+	output_free(place.output);
+	memset(rubbish, 0xff, sizeof(rubbish));
+	memcpy(rubbish, "\1\0\0\0", 4); /* the version */
+	CHECK(file_replace_fast(place.dir_fd, "stdio", rubbish, sizeof(rubbish), 0600, &err) == 0);
+	place_open(&place);
+	say_text(&place, "one\n");
+	CHECK(log_is(&place, "one\n") && counts(&place, 4, 0, 0));
 	place_remove(&place);
 }
 

@@ -98,6 +98,18 @@ def test_a_line_without_end_is_in_the_log_at_once(host, rootfs, tmp_path, format
     assert log_bytes(host, "web") == b"partial\n"
 
 
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_the_tail_is_of_lines_not_of_parts(host, rootfs, tmp_path, format_name):
+    run(host, rootfs, "web", "echo one; for part in 1 2 3; do printf $part; until [ -e /data/$part ]; do sleep 0.05; done; done; echo; echo end",
+        *log_options(format=format_name), mount=tmp_path)
+    for part, said in (("1", b"one\n1"), ("2", b"one\n12"), ("3", b"one\n123")):
+        wait_for(lambda: log_bytes(host, "web") == said, f"part {part}")
+        assert log_bytes(host, "web", "--tail", "1") == said[4:]
+        touch(tmp_path, part)
+    ended(host, "web")
+    assert log_bytes(host, "web", "--tail", "2") == b"123\nend\n" and log_bytes(host, "web", "--tail", "1") == b"end\n"
+
+
 def test_a_changed_format_is_read_from_there_on(host, rootfs, tmp_path):
     script = "n=0; while read count; do i=0; while [ $i -lt $count ]; do i=$((i+1)); n=$((n+1)); echo $n; done; done </data/orders"
     os.mkfifo(tmp_path / "orders")
