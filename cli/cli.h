@@ -61,6 +61,11 @@ int cli_remove(const struct cli *cli, const char *id, bool force, struct error *
 /* run.c: "no", "always", "on-failure:3"... as --restart takes it. */
 int parse_restart(const char *text, Hydra__V1__RestartPolicy *policy, struct error *err);
 
+/* log_options.c: KEY=VALUE as --log-opt takes them; what is not named stays 0. Strings are the list's. */
+#define LOG_OPTION_HELP \
+	"format=cri|json-file|raw|journald, max-size=SIZE, max-files=N, path=FILE, policy=spill|block|drop-oldest, spill-size=SIZE"
+int log_options_parse(const struct string_list *list, Hydra__V1__LogConfig *log, struct error *err);
+
 /* find.c: what is known of a container. is_reachable: by its shim, else from disk. */
 struct container_view {
 	record *record;

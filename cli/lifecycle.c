@@ -239,11 +239,13 @@ const struct command command_wait = {"wait", "CONTAINER", "wait until it ends an
 
 struct update_options {
 	const char *restart;
+	struct string_list log;
 };
 
 static const struct option_entry update_entries[] = {
 	{0, "restart", "POLICY", OPTION_STRING, offsetof(struct update_options, restart),
 	 "no, on-failure[:N], always, unless-stopped"},
+	{0, "log-opt", "KEY=VALUE", OPTION_LIST, offsetof(struct update_options, log), LOG_OPTION_HELP},
 	{0, NULL, NULL, OPTION_FLAG, 0, NULL},
 };
 
@@ -252,19 +254,22 @@ static int update(const struct cli *cli, void *context, const struct option_rest
 	const struct update_options *options = context;
 	Hydra__V1__UpdateRequest request = HYDRA__V1__UPDATE_REQUEST__INIT;
 	Hydra__V1__RestartPolicy policy = HYDRA__V1__RESTART_POLICY__INIT;
+	Hydra__V1__LogConfig log = HYDRA__V1__LOG_CONFIG__INIT;
 	auto_message ProtobufCMessage *response = NULL;
-	int r;
+	int r = log_options_parse(&options->log, &log, err);
 
-	if (options->restart == NULL)
-		return fail_because(err, EINVAL, "nothing to change: expected --restart POLICY");
-	r = parse_restart(options->restart, &policy, err);
+	if (options->restart == NULL && options->log.count == 0)
+		return fail_because(err, EINVAL, "nothing to change: expected --restart POLICY or --log-opt KEY=VALUE");
+	if (r == 0 && options->restart != NULL)
+		r = parse_restart(options->restart, &policy, err);
 	if (r < 0)
 		return r;
-	request.restart = &policy;
+	request.restart = options->restart != NULL ? &policy : NULL;
+	request.log = options->log.count > 0 ? &log : NULL;
 	r = cli_call_shim(cli, rest->positional[0], "Update", &request.base, &hydra__v1__empty__descriptor, 0, &response, err);
 	return explain(cli, rest->positional[0], r, err);
 }
 
 const struct command command_update = {
-	"update", "--restart POLICY CONTAINER", "change a running container", update_entries, sizeof(struct update_options), 1, 1,
+	"update", "[--restart POLICY] [--log-opt KEY=VALUE...] CONTAINER", "change a running container", update_entries, sizeof(struct update_options), 1, 1,
 	false,	  update};

@@ -6,9 +6,12 @@
 #include "base/owned.h"
 #include "base/text.h"
 #include "cli/cli.h"
+#include "cli/log_line.h"
+#include "state/log_config.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,33 +34,11 @@ static const struct option_entry logs_entries[] = {
 
 struct log_reader {
 	const struct logs_options *options;
-	uint64_t skip; /* lines, for --tail */
+	struct log_printer printer;
+	uint64_t skip; /* lines of the application, for --tail */
 	char *line;
 	size_t capacity;
-	bool is_continued; /* the last one printed was a part */
 };
-
-/* TIME STREAM TAG TEXT, as the shim wrote it. */
-static void print_line(struct log_reader *self, char *line, size_t size)
-{
-	char *stream = memchr(line, ' ', size);
-	char *tag = stream != NULL ? strchr(stream + 1, ' ') : NULL;
-	char *text = tag != NULL ? strchr(tag + 1, ' ') : NULL;
-	bool is_final = tag != NULL && tag[1] == 'F';
-	FILE *out;
-
-	if (text == NULL || size == 0)
-		return;
-	out = strncmp(stream + 1, "stderr", 6) == 0 ? stderr : stdout;
-	text++;
-	if (self->options->timestamps && !self->is_continued)
-		(void) fprintf(out, "%.*s ", (int) (stream - line), line);
-	/* the line's own end, which the shim added */
-	(void) fwrite(text, 1, size - (size_t) (text - line) - 1, out);
-	if (is_final)
-		(void) fputc('\n', out);
-	self->is_continued = !is_final;
-}
 
 static void read_lines(struct log_reader *self, FILE *file)
 {
@@ -66,67 +47,94 @@ static void read_lines(struct log_reader *self, FILE *file)
 
 	clearerr(file);
 	while ((size = getline(&self->line, &self->capacity, file)) > 0) {
-		if (self->line[size - 1] != '\n') { /* being written */
+		if (self->line[size - 1] != '\n' && !log_line_may_have_no_end(&self->printer)) { /* being written */
 			(void) fseeko(file, at, SEEK_SET);
 			break;
 		}
 		at += size;
 		if (self->skip > 0)
-			self->skip--;
+			self->skip -= log_line_is_final(&self->printer, self->line, (size_t) size);
 		else
-			print_line(self, self->line, (size_t) size);
+			log_line_print(&self->printer, self->line, (size_t) size);
 	}
 	(void) fflush(stdout);
 }
 
-static uint64_t count_lines(const char *path)
+struct line_count {
+	uint64_t lines;
+	bool is_continued; /* the last one has no end yet: it is one more */
+};
+
+static void count_lines(struct log_reader *self, FILE *file, void *context)
 {
-	FILE *file = fopen(path, "re");
-	uint64_t lines = 0;
-	char *line = NULL;
-	size_t capacity = 0;
+	struct line_count *count = context;
+	ssize_t size;
 
-	while (file != NULL && getline(&line, &capacity, file) > 0)
-		lines++;
-	if (file != NULL)
-		(void) fclose(file);
-	free(line);
-	return lines;
-}
-
-static char *rotated_path(const char *path, int number)
-{
-	return number > 0 ? text_format("%s.%d", path, number) : text_copy(path);
-}
-
-static int oldest_number(const char *path)
-{
-	int number = 0;
-
-	for (;;) {
-		auto_free char *older = rotated_path(path, number + 1);
-
-		if (access(older, R_OK) < 0)
-			return number;
-		number++;
+	while ((size = getline(&self->line, &self->capacity, file)) > 0) {
+		count->is_continued = !log_line_is_final(&self->printer, self->line, (size_t) size);
+		count->lines += !count->is_continued;
 	}
 }
 
-static int set_tail(struct log_reader *self, const char *path, int oldest, struct error *err)
+static void print_lines(struct log_reader *self, FILE *file, void *context)
 {
+	(void) context;
+	read_lines(self, file);
+}
+
+typedef void file_visitor(struct log_reader *self, FILE *file, void *context);
+
+static void visit_file(struct log_reader *self, const char *path, file_visitor *visit, void *context)
+{
+	FILE *file = fopen(path, "re");
+
+	if (file == NULL)
+		return; /* rotated away under us */
+	visit(self, file, context);
+	(void) fclose(file);
+}
+
+/* The file with that number, of whatever format. False: there is none. */
+static bool find_rotated(const char *path, unsigned number, char buffer[static PATH_MAX], Hydra__V1__LogFormat *ret_format)
+{
+	for (size_t i = 0; i < log_file_format_count; i++) {
+		if (log_rotated_path(buffer, PATH_MAX, path, number, log_file_formats[i]) && access(buffer, R_OK) == 0) {
+			*ret_format = log_file_formats[i];
+			return true;
+		}
+	}
+	return false;
+}
+
+static void visit_rotated(struct log_reader *self, const char *path, file_visitor *visit, void *context)
+{
+	Hydra__V1__LogFormat current = self->printer.format;
+	char rotated[PATH_MAX];
+	unsigned number = 1;
+
+	while (find_rotated(path, number, rotated, &self->printer.format))
+		number++;
+	while (--number > 0) {
+		if (find_rotated(path, number, rotated, &self->printer.format))
+			visit_file(self, rotated, visit, context);
+	}
+	self->printer.format = current;
+}
+
+static int set_tail(struct log_reader *self, const char *path, struct error *err)
+{
+	struct line_count count = {.lines = 0};
 	uint64_t wanted;
-	uint64_t lines = 0;
 
 	if (self->options->tail == NULL)
 		return 0;
 	if (number_parse_u64(self->options->tail, &wanted) < 0)
 		return fail_because(err, EINVAL, "option --tail: '%s': expected a number of lines", self->options->tail);
-	for (int number = oldest; number >= 0; number--) {
-		auto_free char *file_path = rotated_path(path, number);
-
-		lines += count_lines(file_path);
-	}
-	self->skip = lines > wanted ? lines - wanted : 0;
+	visit_rotated(self, path, count_lines, &count);
+	if (log_format_suffix(self->printer.format) != NULL)
+		visit_file(self, path, count_lines, &count);
+	count.lines += count.is_continued;
+	self->skip = count.lines > wanted ? count.lines - wanted : 0;
 	return 0;
 }
 
@@ -141,6 +149,19 @@ static bool is_ended(const struct cli *cli, const char *id)
 	ended = !view.is_reachable && strcmp(view.state, "stopped") == 0;
 	container_view_deinit(&view);
 	return ended;
+}
+
+/* The format of the current file may have changed with it. */
+static void look_up_format(struct log_reader *self, const struct cli *cli, const char *id)
+{
+	struct container_view view;
+	struct error ignored;
+
+	if (cli_view(cli, id, &view, &ignored) < 0)
+		return;
+	if (view.record->log != NULL)
+		self->printer.format = view.record->log->format;
+	container_view_deinit(&view);
 }
 
 #define FOLLOW_LOOK_MS 500 /* how soon the end of a container that writes nothing is noticed */
@@ -166,6 +187,7 @@ static void follow(struct log_reader *self, const struct cli *cli, const char *i
 		if (fstat(fileno(*file), &opened) == 0 && stat(path, &current) == 0 && opened.st_ino != current.st_ino) {
 			(void) fclose(*file);
 			*file = fopen(path, "re");
+			look_up_format(self, cli, id);
 			(void) inotify_add_watch(watch_fd, path, IN_MODIFY | IN_MOVE_SELF);
 			if (*file == NULL)
 				return;
@@ -175,30 +197,25 @@ static void follow(struct log_reader *self, const struct cli *cli, const char *i
 
 static int print_log(struct log_reader *self, const struct cli *cli, const char *id, const char *path, struct error *err)
 {
-	int oldest = oldest_number(path);
-	FILE *file = NULL;
-	int r = set_tail(self, path, oldest, err);
+	FILE *file;
+	int r = set_tail(self, path, err);
 
-	for (int number = oldest; number >= 0 && r == 0; number--) {
-		auto_free char *file_path = rotated_path(path, number);
-
-		file = fopen(file_path, "re");
-		if (file == NULL && number > 0)
-			continue; /* rotated away under us */
-		if (file == NULL)
-			return fail_errno(err, errno, "open the log '%s'", file_path);
-		if (number > 0 || !self->options->follow) {
-			read_lines(self, file);
-			(void) fclose(file);
-			file = NULL;
-		}
+	if (r < 0)
+		return r;
+	visit_rotated(self, path, print_lines, NULL);
+	if (log_format_suffix(self->printer.format) == NULL) {
+		(void) fprintf(stderr, "hydractl: what is not in files is in the host's journal: journalctl CONTAINER_NAME=%s\n", id);
+		return 0;
 	}
-	if (file != NULL) {
+	file = fopen(path, "re");
+	if (file == NULL)
+		return fail_errno(err, errno, "open the log '%s'", path);
+	read_lines(self, file);
+	if (self->options->follow)
 		follow(self, cli, id, path, &file);
-		if (file != NULL)
-			(void) fclose(file);
-	}
-	return r;
+	if (file != NULL)
+		(void) fclose(file);
+	return 0;
 }
 
 static int logs(const struct cli *cli, void *context, const struct option_rest *rest, struct error *err)
@@ -210,8 +227,10 @@ static int logs(const struct cli *cli, void *context, const struct option_rest *
 
 	if (r < 0)
 		return r;
-	if (view.record->log != NULL)
+	if (view.record->log != NULL) {
 		path = text_copy(view.record->log->path);
+		reader.printer = (struct log_printer){.format = view.record->log->format, .with_time = reader.options->timestamps};
+	}
 	container_view_deinit(&view);
 	if (path == NULL || path[0] == '\0')
 		return fail_because(err, ENOENT, "container '%s' has no log", rest->positional[0]);

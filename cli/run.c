@@ -40,7 +40,7 @@ static const struct option_entry run_entries[] = {
 	{0, "network", "NAME", OPTION_STRING, AT(network), "none (default), host, or a CNI network"},
 	{0, "ip", "ADDRESS", OPTION_STRING, AT(ip), "address asked of the CNI network"},
 	{0, "mac", "ADDRESS", OPTION_STRING, AT(mac), "hardware address asked of the CNI network"},
-	{0, "log-opt", "KEY=VALUE", OPTION_LIST, AT(log), "max-size=SIZE, max-file=N, path=FILE"},
+	{0, "log-opt", "KEY=VALUE", OPTION_LIST, AT(log), LOG_OPTION_HELP},
 	{0, "restart", "POLICY", OPTION_STRING, AT(restart), "no, on-failure[:N], always, unless-stopped"},
 	{0, "hostname", "NAME", OPTION_STRING, AT(hostname), "host name inside (default: the container's name)"},
 	{'w', "workdir", "DIR", OPTION_STRING, AT(cwd), "working folder inside"},
@@ -107,26 +107,6 @@ int parse_restart(const char *text, Hydra__V1__RestartPolicy *policy, struct err
 	if (!text_has_prefix(text, "on-failure:") || number_parse_int(text + strlen("on-failure:"), 1, 1 << 30, &retries) < 0)
 		return bad_value("restart", text, "no, on-failure[:N], always or unless-stopped", err);
 	policy->maximum_retries = (uint32_t) retries;
-	return 0;
-}
-
-static int parse_log(const struct string_list *list, Hydra__V1__LogConfig *log, struct error *err)
-{
-	for (size_t i = 0; i < list->count; i++) {
-		const char *item = list->items[i];
-		const char *value = strchr(item, '=');
-		int files;
-
-		value = value != NULL ? value + 1 : "";
-		if (text_has_prefix(item, "max-size=") && number_parse_size(value, &log->max_size_bytes) == 0)
-			continue;
-		if (text_has_prefix(item, "max-file=") && number_parse_int(value, 1, 1000, &files) == 0)
-			log->max_files = (uint32_t) files;
-		else if (text_has_prefix(item, "path=/"))
-			log->path = (char *) (uintptr_t) value;
-		else
-			return bad_value("log-opt", item, "max-size=SIZE, max-file=N (1 to 1000) or path=/FILE", err);
-	}
 	return 0;
 }
 
@@ -230,7 +210,7 @@ static int make_request(const struct cli *cli, const struct run_options *options
 	request->restart = &parts->restart;
 	r = set_limits(options, request, err);
 	if (r == 0)
-		r = parse_log(&options->log, &parts->log, err);
+		r = log_options_parse(&options->log, &parts->log, err);
 	if (r == 0 && options->restart != NULL)
 		r = parse_restart(options->restart, &parts->restart, err);
 	if (r == 0)

@@ -298,7 +298,8 @@ bool container_is_at_rest(const struct container *self)
 	if (self->operation != NULL || !self->is_cleaned || self->restart_timer.due_ns != 0)
 		return false;
 	for (const struct process *process = self->processes; process != NULL; process = process->next) {
-		if ((process->pid > 0 && !process->has_ended) || !process_is_drained(process) || process->clients != NULL)
+		if ((process->pid > 0 && !process->has_ended) || !process_is_drained(process) || process->clients != NULL ||
+		    (process->log != NULL && output_is_busy(process->log)))
 			return false;
 	}
 	return true;

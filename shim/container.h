@@ -106,6 +106,9 @@ int container_list_execs(struct container *self, struct error *err);
 /* The processes of the record's list that still run, followed; the others' ends are recorded as unknown. */
 void container_adopt_execs(struct container *self);
 
+/* log_update.c: what changes names is different from now on; not saved. On failure everything is as it was. */
+int container_update_log(struct container *self, const Hydra__V1__LogConfig *changes, struct error *err);
+
 /* True when neither a process, nor output, nor an operation is left. */
 bool container_is_at_rest(const struct container *self);
 

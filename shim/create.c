@@ -53,7 +53,6 @@ int container_follow_init(struct container *self, pid_t pid, struct error *err)
 
 int container_new_init(struct container *self, struct error *err)
 {
-	const Hydra__V1__LogConfig *log = self->record->log;
 	int r;
 
 	if (self->init != NULL)
@@ -67,9 +66,7 @@ int container_new_init(struct container *self, struct error *err)
 	r = process_open_stdio(self->init, err);
 	if (r == 0 && self->names[0] != NULL)
 		r = fifos_open(self->init, self->names[0], self->names[1], self->names[2], err);
-	if (r == 0 && log != NULL && log->path[0] != '\0')
-		r = log_file_open(&self->init->log, log->path, log->max_size_bytes, log->max_files, err);
-	return r;
+	return r == 0 ? process_open_log(self->init, err) : r;
 }
 
 static int created(struct container *self, int exit_status, struct error *err)
@@ -222,6 +219,7 @@ void container_process_ended(struct container *self, struct process *process)
 	else if (container_list_execs(self, &err) < 0 || container_save(self, &err) < 0)
 		log_error("record not written", "container=%s error=\"%s\"", self->dir.id, err.message);
 	service_answer_waiting(process);
+	process_resume_output(process); /* nobody is left who could be made to wait */
 	if (process_is_drained(process))
 		clients_end(process);
 	shim_consider_end(self->shim);
@@ -230,11 +228,9 @@ void container_process_ended(struct container *self, struct process *process)
 /* What its predecessor had open: without a monitor nobody kept it, and the output is lost. */
 static void take_deposits(struct container *self)
 {
-	const Hydra__V1__LogConfig *log = self->record->log;
 	struct error err = ERROR_NONE;
 
-	if (log != NULL && log->path[0] != '\0' &&
-	    log_file_open(&self->init->log, log->path, log->max_size_bytes, log->max_files, &err) < 0)
+	if (process_open_log(self->init, &err) < 0)
 		log_error("log not opened", "container=%s error=\"%s\"", self->dir.id, err.message);
 	if (deposit_take_all(self, &err) < 0)
 		log_error("stdio not taken over", "container=%s error=\"%s\"", self->dir.id, err.message);

@@ -19,7 +19,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define READ_SIZE  16384
 #define INPUT_HIGH 65536 /* clients are asked to wait when this much input is not taken */
 
 static struct event_loop *loop_of(struct process *self)
@@ -50,39 +49,64 @@ void process_close_stdio(struct process *self)
 
 static bool output_may_flow(const struct process *self)
 {
+	/* what has ended can't be made to wait, and what it left must not keep us from ending */
+	if (self->log != NULL && output_holds_back(self->log) && !self->has_ended)
+		return false;
 	return self->pid > 0 && !clients_are_behind(self) && !fifos_are_full(self) && !(self->waits_for_client && self->clients == NULL);
 }
 
 static void end_of_output(struct process *self, int end)
 {
 	process_close_end(self, end);
+	if (self->log != NULL && process_is_drained(self))
+		output_end(self->log);
 	if (self->has_ended && process_is_drained(self))
 		clients_end(self);
 	shim_consider_end(self->container->shim);
 }
 
+/* *ret_got of what was read is in bytes; with a log only when somebody is there to have it. */
+static ssize_t read_output(struct process *self, int end, uint8_t bytes[static QUEUE_CHUNK_MAX], size_t *ret_got)
+{
+	struct queue_source source = {.fd = self->ends[end], .is_pipe = !self->is_terminal, .is_error = end == STREAM_STDERR_END};
+	ssize_t got;
+
+	if (self->log != NULL) {
+		got = output_read_from(self->log, &source);
+		if (got > 0 && (self->clients != NULL || self->fifos != NULL))
+			*ret_got = output_copy_newest(self->log, bytes);
+		return got;
+	}
+	got = read(source.fd, bytes, QUEUE_CHUNK_MAX);
+	*ret_got = got > 0 ? (size_t) got : 0;
+	return got < 0 ? -errno : got;
+}
+
 static void handle_output(struct event_source *source, uint32_t events)
 {
-	static uint8_t bytes[READ_SIZE];
+	static uint8_t bytes[QUEUE_CHUNK_MAX];
 	struct process *self = source->context;
 	int end = source == &self->sources[STREAM_STDERR_END] ? STREAM_STDERR_END : STREAM_STDOUT_END;
+	size_t size = 0;
 	ssize_t got;
 
 	if (events == EPOLLOUT) {
 		(void) process_write_input(self, NULL, 0);
 		return;
 	}
-	got = read(source->fd, bytes, sizeof(bytes));
-	if (got < 0 && (errno == EAGAIN || errno == EINTR))
+	got = read_output(self, end, bytes, &size);
+	if (got == -EAGAIN || got == -EINTR)
 		return;
 	if (got <= 0) { /* EIO: the last user of the terminal is gone */
 		end_of_output(self, end);
 		return;
 	}
+	if (size > 0) {
+		fifos_write(self, end == STREAM_STDERR_END, bytes, size);
+		clients_send(self, end == STREAM_STDERR_END ? STREAM_ERR : STREAM_OUT, bytes, size);
+	}
 	if (self->log != NULL)
-		log_file_write(self->log, end == STREAM_STDERR_END ? "stderr" : "stdout", bytes, (size_t) got);
-	fifos_write(self, end == STREAM_STDERR_END, bytes, (size_t) got);
-	clients_send(self, end == STREAM_STDERR_END ? STREAM_ERR : STREAM_OUT, bytes, (size_t) got);
+		output_deliver(self->log);
 	process_resume_output(self);
 }
 
@@ -206,6 +230,25 @@ void process_resize(struct process *self, unsigned columns, unsigned rows)
 
 	if (self->is_terminal && self->ends[STREAM_STDOUT_END] >= 0)
 		(void) ioctl(self->ends[STREAM_STDOUT_END], TIOCSWINSZ, &size);
+}
+
+static void handle_log_change(void *context)
+{
+	struct process *self = context;
+
+	process_resume_output(self);
+	shim_consider_end(self->container->shim);
+}
+
+int process_open_log(struct process *self, struct error *err)
+{
+	const struct container *container = self->container;
+	struct output_owner owner = {.loop = loop_of(self), .dir_fd = container->dir.fd, .id = container->dir.id,
+				     .namespace = container->shim->namespace, .on_change = handle_log_change, .context = self};
+
+	if (container->record->log == NULL || container->record->log->path[0] == '\0')
+		return 0;
+	return output_open(&self->log, &owner, container->record->log, err);
 }
 
 static int make_pipe(int *ret_read, int *ret_write, struct error *err)

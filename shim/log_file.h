@@ -1,42 +1,43 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The log of a container in CRI format, with rotation:
+ * The file of a container's log, with rotation by size and count. What it holds is for shim/log_format.h to say.
  *
- *   2016-10-06T00:17:09.669794202Z stdout F message
- *
- * F ends a line, P is a part of one. Nothing is kept back in memory: what the application wrote
- * is in the file when log_file_write() returns. A log that can't be written loses what could not be
- * written, counts it, and says so in the log when it can be written again; the application goes on.
+ * A regular file never says that it would block: a write takes as long as its disk does. That is bounded by what is written at
+ * once (shim/output.h), not by us.
  */
 #pragma once
 
 #include "base/error.h"
+#include "state/log_config.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct log_file {
-	int fd;
+	int fd; /* FD_NONE: opened when it is written to */
 	char *path;
-	uint64_t size;
+	Hydra__V1__LogFormat format; /* names the rotated files */
 	uint64_t max_size;
 	uint32_t max_files;
-	uint64_t written; /* bytes of the application, in all */
-	uint64_t dropped;
-	bool must_mark_gap;
+	ino_t inode;
+	uint64_t size;
 };
 
-#define LOG_MAX_SIZE_DEFAULT  (16ULL << 20)
-#define LOG_MAX_SIZE_LEAST    512ULL
-#define LOG_MAX_FILES_DEFAULT 5
+/* Sets path and limits; nothing is opened. 0 means the default. -ENOMEM, -EINVAL: the path is not absolute.
+ * Deinit it in any case. */
+int log_file_init(struct log_file *self, const Hydra__V1__LogConfig *config);
+void log_file_deinit(struct log_file *self);
 
-/* Makes the file's folder when missing. max_size and max_files: 0 means the default. */
-int log_file_open(struct log_file **ret_self, const char *path, uint64_t max_size, uint32_t max_files, struct error *err);
-void log_file_free(struct log_file *self);
-/* stream: "stdout" or "stderr". */
-void log_file_write(struct log_file *self, const char *stream, const uint8_t *data, size_t size);
-
-/* Pure: one chunk as CRI lines into out; *ret_taken of size bytes fit. Returns the bytes in out. */
-size_t log_format_cri(uint64_t time_ns, const char *stream, const uint8_t *data, size_t size, uint8_t *out, size_t out_size,
-		      size_t *ret_taken);
+/* Opens it where it is not; makes it and its folder when they are missing. 0 or -errno, without a report, as all here. */
+int log_file_open(struct log_file *self);
+/* Makes ready for size further bytes: opens the file, also when somebody deleted it, and rotates it when it would grow beyond
+ * its limit. inode and size are the file's then. */
+int log_file_prepare(struct log_file *self, size_t size);
+/* All or nothing: a part that a full disk let through is taken back. */
+int log_file_append(struct log_file *self, const uint8_t *bytes, size_t size);
+/* The current file becomes a rotated one, as it is; there may be none. */
+int log_file_retire(struct log_file *self);
+/* The errors that are the configuration's, not the disk's. */
+bool log_file_is_misnamed(int error);

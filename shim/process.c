@@ -65,7 +65,7 @@ void process_free(struct process *self)
 	owned_fd_release(&self->pidfd);
 	process_close_stdio(self);
 	fifos_free(self);
-	log_file_free(self->log);
+	output_free(self->log);
 	message_free(self->exit);
 	for (int i = 0; i < 3; i++)
 		free(self->names[i]);

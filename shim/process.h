@@ -5,7 +5,7 @@
 #pragma once
 
 #include "base/event_loop.h"
-#include "shim/log_file.h"
+#include "shim/output.h"
 #include "shim/task.h"
 #include "state/exit_record.h"
 
@@ -40,7 +40,7 @@ struct process {
 	int ends[STREAM_ENDS]; /* ours, non-blocking; FD_NONE: none or closed */
 	struct event_source sources[STREAM_ENDS];
 	int child_ends[3];     /* the process's, kept until it runs */
-	struct log_file *log;  /* NULL: output goes to clients only */
+	struct output *log;    /* NULL: output goes to clients only */
 	struct event_source console_listener; /* while the runtime is to send the pty master */
 	struct event_timer client_timer;
 	struct event_timer look_timer; /* of a process that is another's child: its end is known when that one has reaped it */
@@ -62,6 +62,8 @@ void process_free(struct process *self);
 
 /* Makes its pipes, or the socket on which the runtime will send the pty master. */
 int process_open_stdio(struct process *self, struct error *err);
+/* The log of its container's record; without one nothing is done. */
+int process_open_log(struct process *self, struct error *err);
 /* The runtime made the process: follow it. Our copies of its ends are closed, its output is read from now on. */
 int process_follow(struct process *self, pid_t pid, struct error *err);
 /* Looks whether it ended; if so writes the exit record, then reaps it. */

@@ -43,10 +43,6 @@ static Hydra__V1__SealedProcess *seal_process(const struct process *process)
 	sealed->stdin_fd = process->ends[STREAM_STDIN_END];
 	sealed->stdout_fd = process->ends[STREAM_STDOUT_END];
 	sealed->stderr_fd = process->ends[STREAM_STDERR_END];
-	if (process->log != NULL) {
-		sealed->log_written = process->log->written;
-		sealed->log_dropped = process->log->dropped;
-	}
 	if (process->exit != NULL)
 		sealed->exit = (exit_record *) (void *) message_copy(&process->exit->base);
 	if ((process->exit != NULL && sealed->exit == NULL) || !seal_input(process, sealed) || !clients_seal(process, sealed))

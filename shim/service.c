@@ -286,16 +286,21 @@ static void handle_stats(struct ttrpc_call *call, const ProtobufCMessage *messag
 {
 	Hydra__V1__StatsResponse response = HYDRA__V1__STATS_RESPONSE__INIT;
 	struct process *process = find_process(call, "");
+	struct output_counters counters = {0};
 
 	(void) message;
 	if (process == NULL)
 		return;
 	response.time_ns = clock_realtime_ns();
 	cgroup_stats(&process->container->cgroup, &response);
-	if (process->log != NULL) {
-		response.log_bytes = process->log->written;
-		response.log_dropped_bytes = process->log->dropped;
-	}
+	if (process->log != NULL)
+		counters = output_count(process->log);
+	response.log_bytes = counters.written;
+	response.log_dropped_bytes = counters.dropped;
+	response.log_spilled_bytes = counters.pending;
+	response.log_read_bytes = counters.read;
+	if (counters.problem != NULL)
+		response.log_problem = (char *) (uintptr_t) counters.problem;
 	ttrpc_reply(call, &response.base);
 }
 
@@ -361,12 +366,15 @@ static void handle_update(struct ttrpc_call *call, const ProtobufCMessage *messa
 	Hydra__V1__RestartPolicy *policy;
 	struct error err = ERROR_NONE;
 
-	if (request->restart != NULL) {
+	if (request->log != NULL)
+		(void) container_update_log(container, request->log, &err);
+	if (err.code == 0 && request->restart != NULL) {
 		policy = (Hydra__V1__RestartPolicy *) (void *) message_copy(&request->restart->base);
 		message_free(container->record->restart);
 		container->record->restart = policy;
 	}
-	(void) container_save(container, &err);
+	if (err.code == 0)
+		(void) container_save(container, &err);
 	answer(container, &err, call);
 }
 

@@ -20,22 +20,6 @@
 #include <string.h>
 #include <unistd.h>
 
-static void open_log(struct process *process, const Hydra__V1__SealedProcess *sealed)
-{
-	struct container *container = process->container;
-	const Hydra__V1__LogConfig *log = container->record->log;
-	struct error err;
-
-	if (process != container->init || log == NULL || log->path[0] == '\0')
-		return;
-	if (log_file_open(&process->log, log->path, log->max_size_bytes, log->max_files, &err) < 0) {
-		log_error("log not opened", "container=%s error=\"%s\"", container->dir.id, err.message);
-		return;
-	}
-	process->log->written = sealed->log_written;
-	process->log->dropped = sealed->log_dropped;
-}
-
 static void fill_process(struct process *process, const Hydra__V1__SealedProcess *sealed)
 {
 	process->is_terminal = sealed->is_terminal;
@@ -73,7 +57,8 @@ static void resume_process(struct process *process, const Hydra__V1__SealedProce
 {
 	struct error err;
 
-	open_log(process, sealed);
+	if (process == process->container->init && process_open_log(process, &err) < 0)
+		log_error("log not opened", "container=%s error=\"%s\"", process->container->dir.id, err.message);
 	if (sealed->input.len > 0)
 		(void) process_write_input(process, sealed->input.data, sealed->input.len);
 	clients_unseal(process, sealed);

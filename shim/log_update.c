@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Another log for a container that runs.
+ */
+#include "base/owned.h"
+#include "proto/message.h"
+#include "shim/container.h"
+#include "state/log_config.h"
+
+#include <errno.h>
+
+/* What the request names takes the place of what there is. */
+static bool merge(Hydra__V1__LogConfig *log, const Hydra__V1__LogConfig *changes)
+{
+	if (changes->format != HYDRA__V1__LOG_FORMAT__LOG_FORMAT_DEFAULT)
+		log->format = changes->format;
+	if (changes->policy != HYDRA__V1__LOG_POLICY__LOG_POLICY_DEFAULT)
+		log->policy = changes->policy;
+	if (changes->max_size_bytes != 0)
+		log->max_size_bytes = changes->max_size_bytes;
+	if (changes->max_files != 0)
+		log->max_files = changes->max_files;
+	if (changes->spill_size_bytes != 0)
+		log->spill_size_bytes = changes->spill_size_bytes;
+	return changes->path[0] == '\0' || message_set_string(&log->path, changes->path);
+}
+
+int container_update_log(struct container *self, const Hydra__V1__LogConfig *changes, struct error *err)
+{
+	auto_message Hydra__V1__LogConfig *log = NULL;
+	int r = 0;
+
+	if (self->record->log == NULL || self->record->log->path[0] == '\0')
+		return fail_because(err, EOPNOTSUPP, "container '%s' has no log of ours", self->dir.id);
+	if (protobuf_c_enum_descriptor_get_value(&hydra__v1__log_format__descriptor, (int) changes->format) == NULL ||
+	    protobuf_c_enum_descriptor_get_value(&hydra__v1__log_policy__descriptor, (int) changes->policy) == NULL)
+		return fail_because(err, EINVAL, "change the log of '%s': a format or policy that this shim does not know", self->dir.id);
+	log = (Hydra__V1__LogConfig *) (void *) message_copy(&self->record->log->base);
+	if (log == NULL || !merge(log, changes))
+		return fail_errno(err, ENOMEM, "change the log of '%s'", self->dir.id);
+	if (self->init != NULL && self->init->log != NULL)
+		r = output_update(self->init->log, log, err);
+	if (r < 0)
+		return r;
+	message_free(self->record->log);
+	self->record->log = take_ptr(&log);
+	if (self->init != NULL)
+		process_resume_output(self->init);
+	return 0;
+}

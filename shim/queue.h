@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What was read from a container's pipes and is not in its log yet, in two files of the run directory (docs/state-format.md):
+ * "spill" holds the bytes in chunks, "stdio" one page that says which of them count. Neither is lost with the shim.
+ *
+ * The kernel itself moves bytes from the pipe into "spill" and, in the same call, the position in the page up to which they are
+ * there: a shim that is killed at any moment has either not read them, or its successor finds them.
+ *
+ * Positions only grow until the queue is empty; what is behind its oldest chunk is given back to the file system. Without a
+ * usable run directory memory takes the files' place, and a killed shim takes with it what waits in there.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define QUEUE_CHUNK_MAX 16384
+
+/* Bytes of one stream that were read at once. */
+struct queue_chunk {
+	uint64_t start;   /* of its header in the file; the bytes follow that */
+	uint64_t time_ns;
+	uint32_t size;
+	uint32_t is_error;
+};
+
+/* The start of a character that has no end yet: taken from the queue, not in the log. */
+struct queue_rest {
+	uint8_t bytes[4];
+	uint32_t size;
+};
+
+/* What is being written to the log: the file's size tells a successor whether it was. */
+struct queue_intent {
+	uint64_t inode;
+	uint64_t size_before;
+	uint64_t marks;       /* so many dropped bytes */
+	uint32_t size;        /* 0: nothing is being written */
+	uint32_t taken;       /* bytes of the application in it */
+	uint32_t consumed;    /* of these, from the oldest chunk */
+	uint32_t is_error;
+	uint32_t ends_line;
+	struct queue_rest rest; /* what there is then */
+};
+
+struct queue_state {
+	uint64_t read;     /* bytes of the application: read = written + dropped + what waits */
+	uint64_t written;
+	uint64_t dropped;
+	uint64_t unmarked; /* dropped, and the log does not say so yet */
+	uint64_t tail;     /* the oldest chunk */
+	uint64_t head;     /* behind the newest */
+	uint64_t consumed; /* bytes of the oldest chunk that are written or a rest */
+	struct queue_chunk newest; /* its header is not in the file */
+	struct queue_rest rests[2];
+	struct queue_intent intent;
+	uint32_t is_filling;   /* newest is being read */
+	uint32_t is_in_memory; /* the bytes are not in "spill" */
+	uint32_t is_mid_line;  /* the log's last line has no end */
+};
+
+struct queue_page;
+
+struct queue {
+	int dir_fd; /* the run directory; not owned */
+	int fd;     /* of the bytes; FD_NONE: not needed yet */
+	struct queue_page *page; /* NULL: not needed yet */
+	uint64_t given_back;     /* so far the file has nothing any more */
+	uint64_t reached;        /* so far it had something since it was empty */
+	struct queue_state now;  /* what queue_commit() makes true */
+};
+
+/* Takes over what a predecessor left, if anything. An intent is left for the caller, who knows the log. */
+void queue_init(struct queue *self, int dir_fd);
+void queue_deinit(struct queue *self);
+/* Makes now what a successor finds. */
+void queue_commit(struct queue *self);
+
+/* Bytes that wait. */
+uint64_t queue_pending(const struct queue *self);
+static inline bool queue_is_empty(const struct queue *self)
+{
+	return self->now.head == self->now.tail;
+}
+
+/* Where output comes from. What a terminal gives passes through our hands: a killed shim loses it. */
+struct queue_source {
+	int fd; /* non-blocking */
+	bool is_pipe;
+	bool is_error; /* stderr */
+};
+
+/* Reads what is there, at most QUEUE_CHUNK_MAX, as the newest chunk; drops the oldest ones beyond limit, which is larger than
+ * two chunks. How much, 0 at the end, or -errno of the source. What can't be kept anywhere is read and dropped. */
+ssize_t queue_read_from(struct queue *self, const struct queue_source *source, uint64_t limit);
+/* The newest chunk's bytes, as long as nothing was taken from the queue since it came. Returns how many. */
+size_t queue_copy_newest(struct queue *self, uint8_t bytes[static QUEUE_CHUNK_MAX]);
+
+/* What is not consumed of the oldest chunk; *ret_chunk is that. Returns how many bytes, 0: the queue is empty. */
+size_t queue_peek(struct queue *self, uint8_t bytes[static QUEUE_CHUNK_MAX], struct queue_chunk *ret_chunk);
+/* The intent came true. Not committed. */
+void queue_fulfil(struct queue *self);
