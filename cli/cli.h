@@ -58,6 +58,25 @@ int cli_setup(const struct cli *cli, const char *const *arguments, const void *i
 int cli_create(const struct cli *cli, const Hydra__V1__CreateRequest *request, struct error *err);
 int cli_remove(const struct cli *cli, const char *id, bool force, struct error *err);
 
+/* health_options.c */
+struct health_options {
+	const char *command, *interval, *timeout, *retries, *start_period;
+};
+
+#define HEALTH_ENTRIES(structure, member)                                                                                          \
+	{0, "health-cmd", "COMMAND", OPTION_STRING, offsetof(structure, member.command), "shell command that fails when it is ill"}, \
+	{0, "health-interval", "TIME", OPTION_STRING, offsetof(structure, member.interval), "between two checks (default 30s)"},    \
+	{0, "health-timeout", "TIME", OPTION_STRING, offsetof(structure, member.timeout), "a check that takes longer has failed (default 30s)"}, \
+	{0, "health-retries", "N", OPTION_STRING, offsetof(structure, member.retries), "failures in a row that make it unhealthy (default 3)"},  \
+	{0, "health-start-period", "TIME", OPTION_STRING, offsetof(structure, member.start_period), "after the start failures do not count"}
+
+bool health_options_are_given(const struct health_options *self);
+/* Into check, which may have values already. Strings stay the options'. */
+int health_options_parse(const struct health_options *self, Hydra__V1__HealthCheck *check, struct error *err);
+
+/* exec.c: a process object of container id that runs `sh -c command`. *ret_json is the caller's to free. */
+int cli_shell_process(const struct cli *cli, const char *id, const char *command, char **ret_json, struct error *err);
+
 /* run.c: "no", "always", "on-failure:3"... as --restart takes it. */
 int parse_restart(const char *text, Hydra__V1__RestartPolicy *policy, struct error *err);
 

@@ -120,6 +120,14 @@ static int make_process_json(const struct cli *cli, const struct exec_options *o
 	return r;
 }
 
+int cli_shell_process(const struct cli *cli, const char *id, const char *command, char **ret_json, struct error *err)
+{
+	const char *words[] = {id, "/bin/sh", "-c", command};
+	const struct option_rest rest = {.positional = words, .count = 4};
+
+	return make_process_json(cli, &(const struct exec_options){.detach = true}, &rest, ret_json, err);
+}
+
 /* As shells and Docker tell it: 127 no such program, 126 not executable. */
 static int exit_status_of_failure(int r, const struct error *err)
 {

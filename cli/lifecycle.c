@@ -240,14 +240,43 @@ const struct command command_wait = {"wait", "CONTAINER", "wait until it ends an
 struct update_options {
 	const char *restart;
 	struct string_list log;
+	struct health_options health;
+	bool no_health;
 };
 
 static const struct option_entry update_entries[] = {
 	{0, "restart", "POLICY", OPTION_STRING, offsetof(struct update_options, restart),
 	 "no, on-failure[:N], always, unless-stopped"},
 	{0, "log-opt", "KEY=VALUE", OPTION_LIST, offsetof(struct update_options, log), LOG_OPTION_HELP},
+	HEALTH_ENTRIES(struct update_options, health),
+	{0, "no-healthcheck", NULL, OPTION_FLAG, offsetof(struct update_options, no_health), "no check any more"},
 	{0, NULL, NULL, OPTION_FLAG, 0, NULL},
 };
+
+/* The check there is, changed by the options; *ret_check is the caller's to free with message_free(). */
+static int make_health(const struct cli *cli, const char *id, const struct update_options *options, Hydra__V1__HealthCheck **ret_check,
+		       struct error *err)
+{
+	Hydra__V1__HealthCheck changed = HYDRA__V1__HEALTH_CHECK__INIT;
+	auto_free char *json = NULL;
+	struct container_view view;
+	int r = cli_view(cli, id, &view, err);
+
+	if (r < 0)
+		return r;
+	if (view.record->health_check != NULL && !options->no_health)
+		changed = *view.record->health_check;
+	if (!options->no_health)
+		r = health_options_parse(&options->health, &changed, err);
+	if (r == 0 && options->health.command != NULL && !options->no_health) {
+		r = cli_shell_process(cli, id, changed.command, &json, err);
+		changed.process_json = (ProtobufCBinaryData){.data = (uint8_t *) json, .len = json != NULL ? strlen(json) : 0};
+	}
+	if (r == 0)
+		*ret_check = (Hydra__V1__HealthCheck *) (void *) message_copy(&changed.base);
+	container_view_deinit(&view);
+	return r;
+}
 
 static int update(const struct cli *cli, void *context, const struct option_rest *rest, struct error *err)
 {
@@ -255,21 +284,26 @@ static int update(const struct cli *cli, void *context, const struct option_rest
 	Hydra__V1__UpdateRequest request = HYDRA__V1__UPDATE_REQUEST__INIT;
 	Hydra__V1__RestartPolicy policy = HYDRA__V1__RESTART_POLICY__INIT;
 	Hydra__V1__LogConfig log = HYDRA__V1__LOG_CONFIG__INIT;
+	auto_message Hydra__V1__HealthCheck *health = NULL;
 	auto_message ProtobufCMessage *response = NULL;
+	bool has_health = options->no_health || health_options_are_given(&options->health);
 	int r = log_options_parse(&options->log, &log, err);
 
-	if (options->restart == NULL && options->log.count == 0)
-		return fail_because(err, EINVAL, "nothing to change: expected --restart POLICY or --log-opt KEY=VALUE");
+	if (options->restart == NULL && options->log.count == 0 && !has_health)
+		return fail_because(err, EINVAL, "nothing to change: expected --restart, --log-opt, --health-... or --no-healthcheck");
 	if (r == 0 && options->restart != NULL)
 		r = parse_restart(options->restart, &policy, err);
+	if (r == 0 && has_health)
+		r = make_health(cli, rest->positional[0], options, &health, err);
 	if (r < 0)
 		return r;
 	request.restart = options->restart != NULL ? &policy : NULL;
 	request.log = options->log.count > 0 ? &log : NULL;
+	request.health_check = health;
 	r = cli_call_shim(cli, rest->positional[0], "Update", &request.base, &hydra__v1__empty__descriptor, 0, &response, err);
 	return explain(cli, rest->positional[0], r, err);
 }
 
 const struct command command_update = {
-	"update", "[--restart POLICY] [--log-opt KEY=VALUE...] CONTAINER", "change a running container", update_entries, sizeof(struct update_options), 1, 1,
+	"update", "[OPTIONS] CONTAINER", "change a running container", update_entries, sizeof(struct update_options), 1, 1,
 	false,	  update};

@@ -31,11 +31,14 @@ struct listing {
 
 static void describe_state(const struct container_view *view, char *buffer, size_t size)
 {
+	static const char *const healths[] = {"", " (health: starting)", " (healthy)", " (unhealthy)"};
+	const Hydra__V1__Health *health = view->record->health;
+	unsigned status = health != NULL && health->status < 4 ? health->status : 0;
 	char age[64];
 
 	if (strcmp(view->state, "running") == 0) {
 		format_age(view->record->started_ns, age, sizeof(age));
-		(void) text_fit(buffer, size, "running, started %s", age);
+		(void) text_fit(buffer, size, "running%s, started %s", healths[status], age);
 	} else if (strcmp(view->state, "stopped") == 0 && view->exit != NULL && view->exit->is_known) {
 		format_age(view->exit->finished_ns, age, sizeof(age));
 		(void) text_fit(buffer, size, "stopped (%u%s) %s", view->exit->exit_code, view->exit->oom_killed ? ", OOM" : "", age);

@@ -20,6 +20,7 @@ struct run_options {
 		*stop_timeout;
 	bool detach, input, terminal, remove, privileged, read_only;
 	struct string_list env, mounts, log, labels, cap_add, cap_drop;
+	struct health_options health;
 };
 
 #define AT(field) offsetof(struct run_options, field)
@@ -42,6 +43,7 @@ static const struct option_entry run_entries[] = {
 	{0, "mac", "ADDRESS", OPTION_STRING, AT(mac), "hardware address asked of the CNI network"},
 	{0, "log-opt", "KEY=VALUE", OPTION_LIST, AT(log), LOG_OPTION_HELP},
 	{0, "restart", "POLICY", OPTION_STRING, AT(restart), "no, on-failure[:N], always, unless-stopped"},
+	HEALTH_ENTRIES(struct run_options, health),
 	{0, "hostname", "NAME", OPTION_STRING, AT(hostname), "host name inside (default: the container's name)"},
 	{'w', "workdir", "DIR", OPTION_STRING, AT(cwd), "working folder inside"},
 	{'u', "user", "UID[:GID]", OPTION_STRING, AT(user), "user inside"},
@@ -133,6 +135,7 @@ struct request_parts {
 	Hydra__V1__Network network;
 	Hydra__V1__LogConfig log;
 	Hydra__V1__RestartPolicy restart;
+	Hydra__V1__HealthCheck health;
 	Hydra__V1__Mount *mounts;
 	Hydra__V1__Mount **mount_pointers;
 	char name[16];
@@ -200,6 +203,7 @@ static int make_request(const struct cli *cli, const struct run_options *options
 	hydra__v1__create_request__init(request);
 	hydra__v1__log_config__init(&parts->log);
 	hydra__v1__restart_policy__init(&parts->restart);
+	hydra__v1__health_check__init(&parts->health);
 	set_strings(cli, options, rest, request, parts);
 	request->terminal = options->terminal;
 	request->open_stdin = options->input && !options->terminal;
@@ -211,6 +215,10 @@ static int make_request(const struct cli *cli, const struct run_options *options
 	r = set_limits(options, request, err);
 	if (r == 0)
 		r = log_options_parse(&options->log, &parts->log, err);
+	if (r == 0)
+		r = health_options_parse(&options->health, &parts->health, err);
+	if (parts->health.command[0] != '\0')
+		request->health_check = &parts->health;
 	if (r == 0 && options->restart != NULL)
 		r = parse_restart(options->restart, &parts->restart, err);
 	if (r == 0)

@@ -73,6 +73,8 @@ static record *make_record(const create_request *request, struct error *err)
 	container->stop_timeout_s = request->stop_timeout_s;
 	container->log = log_config(request);
 	container->network = network_config(request);
+	if (request->health_check != NULL)
+		container->health_check = (void *) message_copy(&request->health_check->base);
 	if (request->restart != NULL)
 		container->restart = (void *) message_copy(&request->restart->base);
 	return take_ptr(&container);
@@ -88,6 +90,8 @@ static int build(const char *root, struct run_dir *dir, record *container, const
 	fault_point("setup.network");
 	if (r == 0)
 		r = bundle_make(request, container, err);
+	if (r == 0)
+		r = health_prepare(container, err);
 	fault_point("setup.bundle");
 	if (r == 0)
 		r = record_save(dir->fd, container, err);

@@ -24,6 +24,9 @@ char *bundle_data_path(const char *namespace, const char *id);
 /* spec.c: config.json for a request whose rootfs is mounted at "rootfs" beside it. */
 int spec_write(const create_request *request, const char *netns_path, const char *path, struct error *err);
 
+/* health.c: what the shim will run for the record's health check, if it has one. */
+int health_prepare(record *container, struct error *err);
+
 /* network.c: pins a network namespace and lets the CNI plugins connect it; fills in the record's network. */
 int network_add(struct run_dir *dir, record *container, struct error *err);
 /* The same for a container that comes from another host: ip and mac must be the record's, and the host's end stays

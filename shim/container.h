@@ -30,6 +30,7 @@ struct container {
 	const char *operation; /* its name, for messages */
 	struct event_timer kill_timer;    /* stop: SIGKILL when it fires */
 	struct event_timer restart_timer;
+	struct event_timer health_timer; /* of the next check, or of the end of the one that runs */
 	uint64_t restart_delay_ns;
 	struct cgroup_paths cgroup; /* of init */
 	uint64_t oom_kills; /* counted so far */
@@ -37,6 +38,7 @@ struct container {
 	struct ttrpc_call *delete_call; /* answered when all of it is over */
 	bool is_forgotten;  /* to be freed when nobody uses it any more */
 	bool is_cleaned;    /* nothing of it is left with the runtime */
+	bool is_check_interrupted; /* the health check that runs is being killed by us */
 	bool is_vanishing;  /* its restore failed: it is removed when we end */
 	struct event_source lease;  /* of a migration away */
 	struct event_source keeper; /* tells of userfaultfds while pages are still coming */

@@ -12,8 +12,10 @@
 #include "proto/message.h"
 #include "shim/client.h"
 #include "shim/container.h"
+#include "shim/deferred.h"
 #include "shim/deposit.h"
 #include "shim/fifo.h"
+#include "shim/health.h"
 #include "shim/restart.h"
 #include "shim/service.h"
 #include "shim/shim.h"
@@ -147,6 +149,7 @@ static void start_done(struct shim *shim, int exit_status, void *context)
 	} else if (container_move(self, EVENT_STARTED, &err) == 0) {
 		self->init->has_started = true;
 		container_note(self, "started", self->init, NULL);
+		health_begin(self);
 	}
 	container_finish(self, &err);
 }
@@ -199,6 +202,7 @@ static void init_ended(struct container *self)
 	struct error err;
 
 	event_loop_disarm(&self->shim->loop, &self->kill_timer);
+	health_end(self);
 	self->record->pid = 0;
 	self->record->start_time = 0;
 	if (container_move(self, EVENT_INIT_EXITED, &err) < 0)
@@ -211,7 +215,8 @@ void container_process_ended(struct container *self, struct process *process)
 	bool has_left = process == self->init && migration_is_handed_over(self);
 	struct error err;
 
-	container_note(self, has_left ? "migrated" : process == self->init ? "exited" : "exec-exited", process,
+	if (!health_ended(self, process))
+		container_note(self, has_left ? "migrated" : process == self->init ? "exited" : "exec-exited", process,
 		       has_left ? self->record->migration->peer : NULL);
 	fault_point("shim.exit-noted");
 	if (process == self->init)
@@ -222,6 +227,8 @@ void container_process_ended(struct container *self, struct process *process)
 	process_resume_output(process); /* nobody is left who could be made to wait */
 	if (process_is_drained(process))
 		clients_end(process);
+	if (health_is_check(process))
+		deferred_run(self);
 	shim_consider_end(self->shim);
 }
 
@@ -257,5 +264,6 @@ int container_adopt(struct container *self, struct error *err)
 	container_adopt_execs(self);
 	take_deposits(self);
 	container_note(self, "adopted", self->init, NULL);
+	health_begin(self);
 	return 0;
 }

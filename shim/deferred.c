@@ -52,7 +52,12 @@ static bool must_wait(const struct container *container)
 
 bool deferred_add(struct container *container, struct ttrpc_call *call, const ProtobufCMessage *message)
 {
-	struct deferred *self = must_wait(container) ? calloc(1, sizeof(*self)) : NULL;
+	return must_wait(container) && deferred_hold(container, call, message);
+}
+
+bool deferred_hold(struct container *container, struct ttrpc_call *call, const ProtobufCMessage *message)
+{
+	struct deferred *self = calloc(1, sizeof(*self));
 	struct deferred **link = &container->deferred;
 
 	if (self == NULL)

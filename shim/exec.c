@@ -6,7 +6,7 @@
 #include "base/file.h"
 #include "base/owned.h"
 #include "base/text.h"
-#include "shim/container.h"
+#include "shim/health.h"
 #include "shim/shim.h"
 
 #include <errno.h>
@@ -34,7 +34,8 @@ static int started(struct process *process, int exit_status, struct error *err)
 	r = container_list_execs(self, err);
 	if (r == 0)
 		r = container_save(self, err);
-	container_note(self, "exec-started", process, NULL);
+	if (!health_is_check(process))
+		container_note(self, "exec-started", process, NULL);
 	return r;
 }
 

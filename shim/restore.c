@@ -14,7 +14,7 @@
 #include "base/owned.h"
 #include "base/text.h"
 #include "proto/message.h"
-#include "shim/container.h"
+#include "shim/health.h"
 #include "shim/shim.h"
 
 #include <errno.h>
@@ -207,6 +207,7 @@ static void adopted(struct shim *shim, int exit_status, void *context)
 	if (container_move(self, EVENT_STARTED, &err) == 0)
 		container_note(self, has_come ? "migrated-in" : "restored", self->init,
 			       has_come ? self->record->migration->peer : NULL);
+	health_begin(self);
 	container_finish(self, &err);
 }
 

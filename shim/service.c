@@ -11,6 +11,7 @@
 #include "shim/container.h"
 #include "shim/containerd.h"
 #include "shim/deferred.h"
+#include "shim/health.h"
 #include "shim/shim.h"
 #include "shim/upgrade.h"
 
@@ -373,6 +374,8 @@ static void handle_update(struct ttrpc_call *call, const ProtobufCMessage *messa
 		message_free(container->record->restart);
 		container->record->restart = policy;
 	}
+	if (err.code == 0 && request->health_check != NULL)
+		(void) health_update(container, request->health_check, &err);
 	if (err.code == 0)
 		(void) container_save(container, &err);
 	answer(container, &err, call);

@@ -4,6 +4,8 @@
  */
 #include "base/owned.h"
 #include "shim/container.h"
+#include "shim/deferred.h"
+#include "shim/health.h"
 #include "shim/service.h"
 #include "shim/shim.h"
 
@@ -12,6 +14,13 @@
 static struct container *container_of_call(struct ttrpc_call *call)
 {
 	return shim_container(call->server->context);
+}
+
+/* A health check that runs would be in the way: it ends, and the request goes on then. */
+static bool must_wait(struct container *container, struct ttrpc_call *call, const ProtobufCMessage *message)
+{
+	return deferred_add(container, call, message) ||
+	       (health_interrupt(container) && deferred_hold(container, call, message));
 }
 
 void service_migration_begin(struct ttrpc_call *call, const ProtobufCMessage *message)
@@ -25,6 +34,8 @@ void service_migration_begin(struct ttrpc_call *call, const ProtobufCMessage *me
 	size_t rest_size;
 	int fd;
 
+	if (must_wait(container, call, message))
+		return;
 	if (migration_begin(container, request, &err) < 0) {
 		ttrpc_refuse_error(call, &err);
 		return;
@@ -62,5 +73,6 @@ static void answer(struct container *container, const struct error *err, void *c
 
 void service_checkpoint(struct ttrpc_call *call, const ProtobufCMessage *message)
 {
-	container_checkpoint(container_of_call(call), (const void *) message, answer, call);
+	if (!must_wait(container_of_call(call), call, message))
+		container_checkpoint(container_of_call(call), (const void *) message, answer, call);
 }

@@ -12,6 +12,7 @@
 #include "shim/client.h"
 #include "shim/container.h"
 #include "shim/deposit.h"
+#include "shim/health.h"
 #include "shim/shim.h"
 #include "shim/upgrade.h"
 
@@ -119,6 +120,8 @@ int shim_unseal(struct shim *self, const char *root, const char *namespace, cons
 	reexec_finish(options);
 	(void) close(sealed->lock_fd);
 	resume_timers(container, sealed);
+	if (container->record->health != NULL)
+		health_begin(container);
 	for (size_t i = 0; i < sealed->n_processes; i++)
 		resume_process(container_find(container, sealed->processes[i]->exec_id), sealed->processes[i]);
 	deposit_everything(self);
