@@ -184,14 +184,17 @@ int options_begin(const struct option_table *table, int argc, char **argv, void 
 
 	if (r < 0)
 		return r;
-	if (rest.wants_help || (version != NULL && *(const bool *) ((const char *) target + version->offset))) {
+	if (rest.wants_help) {
 		(void) printf("%s\n\nOptions:\n", table->about);
 		options_print(table);
-		option_rest_deinit(&rest);
-		return 0;
+	} else if (version != NULL && *(const bool *) ((const char *) target + version->offset)) {
+		(void) printf("%.*s\n", (int) strcspn(table->about, ":"), table->about);
+	} else {
+		*ret_rest = rest;
+		return 1;
 	}
-	*ret_rest = rest;
-	return 1;
+	option_rest_deinit(&rest);
+	return 0;
 }
 
 void option_rest_deinit(struct option_rest *self)

@@ -49,8 +49,8 @@ struct option_rest {
 /* -EINVAL with a message that names the option. argv[0] is not looked at. */
 int options_parse(const struct option_table *table, int argc, char **argv, void *target, struct option_rest *ret_rest,
 		  struct error *err);
-/* As options_parse, and 1 on success; but with --help, or a flag of the table that is called "version", it prints what the program
- * is and returns 0 without a rest. */
+/* As options_parse, and 1 on success; but with --help it prints about and the options, with a flag of the table that is called
+ * "version" what stands before the colon of about, and returns 0 without a rest. */
 int options_begin(const struct option_table *table, int argc, char **argv, void *target, struct option_rest *ret_rest,
 		  struct error *err);
 void option_rest_deinit(struct option_rest *self);

@@ -78,7 +78,12 @@ bool deferred_hold(struct container *container, struct ttrpc_call *call, const P
 
 void deferred_run(struct container *container)
 {
-	while (container->operation == NULL && container->shim->upgrade == NULL) {
+	size_t count = 0;
+
+	for (const struct deferred *self = container->deferred; self != NULL; self = self->next)
+		count++;
+	/* those that are there now: one that has to wait again comes back to the end of the list */
+	for (; count > 0 && container->operation == NULL && container->shim->upgrade == NULL; count--) {
 		struct deferred *self = take(container, NULL);
 
 		if (self == NULL)

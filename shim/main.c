@@ -96,27 +96,24 @@ static int run(const struct shim_options *options)
 
 int main(int argc, char **argv)
 {
-	static const struct option_table table = {option_entries, false};
+	static const struct option_table table = {
+		.entries = option_entries,
+		.about = "hydra-shim " HYDRA_VERSION ": the supervisor of one container; hydra-setup and hydra-monitor start it",
+	};
 	struct shim_options options = {.root = RUN_ROOT_DEFAULT, .namespace = NAMESPACE_DEFAULT};
-	struct option_rest rest;
+	struct option_rest rest = {0};
 	struct error err;
+	int r;
 
 	if (strstr(argv[0], "containerd-shim-") != NULL)
 		return containerd_main(argc, argv);
 	log_open("hydra-shim", LOG_INFO);
-	if (options_parse(&table, argc, argv, &options, &rest, &err) < 0) {
+	r = options_begin(&table, argc, argv, &options, &rest, &err);
+	if (r < 0)
 		log_error(err.message, NULL);
-		return EXIT_FAILURE;
-	}
-	if (rest.wants_help) {
-		(void) puts("hydra-shim: the supervisor of one container; hydra-setup and hydra-monitor start it\n\nOptions:");
-		options_print(&table);
-		return EXIT_SUCCESS;
-	}
-	if (options.version) {
-		(void) puts("hydra-shim " HYDRA_VERSION);
-		return EXIT_SUCCESS;
-	}
+	if (r <= 0)
+		return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	option_rest_deinit(&rest);
 	if (options.id == NULL) {
 		log_error("missing option: --id (--help explains)", NULL);
 		return EXIT_FAILURE;

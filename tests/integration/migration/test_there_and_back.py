@@ -128,9 +128,13 @@ def test_a_terminal_moves_and_progress_is_a_bar(cluster, rootfs):
 
 
 def test_a_health_check_moves_along_and_is_not_in_the_way(cluster, rootfs):
-    run(cluster.a, rootfs, "checked", "sleep", "1000", options=("--health-cmd", "sleep 0.05", "--health-interval", "20ms"))
-    for source in (cluster.a, cluster.b, cluster.a):
-        wait_for(lambda: source.inspect("checked")["health"]["status"] == "HEALTH_HEALTHY", "a check")  # noqa: B023
-        cluster.migrate("checked", source)
-    before = cluster.b.inspect("checked")["health"]["checkedNs"]
-    wait_for(lambda: cluster.b.inspect("checked")["health"]["checkedNs"] > before, "a check at the new place")
+    run(cluster.a, rootfs, "checked", "sh", "-c", "while true; do sleep 1; done", options=("--health-cmd", "sleep 0.05", "--health-interval", "20ms"))
+
+    def checked(host):
+        return (host.inspect("checked")["health"] or {"checkedNs": 0})["checkedNs"]
+    last = 0
+    for host in (cluster.a, cluster.b, cluster.a, cluster.b):
+        wait_for(lambda: checked(host) > last, "a check here")  # noqa: B023
+        assert host.inspect("checked")["health"]["status"] == "HEALTH_HEALTHY"
+        last = checked(host)
+        cluster.migrate("checked", host)
