@@ -138,6 +138,15 @@ def test_followers_follow_into_the_new_format(host, rootfs, tmp_path):
     follower.stdout.close()
 
 
+def test_followers_miss_no_file_however_fast_they_come(host, rootfs, tmp_path):
+    run(host, rootfs, "web", "until [ -e /data/go ]; do sleep 0.05; done; seq 1 20000",
+        *log_options(max_size="4k", max_files=1000, format="json-file"), mount=tmp_path)
+    follower = host.popen([host.program("hydractl"), "logs", "-f", "web"], stdout=-1)
+    touch(tmp_path, "go")
+    assert follower.stdout.read() == lines(1, 20000) and follower.wait(60) == 0
+    follower.stdout.close()
+
+
 def test_a_changed_path_is_written_from_there_on(host, rootfs, tmp_path):
     run(host, rootfs, "web", "echo one; while [ ! -e /data/go ]; do sleep 0.05; done; echo two", mount=tmp_path)
     first = log_path(host, "web")
