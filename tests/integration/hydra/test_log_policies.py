@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from hosts import wait_for
-from logs import DISK, Disk, counters, lines, log_bytes, log_options, log_path, run, touch, wait_for_written
+from logs import DISK, Disk, counters, fill, lines, log_bytes, log_options, log_path, run, touch, wait_for_written
 
 COUNT = 50000  # lines; more than pipes hold, less than spills do
 SIZE = len(lines(1, COUNT))
@@ -39,6 +39,25 @@ def test_a_full_disk_spills_and_nothing_is_lost(host, rootfs, disk, tmp_path):
     assert wait_for_written(host, "web", SIZE + 6)["logProblem"] == ""
     assert log_bytes(host, "web") == b"ready\n" + lines(1, COUNT)
     assert host.path("/run/hydra/default/web/spill").stat().st_size <= 65536, "the spill file is given back"
+
+
+def test_with_the_run_directory_full_as_well_the_application_goes_on(host, rootfs, disk, tmp_path):
+    run(host, rootfs, "web", f"echo ready; while [ ! -e /data/go ]; do sleep 0.05; done; seq 1 {COUNT}; touch /data/done; exec sleep 1000",
+        *log_options(path=disk.path), mount=tmp_path)
+    wait_for_written(host, "web", len("ready\n"))
+    disk.fill()
+    host.run("mount", "-o", "remount,size=8m", "/run")
+    fill(host.path("/run/filler"))
+    touch(tmp_path, "go")
+    wait_for((tmp_path / "done").exists, "the application, which nothing holds up")
+    wait_for(lambda: counters(host, "web")["logReadBytes"] == SIZE + 6, "its output to be read")
+    host.path("/run/filler").unlink()
+    disk.relieve()
+    stats = wait_for(lambda: (now := counters(host, "web"))["logSpilledBytes"] == 0 and now, "the rest in the log")
+    before, _, after = log_bytes(host, "web").partition(b"[hydra: %d bytes of output could not be written here]\n" % stats["logDroppedBytes"])
+    assert len(before) + len(after) == stats["logBytes"] and stats["logDroppedBytes"] <= 65536
+    said = b"ready\n" + lines(1, COUNT)
+    assert said.startswith(before) and said.endswith(after)
 
 
 @pytest.mark.parametrize("options", [{"policy": "drop-oldest"}, {"policy": "spill", "spill_size": "64k"}])
