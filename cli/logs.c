@@ -6,18 +6,17 @@
 #include "base/owned.h"
 #include "base/text.h"
 #include "cli/cli.h"
+#include "cli/log_files.h"
 #include "cli/log_line.h"
+#include "proto/message.h"
 #include "state/log_config.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 struct logs_options {
@@ -65,9 +64,8 @@ struct line_count {
 	bool is_continued; /* the last one has no end yet: it is one more */
 };
 
-static void count_lines(struct log_reader *self, FILE *file, void *context)
+static void count_lines(struct log_reader *self, FILE *file, struct line_count *count)
 {
-	struct line_count *count = context;
 	ssize_t size;
 
 	while ((size = getline(&self->line, &self->capacity, file)) > 0) {
@@ -76,65 +74,32 @@ static void count_lines(struct log_reader *self, FILE *file, void *context)
 	}
 }
 
-static void print_lines(struct log_reader *self, FILE *file, void *context)
+static uint64_t count_all_lines(struct log_reader *self, const char *path)
 {
-	(void) context;
-	read_lines(self, file);
-}
+	struct log_files files = {.path = path};
+	struct log_printer printer = self->printer;
+	struct line_count count = {.lines = 0};
 
-typedef void file_visitor(struct log_reader *self, FILE *file, void *context);
-
-static void visit_file(struct log_reader *self, const char *path, file_visitor *visit, void *context)
-{
-	FILE *file = fopen(path, "re");
-
-	if (file == NULL)
-		return; /* rotated away under us */
-	visit(self, file, context);
-	(void) fclose(file);
-}
-
-/* The file with that number, of whatever format. False: there is none. */
-static bool find_rotated(const char *path, unsigned number, char buffer[static PATH_MAX], Hydra__V1__LogFormat *ret_format)
-{
-	for (size_t i = 0; i < log_file_format_count; i++) {
-		if (log_rotated_path(buffer, PATH_MAX, path, number, log_file_formats[i]) && access(buffer, R_OK) == 0) {
-			*ret_format = log_file_formats[i];
-			return true;
-		}
+	while (log_files_next(&files)) {
+		self->printer.format = printer.format;
+		(void) log_files_is_rotated(&files, &self->printer.format);
+		count_lines(self, files.file, &count);
 	}
-	return false;
-}
-
-static void visit_rotated(struct log_reader *self, const char *path, file_visitor *visit, void *context)
-{
-	Hydra__V1__LogFormat current = self->printer.format;
-	char rotated[PATH_MAX];
-	unsigned number = 1;
-
-	while (find_rotated(path, number, rotated, &self->printer.format))
-		number++;
-	while (--number > 0) {
-		if (find_rotated(path, number, rotated, &self->printer.format))
-			visit_file(self, rotated, visit, context);
-	}
-	self->printer.format = current;
+	log_files_close(&files);
+	self->printer = printer;
+	return count.lines + count.is_continued;
 }
 
 static int set_tail(struct log_reader *self, const char *path, struct error *err)
 {
-	struct line_count count = {.lines = 0};
-	uint64_t wanted;
+	uint64_t wanted, lines;
 
 	if (self->options->tail == NULL)
 		return 0;
 	if (number_parse_u64(self->options->tail, &wanted) < 0)
 		return fail_because(err, EINVAL, "option --tail: '%s': expected a number of lines", self->options->tail);
-	visit_rotated(self, path, count_lines, &count);
-	if (log_format_suffix(self->printer.format) != NULL)
-		visit_file(self, path, count_lines, &count);
-	count.lines += count.is_continued;
-	self->skip = count.lines > wanted ? count.lines - wanted : 0;
+	lines = count_all_lines(self, path);
+	self->skip = lines > wanted ? lines - wanted : 0;
 	return 0;
 }
 
@@ -164,58 +129,89 @@ static void look_up_format(struct log_reader *self, const struct cli *cli, const
 	container_view_deinit(&view);
 }
 
+#define STATS_TIMEOUT_MS 2000
 #define FOLLOW_LOOK_MS 500 /* how soon the end of a container that writes nothing is noticed */
 
-static void follow(struct log_reader *self, const struct cli *cli, const char *id, const char *path, FILE **file)
+/* Reads on, up to the end of the current file as it is now. True: it went on to another file. */
+static bool read_on(struct log_reader *self, const struct cli *cli, const char *id, struct log_files *files)
+{
+	bool has_moved = false;
+
+	while (log_files_has_next(files)) {
+		if (files->file != NULL)
+			read_lines(self, files->file);
+		if (!log_files_next(files))
+			return has_moved;
+		has_moved = true;
+		if (files->number == 0)
+			look_up_format(self, cli, id);
+		/* asked afterwards: what the record says may be true of a younger file already */
+		(void) log_files_is_rotated(files, &self->printer.format);
+	}
+	read_lines(self, files->file);
+	return has_moved;
+}
+
+static void follow(struct log_reader *self, const struct cli *cli, const char *id, struct log_files *files)
 {
 	auto_close int watch_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	char events[4096];
 
-	(void) inotify_add_watch(watch_fd, path, IN_MODIFY | IN_MOVE_SELF);
 	for (bool ended = false; !ended;) {
 		struct pollfd ready = {.fd = watch_fd, .events = POLLIN};
-		struct stat opened, current;
 		int r;
 
-		read_lines(self, *file);
+		(void) inotify_add_watch(watch_fd, files->path, IN_MODIFY | IN_MOVE_SELF);
+		(void) read_on(self, cli, id, files);
 		r = poll(&ready, 1, FOLLOW_LOOK_MS);
 		while (read(watch_fd, events, sizeof(events)) > 0)
 			;
 		ended = r == 0 && is_ended(cli, id);
-		read_lines(self, *file);
-		/* rotated: the rest of the old file is read, go on with the new one */
-		if (fstat(fileno(*file), &opened) == 0 && stat(path, &current) == 0 && opened.st_ino != current.st_ino) {
-			(void) fclose(*file);
-			*file = fopen(path, "re");
-			look_up_format(self, cli, id);
-			(void) inotify_add_watch(watch_fd, path, IN_MODIFY | IN_MOVE_SELF);
-			if (*file == NULL)
-				return;
-		}
+		if (read_on(self, cli, id, files))
+			ended = false;
 	}
 }
 
 static int print_log(struct log_reader *self, const struct cli *cli, const char *id, const char *path, struct error *err)
 {
-	FILE *file;
+	bool has_file = log_format_suffix(self->printer.format) != NULL;
+	struct log_files files = {.path = path};
 	int r = set_tail(self, path, err);
 
 	if (r < 0)
 		return r;
-	visit_rotated(self, path, print_lines, NULL);
-	if (log_format_suffix(self->printer.format) == NULL) {
+	(void) read_on(self, cli, id, &files);
+	if (files.file == NULL && has_file)
+		return fail_errno(err, ENOENT, "open the log '%s'", path);
+	if (!has_file)
 		(void) fprintf(stderr, "hydractl: what is not in files is in the host's journal: journalctl CONTAINER_NAME=%s\n", id);
-		return 0;
-	}
-	file = fopen(path, "re");
-	if (file == NULL)
-		return fail_errno(err, errno, "open the log '%s'", path);
-	read_lines(self, file);
-	if (self->options->follow)
-		follow(self, cli, id, path, &file);
-	if (file != NULL)
-		(void) fclose(file);
+	else if (self->options->follow)
+		follow(self, cli, id, &files);
+	log_files_close(&files);
 	return 0;
+}
+
+/* What is missing at the end is said, not passed over. */
+static void tell_what_is_missing(const struct cli *cli, const char *id)
+{
+	Hydra__V1__Empty request = HYDRA__V1__EMPTY__INIT;
+	auto_message Hydra__V1__StatsResponse *stats = NULL;
+	const char *problem = "its log could not be written when it ended";
+	struct container_view view;
+	struct error ignored;
+	uint64_t pending;
+
+	if (cli_view(cli, id, &view, &ignored) < 0)
+		return;
+	pending = view.is_reachable ? 0 : view.record->log_pending_bytes;
+	if (view.is_reachable && cli_call_shim(cli, id, "Stats", &request.base, &hydra__v1__stats_response__descriptor, STATS_TIMEOUT_MS,
+					       &stats, &ignored) == 0) {
+		problem = stats->log_problem;
+		pending = problem[0] != '\0' ? stats->log_spilled_bytes : 0;
+	}
+	container_view_deinit(&view);
+	if (pending > 0)
+		(void) fprintf(stderr, "hydractl: %llu further bytes are not in the log yet: %s\n", (unsigned long long) pending, problem);
 }
 
 static int logs(const struct cli *cli, void *context, const struct option_rest *rest, struct error *err)
@@ -235,6 +231,7 @@ static int logs(const struct cli *cli, void *context, const struct option_rest *
 	if (path == NULL || path[0] == '\0')
 		return fail_because(err, ENOENT, "container '%s' has no log", rest->positional[0]);
 	r = print_log(&reader, cli, rest->positional[0], path, err);
+	tell_what_is_missing(cli, rest->positional[0]);
 	free(reader.line);
 	return r;
 }

@@ -3,6 +3,7 @@
  * The stdio of a process: pipes or a terminal, to the log and to attached clients.
  */
 #include "base/fd_pass.h"
+#include "base/log.h"
 #include "base/owned.h"
 #include "shim/client.h"
 #include "shim/container.h"
@@ -55,11 +56,27 @@ static bool output_may_flow(const struct process *self)
 	return self->pid > 0 && !clients_are_behind(self) && !fifos_are_full(self) && !(self->waits_for_client && self->clients == NULL);
 }
 
+/* For whoever looks when we are gone. */
+static void note_unwritten(struct process *self)
+{
+	record *known = self->container->record;
+	uint64_t pending = output_count(self->log).pending;
+	struct error err;
+
+	if (pending == known->log_pending_bytes)
+		return;
+	known->log_pending_bytes = pending;
+	if (container_save(self->container, &err) < 0)
+		log_error("record not written", "container=%s error=\"%s\"", self->container->dir.id, err.message);
+}
+
 static void end_of_output(struct process *self, int end)
 {
 	process_close_end(self, end);
-	if (self->log != NULL && process_is_drained(self))
+	if (self->log != NULL && process_is_drained(self)) {
 		output_end(self->log);
+		note_unwritten(self);
+	}
 	if (self->has_ended && process_is_drained(self))
 		clients_end(self);
 	shim_consider_end(self->container->shim);
@@ -237,6 +254,8 @@ static void handle_log_change(void *context)
 	struct process *self = context;
 
 	process_resume_output(self);
+	if (process_is_drained(self))
+		note_unwritten(self);
 	shim_consider_end(self->container->shim);
 }
 

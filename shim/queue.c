@@ -342,7 +342,8 @@ ssize_t queue_read_from(struct queue *self, const struct queue_source *source, u
 
 		if (got >= 0 || got == -EAGAIN || got == -EINTR)
 			return got;
-		if (give_up_file(self) < 0)
+		/* EINVAL: no pipe after all */
+		if (got == -EINVAL || give_up_file(self) < 0)
 			break;
 	}
 	return read_chunk(self, source, limit);

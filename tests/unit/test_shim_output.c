@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -335,6 +336,24 @@ TEST(what_a_terminal_says_takes_the_same_way)
 	CHECK(output_copy_newest(place.output, bytes) == 5 && memcmp(bytes, "one\r\n", 5) == 0);
 	output_deliver(place.output);
 	CHECK(log_is(&place, "one\r\n") && counts(&place, 5, 0, 0));
+	place_remove(&place);
+}
+
+TEST(what_is_no_pipe_is_read_by_hand)
+{
+	struct place place;
+	struct queue_source source = {.is_pipe = true};
+	int ends[2];
+
+	place_make(&place, RAW, 0);
+	say_text(&place, "one\n");
+	CHECK(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) == 0);
+	source.fd = ends[0];
+	CHECK(write(ends[1], "two\n", 4) == 4 && output_read_from(place.output, &source) == 4);
+	output_deliver(place.output);
+	CHECK(log_is(&place, "one\ntwo\n") && counts(&place, 8, 0, 0));
+	(void) close(ends[0]);
+	(void) close(ends[1]);
 	place_remove(&place);
 }
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the tests of logs share: counters, bytes instead of text, a disk that can be filled."""
+import errno
 import json
 import pathlib
 import subprocess
@@ -43,6 +44,16 @@ def log_options(**options):
     return [word for key, value in options.items() for word in ("--log-opt", f"{key.replace('_', '-')}={value}")]
 
 
+def fill(path):
+    """Takes what the file system has left."""
+    with open(path, "wb", buffering=0) as filler:
+        try:
+            while True:
+                filler.write(bytes(4096))
+        except OSError as error:
+            assert error.errno == errno.ENOSPC
+
+
 class Disk:
     """A file system of its own for logs, which can be full."""
 
@@ -54,12 +65,7 @@ class Disk:
         host.run("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", DISK)
 
     def fill(self):
-        with open(self.host.path(f"{DISK}/filler"), "wb", buffering=0) as filler:
-            try:
-                while True:
-                    filler.write(bytes(4096))
-            except OSError:
-                pass
+        fill(self.host.path(f"{DISK}/filler"))
 
     def relieve(self):
         self.host.path(f"{DISK}/filler").unlink()

@@ -98,6 +98,19 @@ def test_a_line_without_end_is_in_the_log_at_once(host, rootfs, tmp_path, format
     assert log_bytes(host, "web") == b"partial\n"
 
 
+def test_what_a_terminal_shows_is_logged(host, rootfs):
+    host.ctl("run", "-d", "-t", "--name", "web", "--rootfs", rootfs, "sh", "-c", "tty; seq 1 20000")
+    ended(host, "web")
+    assert log_bytes(host, "web") == b"/dev/pts/0\r\n" + lines(1, 20000).replace(b"\n", b"\r\n")
+
+
+def test_the_log_and_its_counters_go_on_when_the_container_is_restarted(host, rootfs, tmp_path):
+    run(host, rootfs, "web", "echo x; echo x >>/data/count; [ $(wc -l </data/count) -lt 3 ] && exit 1; exec sleep 1000",
+        "--restart", "on-failure:3", mount=tmp_path)
+    wait_for(lambda: host.inspect("web")["restartCount"] == 2 and host.inspect("web")["state"] == "running", "the third start")
+    assert wait_for_written(host, "web", 6)["logReadBytes"] == 6 and log_bytes(host, "web") == b"x\n" * 3
+
+
 @pytest.mark.parametrize("format_name", FORMATS)
 def test_the_tail_is_of_lines_not_of_parts(host, rootfs, tmp_path, format_name):
     run(host, rootfs, "web", "echo one; for part in 1 2 3; do printf $part; until [ -e /data/$part ]; do sleep 0.05; done; done; echo; echo end",
@@ -135,6 +148,15 @@ def test_followers_follow_into_the_new_format(host, rootfs, tmp_path):
     host.ctl("update", "--log-opt", "format=json-file", "web")
     touch(tmp_path, "go")
     assert follower.stdout.read() == "two\n" and follower.wait(60) == 0
+    follower.stdout.close()
+
+
+def test_followers_miss_no_file_however_fast_they_come(host, rootfs, tmp_path):
+    run(host, rootfs, "web", "until [ -e /data/go ]; do sleep 0.05; done; seq 1 20000",
+        *log_options(max_size="4k", max_files=1000, format="json-file"), mount=tmp_path)
+    follower = host.popen([host.program("hydractl"), "logs", "-f", "web"], stdout=-1)
+    touch(tmp_path, "go")
+    assert follower.stdout.read() == lines(1, 20000) and follower.wait(60) == 0
     follower.stdout.close()
 
 

@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from hosts import wait_for
-from logs import DISK, Disk, counters, lines, log_bytes, log_options, log_path, run, touch, wait_for_written
+from logs import DISK, Disk, counters, fill, lines, log_bytes, log_options, log_path, run, touch, wait_for_written
 
 COUNT = 50000  # lines; more than pipes hold, less than spills do
 SIZE = len(lines(1, COUNT))
@@ -34,10 +34,30 @@ def test_a_full_disk_spills_and_nothing_is_lost(host, rootfs, disk, tmp_path):
     wait_for((tmp_path / "done").exists, "the application, which nothing holds up")
     stats = wait_for(lambda: (now := counters(host, "web"))["logReadBytes"] == SIZE + 6 and now, "its output to be read")
     assert stats["logSpilledBytes"] > 0 and stats["logDroppedBytes"] == 0 and stats["logProblem"] == "No space left on device"
+    assert f"{stats['logSpilledBytes']} further bytes are not in the log yet: No space left on device" in host.ctl("logs", "web").stderr
     disk.relieve()
     assert wait_for_written(host, "web", SIZE + 6)["logProblem"] == ""
     assert log_bytes(host, "web") == b"ready\n" + lines(1, COUNT)
     assert host.path("/run/hydra/default/web/spill").stat().st_size <= 65536, "the spill file is given back"
+
+
+def test_with_the_run_directory_full_as_well_the_application_goes_on(host, rootfs, disk, tmp_path):
+    run(host, rootfs, "web", f"echo ready; while [ ! -e /data/go ]; do sleep 0.05; done; seq 1 {COUNT}; touch /data/done; exec sleep 1000",
+        *log_options(path=disk.path), mount=tmp_path)
+    wait_for_written(host, "web", len("ready\n"))
+    disk.fill()
+    host.run("mount", "-o", "remount,size=8m", "/run")
+    fill(host.path("/run/filler"))
+    touch(tmp_path, "go")
+    wait_for((tmp_path / "done").exists, "the application, which nothing holds up")
+    wait_for(lambda: counters(host, "web")["logReadBytes"] == SIZE + 6, "its output to be read")
+    host.path("/run/filler").unlink()
+    disk.relieve()
+    stats = wait_for(lambda: (now := counters(host, "web"))["logSpilledBytes"] == 0 and now, "the rest in the log")
+    before, _, after = log_bytes(host, "web").partition(b"[hydra: %d bytes of output could not be written here]\n" % stats["logDroppedBytes"])
+    assert len(before) + len(after) == stats["logBytes"] and stats["logDroppedBytes"] <= 65536
+    said = b"ready\n" + lines(1, COUNT)
+    assert said.startswith(before) and said.endswith(after)
 
 
 @pytest.mark.parametrize("options", [{"policy": "drop-oldest"}, {"policy": "spill", "spill_size": "64k"}])
@@ -100,12 +120,14 @@ def test_what_waits_at_the_end_is_written_at_the_next_start(host, rootfs, disk, 
     wait_for_written(host, "web", 6)
     disk.fill()
     touch(tmp_path, "go")
-    wait_for(lambda: host.inspect("web")["state"] == "stopped", "the end")
+    wait_for(lambda: (seen := host.inspect("web"))["state"] == "stopped" and not seen["isReachable"], "the end")
+    assert f"{len(lines(1, 1000))} further bytes are not in the log yet" in host.ctl("logs", "web").stderr
     disk.relieve()
     touch(tmp_path, "again")
     host.ctl("start", "web")
     wait_for(lambda: host.inspect("web")["state"] == "stopped" and not host.inspect("web")["isReachable"], "the second end")
     assert log_bytes(host, "web") == b"ready\n" + lines(1, 1000) + b"ready\n"
+    assert host.inspect("web")["logPendingBytes"] == 0
 
 
 def test_a_read_only_disk_is_waited_for(host, rootfs, disk):
@@ -138,12 +160,29 @@ def test_a_deleted_log_is_made_anew(host, rootfs, tmp_path, what):
     run(host, rootfs, "web", "echo one; while [ ! -e /data/go ]; do sleep 0.05; done; echo two; exec sleep 1000", mount=tmp_path)
     wait_for_written(host, "web", 4)
     path = log_path(host, "web")
+    follower = host.popen([host.program("hydractl"), "logs", "-f", "web"], stdout=-1, text=True)
+    assert follower.stdout.readline() == "one\n"
     path.unlink()
     if what == "folder":
         path.parent.rmdir()
     touch(tmp_path, "go")
     wait_for_written(host, "web", 8)
     assert log_bytes(host, "web") == b"two\n"
+    host.ctl("stop", "-t", "0", "web")
+    assert follower.stdout.read() == "two\n" and follower.wait(60) == 0
+    follower.stdout.close()
+
+
+def test_followers_read_nothing_twice_when_the_log_is_deleted(host, rootfs, tmp_path):
+    run(host, rootfs, "web", "seq 1 500; while [ ! -e /data/go ]; do sleep 0.05; done; echo end",
+        *log_options(max_size="4k", max_files=100), mount=tmp_path)
+    wait_for_written(host, "web", len(lines(1, 500)))
+    follower = host.popen([host.program("hydractl"), "logs", "-f", "web"], stdout=-1, text=True)
+    assert "".join(follower.stdout.readline() for _ in range(500)) == lines(1, 500).decode()
+    log_path(host, "web").unlink()
+    touch(tmp_path, "go")
+    assert follower.stdout.read() == "end\n" and follower.wait(60) == 0
+    follower.stdout.close()
 
 
 def successor(host, before):
