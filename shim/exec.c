@@ -39,6 +39,13 @@ static int started(struct process *process, int exit_status, struct error *err)
 	return r;
 }
 
+/* A process that came to nothing. It may have been the last that the end of the shim waited for. */
+static void give_up(struct shim *shim, struct process *process)
+{
+	process_free(process);
+	shim_consider_end(shim);
+}
+
 static void exec_done(struct shim *shim, int exit_status, void *context)
 {
 	struct process *process = context;
@@ -46,13 +53,12 @@ static void exec_done(struct shim *shim, int exit_status, void *context)
 	struct error err = ERROR_NONE;
 	char name[96];
 
-	(void) shim;
 	(void) text_fit(name, sizeof(name), "%s.json", process->exec_id);
 	(void) unlinkat(self->dir.fd, name, 0);
 	(void) started(process, exit_status, &err);
 	container_finish(self, &err);
 	if (err.code < 0)
-		process_free(process);
+		give_up(shim, process);
 }
 
 static int begin_exec(struct process *process, const uint8_t *process_json, size_t size, struct error *err)
@@ -82,14 +88,15 @@ static int begin_exec(struct process *process, const uint8_t *process_json, size
 
 void container_exec(struct process *process, const uint8_t *process_json, size_t size, container_then *then, void *context)
 {
+	struct shim *shim = process->container->shim;
 	struct error err = ERROR_NONE;
 
 	if (!container_begin(process->container, "exec", then, context)) {
-		process_free(process);
+		give_up(shim, process);
 		return;
 	}
 	if (begin_exec(process, process_json, size, &err) < 0) {
 		container_finish(process->container, &err);
-		process_free(process);
+		give_up(shim, process);
 	}
 }

@@ -132,3 +132,15 @@ def test_a_running_check_is_not_in_the_way_of_a_checkpoint(host, rootfs):
     host.ctl("rm", "-f", "web")
     host.run("rm", "-r", "/run/images")
     host.path("/var/lib/hydra/health").rmdir()
+
+
+def test_it_can_be_removed_in_the_middle_of_a_check(daemon_host, rootfs):
+    """An exec that fails because its container is just ending must not keep the shim from ending."""
+    host = daemon_host
+    host.path("/var/lib/hydra/health").mkdir()
+    for number in range(40):
+        run(host, rootfs, "true", "--health-interval", "5ms")
+        if number % 2:
+            becomes(host, "HEALTHY")
+        host.ctl("rm", "-f", "web")
+    host.path("/var/lib/hydra/health").rmdir()
