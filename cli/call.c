@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/child.h"
+#include "base/clock.h"
 #include "base/fd_pass.h"
 #include "base/file.h"
 #include "base/owned.h"
@@ -7,22 +8,63 @@
 #include "cli/cli.h"
 #include "proto/message.h"
 #include "proto/ttrpc_call.h"
+#include "state/record.h"
+#include "state/run_dir.h"
 #include "state/shim_process.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
+
+#define SUCCESSOR_LOOK_MS     10
+#define SUCCESSOR_PATIENCE_NS (5 * NS_PER_S)
+
+/* Something of the container still runs: a monitor makes a successor of its shim. */
+static bool has_successor(const struct cli *cli, const char *id)
+{
+	auto_record *container = NULL;
+	struct run_dir dir;
+	struct error ignored;
+	bool is_alive;
+
+	if (run_dir_open(&dir, cli->root, cli->namespace, id, &ignored) < 0)
+		return false;
+	is_alive = record_load(dir.fd, &container, &ignored) == 0 && container->pid > 0;
+	run_dir_close(&dir);
+	return is_alive;
+}
+
+/* Questions, which may be asked again when the shim died before its answer. */
+static bool is_question(const char *method)
+{
+	static const char *const questions[] = {"State", "Stats", "Events", "Wait", NULL};
+
+	return text_is_one_of(method, questions);
+}
 
 int cli_call_shim(const struct cli *cli, const char *id, const char *method, const ProtobufCMessage *request,
 		  const ProtobufCMessageDescriptor *response, int timeout_ms, void *ret_response, struct error *err)
 {
-	auto_close int fd = FD_NONE;
-	int r = shim_process_connect(cli->root, cli->namespace, id, &fd, err);
+	const struct timespec pause = {.tv_nsec = (long) (SUCCESSOR_LOOK_MS * NS_PER_MS)};
+	bool was_lost = false;
 
-	if (r < 0)
-		return r;
-	return ttrpc_call_blocking(fd, "hydra.v1.Shim", method, request, response, timeout_ms, ret_response, err);
+	for (uint64_t lost_ns = 0;; (void) nanosleep(&pause, NULL)) {
+		auto_close int fd = FD_NONE;
+		int r = shim_process_connect(cli->root, cli->namespace, id, &fd, err);
+
+		if (r == 0)
+			r = ttrpc_call_blocking(fd, "hydra.v1.Shim", method, request, response, timeout_ms, ret_response, err);
+		if (r == -ECONNRESET || r == -EPIPE) {
+			was_lost = is_question(method);
+			lost_ns = clock_monotonic_ns();
+		} else if (!was_lost || (r != -ECONNREFUSED && r != -ENOENT)) {
+			return r;
+		}
+		if (!was_lost || !has_successor(cli, id) || clock_monotonic_ns() - lost_ns > SUCCESSOR_PATIENCE_NS)
+			return r;
+	}
 }
 
 int cli_call_daemon(const struct cli *cli, const char *method, const ProtobufCMessage *request,

@@ -87,3 +87,19 @@ def test_input_goes_on_after_the_shims_death(daemon_host, rootfs):
     session.stdin.close()
     assert session.wait(60) == 0
     session.stdout.close()
+
+
+def test_questions_that_wait_are_asked_the_successor(daemon_host, rootfs):
+    host = daemon_host
+    host.ctl("run", "-d", "--name", "web", "--rootfs", rootfs, "-v", "/var/lib/hydra:/data", "sh", "-c",
+             "while [ ! -e /data/go ]; do sleep 0.05; done; exit 6")
+    waiter = host.popen([program("hydractl"), "wait", "web"], stdout=-1, text=True)
+    events = host.popen([program("hydractl"), "events", "--follow", "web"], stdout=-1, text=True)
+    assert "created" in events.stdout.readline()
+    for _ in range(3):
+        kill_shim(host, "web")
+    host.path("/var/lib/hydra/go").touch()
+    assert waiter.communicate(timeout=60)[0] == "6\n"
+    seen = events.communicate(timeout=60)[0]
+    assert seen.count("adopted") == 3 and seen.count("exited status=6") == 1
+    host.path("/var/lib/hydra/go").unlink()
