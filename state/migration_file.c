@@ -7,12 +7,16 @@
 #include "proto/message.h"
 #include "state/run_dir.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #define SIZE_LIMIT (16U << 20)
 char *migration_folder(const char *root)
@@ -22,6 +26,48 @@ char *migration_folder(const char *root)
 
 	(void) dir_make_all(path, 0700, &ignored);
 	return path;
+}
+
+static bool is_locked(int fd)
+{
+	if (flock(fd, LOCK_SH | LOCK_NB) == 0) {
+		(void) flock(fd, LOCK_UN);
+		return false;
+	}
+	return errno == EWOULDBLOCK;
+}
+
+static bool is_over(int folder_fd, const char *name)
+{
+	auto_close int fd = openat(folder_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+	return fd >= 0 && !is_locked(fd);
+}
+
+/* Each new one makes room for itself. */
+static void forget_oldest(const char *folder_path)
+{
+	DIR *folder = opendir(folder_path);
+	struct timespec oldest = {0};
+	char name[NAME_MAX + 1] = "";
+	struct dirent *entry;
+	size_t count = 0;
+
+	while (folder != NULL && (entry = readdir(folder)) != NULL) {
+		struct stat status;
+
+		if (entry->d_name[0] == '.' || fstatat(dirfd(folder), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) < 0)
+			continue;
+		count++;
+		if ((name[0] == '\0' || status.st_mtim.tv_sec < oldest.tv_sec) && is_over(dirfd(folder), entry->d_name)) {
+			oldest = status.st_mtim;
+			(void) text_fit(name, sizeof(name), "%s", entry->d_name);
+		}
+	}
+	if (count > MIGRATION_FILES_KEPT && name[0] != '\0')
+		(void) unlinkat(dirfd(folder), name, 0);
+	if (folder != NULL)
+		(void) closedir(folder);
 }
 
 int migration_file_make(const char *root, const char *id, int *ret_fd, struct error *err)
@@ -37,6 +83,7 @@ int migration_file_make(const char *root, const char *id, int *ret_fd, struct er
 	if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
 		return fail_errno(err, errno, "make '%s'", path);
 	*ret_fd = take_fd(&fd);
+	forget_oldest(folder);
 	return 0;
 }
 
@@ -130,15 +177,6 @@ static void take_line(Hydra__V1__MigrationStatus *status, pid_t *pid, const char
 	*pid = (pid_t) number(line, "setup_pid", (uint64_t) *pid);
 	status->is_done = strstr(line, "\"is_final\":true") != NULL;
 	status->has_failed = status->is_done && strstr(line, "\"has_failed\":true") != NULL;
-}
-
-static bool is_locked(int fd)
-{
-	if (flock(fd, LOCK_SH | LOCK_NB) == 0) {
-		(void) flock(fd, LOCK_UN);
-		return false;
-	}
-	return errno == EWOULDBLOCK;
 }
 
 static int read_lines(int fd, const char *path, Hydra__V1__MigrationStatus *status, pid_t *pid, struct error *err)

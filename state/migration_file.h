@@ -11,7 +11,10 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-/* Makes it, locked; the lock goes with the last copy of the descriptor. */
+/* Of migrations that are over, so many are kept. */
+#define MIGRATION_FILES_KEPT 100
+
+/* Makes it, locked; the lock goes with the last copy of the descriptor. Removes the oldest one when there are too many. */
 int migration_file_make(const char *root, const char *id, int *ret_fd, struct error *err);
 /* The folder, made when missing; the caller frees. */
 char *migration_folder(const char *root);

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/file.h"
+#include "base/owned.h"
+#include "base/text.h"
+#include "state/migration_file.h"
+#include "tests/unit/harness.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static size_t count_files(const char *root)
+{
+	auto_free char *path = migration_folder(root);
+	DIR *folder = opendir(path);
+	size_t count = 0;
+
+	for (struct dirent *entry = readdir(folder); entry != NULL; entry = readdir(folder))
+		count += entry->d_name[0] != '.';
+	(void) closedir(folder);
+	return count;
+}
+
+TEST(old_migrations_are_forgotten_but_not_those_under_way)
+{
+	char root[] = "/tmp/hydra-migrations-XXXXXX";
+	struct error err;
+	int first;
+
+	CHECK(mkdtemp(root) != NULL);
+	CHECK(migration_file_make(root, "under-way", &first, &err) == 0);
+	for (int i = 0; i < 2 * MIGRATION_FILES_KEPT; i++) {
+		auto_free char *id = text_format("m%d", i);
+		int fd;
+
+		CHECK(migration_file_make(root, id, &fd, &err) == 0);
+		(void) close(fd);
+	}
+	CHECK(count_files(root) == MIGRATION_FILES_KEPT);
+	CHECK(migration_file_make(root, "under-way", &(int){0}, &err) < 0);
+	(void) close(first);
+	CHECK(dir_remove_all(AT_FDCWD, root, &err) == 0);
+}
