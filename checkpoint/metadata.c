@@ -181,8 +181,10 @@ int metadata_unpack(Hydra__V1__CheckpointMetadata **ret_metadata, const void *da
 		return fail_because(err, EPROTO, "the checkpoint's description is damaged");
 	}
 	if (self->version > METADATA_VERSION) {
+		(void) fail_because(err, EPROTO, "the checkpoint's description has version %u, this program knows up to %d",
+				    self->version, METADATA_VERSION);
 		hydra__v1__checkpoint_metadata__free_unpacked(self, NULL);
-		return fail_because(err, EPROTO, "the checkpoint was made by a newer version of Hydra");
+		return err->code;
 	}
 	*ret_metadata = self;
 	return 0;

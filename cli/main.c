@@ -68,7 +68,10 @@ static int run_command(const struct cli *cli, const struct command *command, int
 	int r = options_parse(&table, argc, argv, options, &rest, err);
 
 	if (r == 0 && rest.wants_help) {
-		(void) printf("hydractl %s %s: %s\n\nOptions:\n", command->name, command->arguments, command->summary);
+		(void) printf("hydractl %s%s%s: %s\n", command->name, command->arguments[0] != '\0' ? " " : "", command->arguments,
+			      command->summary);
+		if (command->options != NULL)
+			(void) puts("\nOptions:");
 		options_print(&table);
 	} else if (r == 0) {
 		r = check_count(command, &rest, err);

@@ -182,11 +182,11 @@ bool ttrpc_call_becomes(struct ttrpc_call *call, const char *method, const Proto
 int seal_check(const char *program_version, uint32_t version, uint64_t needs, const Hydra__V1__SealedServer *server, struct error *err)
 {
 	if (version != SEAL_VERSION)
-		return fail_because(err, EPROTO, "the state of version %s has format %u; expected %u", program_version, version,
-				    SEAL_VERSION);
+		return fail_because(err, EPROTO, "the state of version %s has format %u; version " HYDRA_VERSION " knows format %u",
+				    program_version, version, SEAL_VERSION);
 	if ((needs & ~SEAL_KNOWN) != 0)
-		return fail_because(err, EPROTO, "the state of version %s needs what is not known here (bits %#llx)", program_version,
-				    (unsigned long long) (needs & ~SEAL_KNOWN));
+		return fail_because(err, EPROTO, "the state of version %s needs what version " HYDRA_VERSION " does not know (bits %#llx)",
+				    program_version, (unsigned long long) (needs & ~SEAL_KNOWN));
 	return server != NULL ? 0 : fail_because(err, EPROTO, "the state has no server");
 }
 

@@ -43,6 +43,17 @@ static const struct option_entry option_entries[] = {
 	{0, NULL, NULL, OPTION_FLAG, 0, NULL},
 };
 
+static const char about[] = "hydra-setup [OPTIONS] COMMAND: creates, starts and removes containers; for programs\n\n"
+			    "Commands:\n"
+			    "  create       create the container that the CreateRequest on standard input describes\n"
+			    "  start        start ID, which is stopped\n"
+			    "  remove       remove ID with all it wrote\n"
+			    "  migrate      move ID to another host\n"
+			    "  receive      take a container from another host\n"
+			    "  checkpoint   save ID to disk\n"
+			    "  restore      make ID of what checkpoint saved\n\n"
+			    "Options:";
+
 static int create(const struct setup_options *options, struct error *err)
 {
 	auto_free char *data = NULL;
@@ -132,8 +143,7 @@ int main(int argc, char **argv)
 	(void) umask(022);
 	r = options_parse(&table, argc, argv, &options, &rest, &err);
 	if (r == 0 && rest.wants_help) {
-		(void) puts("hydra-setup [OPTIONS] COMMAND\n\ncreate < CreateRequest | start ID | remove [--force] ID | migrate ID |\n"
-			    "receive | checkpoint ID | restore ID\n");
+		(void) puts(about);
 		options_print(&table);
 	} else if (r == 0) {
 		r = run(&options, &rest, &err);

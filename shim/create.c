@@ -73,7 +73,7 @@ int container_new_init(struct container *self, struct error *err)
 
 static int created(struct container *self, int exit_status, struct error *err)
 {
-	pid_t pid;
+	pid_t pid = 0;
 	int r;
 
 	if (exit_status != 0)

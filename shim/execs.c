@@ -74,7 +74,7 @@ static void record_unseen_end(struct container *self, const Hydra__V1__ExecRecor
 	char reason[] = "it ended while its shim was being replaced";
 	struct error err;
 
-	exit.version = 1;
+	exit.version = EXIT_RECORD_VERSION;
 	exit.id = self->dir.id;
 	exit.exec_id = item->id;
 	exit.pid = item->pid;

@@ -203,7 +203,7 @@ static void record_end(struct process *self, exit_record *exit)
 	char reason[256];
 	struct error err;
 
-	exit->version = 1;
+	exit->version = EXIT_RECORD_VERSION;
 	exit->id = container->dir.id;
 	exit->exec_id = self->exec_id;
 	exit->pid = self->pid;

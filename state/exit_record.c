@@ -22,7 +22,7 @@ static const char *file_name(const char *exec_id, char *buffer, size_t size)
 int exit_record_load(int dir_fd, const char *exec_id, exit_record **ret_record, struct error *err)
 {
 	auto_free char *data = NULL;
-	exit_record *decoded;
+	auto_message exit_record *decoded = NULL;
 	char name[128];
 	size_t size;
 	int r = file_read(dir_fd, file_name(exec_id, name, sizeof(name)), EXIT_RECORD_SIZE_MAX, &data, &size, err);
@@ -32,7 +32,10 @@ int exit_record_load(int dir_fd, const char *exec_id, exit_record **ret_record, 
 	decoded = (exit_record *) (void *) message_decode(&hydra__v1__exit_record__descriptor, (uint8_t *) data, size);
 	if (decoded == NULL)
 		return fail_because(err, EPROTO, "the exit record is damaged");
-	*ret_record = decoded;
+	if (decoded->version > EXIT_RECORD_VERSION)
+		return fail_because(err, EPROTO, "the exit record has version %u, this program knows up to %d", decoded->version,
+				    EXIT_RECORD_VERSION);
+	*ret_record = take_ptr(&decoded);
 	return 0;
 }
 

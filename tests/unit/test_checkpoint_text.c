@@ -13,6 +13,7 @@
 #include "checkpoint/facts.h"
 #include "checkpoint/frames.h"
 #include "checkpoint/layer.h"
+#include "checkpoint/metadata.h"
 #include "checkpoint/proc.h"
 #include "checkpoint/progress.h"
 #include "checkpoint/survey.h"
@@ -155,4 +156,14 @@ TEST(frames_that_are_too_long_or_unknown_are_refused)
 	CHECK(link_next(&there, &frame, &err) == -EPROTO);
 	link_deinit(&here);
 	link_deinit(&there);
+}
+
+TEST(a_checkpoint_of_a_later_version_is_refused)
+{
+	static const uint8_t bytes[] = {0x08, METADATA_VERSION + 1, 0x2a, 0, 0x2a, 0, 0x2a, 0}; /* version; three stdio */
+	Hydra__V1__CheckpointMetadata *metadata = NULL;
+	struct error err;
+
+	CHECK(metadata_unpack(&metadata, bytes, sizeof(bytes), &err) == -EPROTO && metadata == NULL);
+	CHECK(strcmp(err.message, "the checkpoint's description has version 2, this program knows up to 1") == 0);
 }
