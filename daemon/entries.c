@@ -86,6 +86,8 @@ static bool is_half_done(const struct run_dir *dir, const record *container)
 {
 	if (run_dir_is_locked(dir, LOCK_SETUP) || run_dir_is_locked(dir, LOCK_SHIM))
 		return false;
+	if (container != NULL && container->restart_is_pending && container->state == HYDRA__V1__CONTAINER_STATE__STATE_CREATING)
+		return false; /* it ran before, and the monitor's next shim lets it run again */
 	return container == NULL || container->state == HYDRA__V1__CONTAINER_STATE__STATE_CREATING ||
 	       container->state == HYDRA__V1__CONTAINER_STATE__STATE_RESTORING ||
 	       container->state == HYDRA__V1__CONTAINER_STATE__STATE_REMOVING;
@@ -156,7 +158,7 @@ static void look_again(struct event_timer *timer)
 
 static bool is_over(const record *container)
 {
-	return container != NULL && container->state == HYDRA__V1__CONTAINER_STATE__STATE_STOPPED;
+	return container != NULL && container->state == HYDRA__V1__CONTAINER_STATE__STATE_STOPPED && !container->restart_is_pending;
 }
 
 static void shim_closed(struct ttrpc_client *client)

@@ -27,6 +27,8 @@
 
 /* How long an orphan's status waits to be seen by a successor before it is reaped. */
 #define ORPHAN_NS (2 * NS_PER_S)
+/* Children of a dying shim become ours before it can be seen to have ended. */
+#define SETTLE_NS (20 * NS_PER_MS)
 
 struct monitor_options {
 	const char *root;
@@ -52,11 +54,26 @@ static void reap_orphans(struct event_timer *timer)
 	siginfo_t info = {0};
 	int status;
 
+	if (shims_are_being_replaced(self) && clock_monotonic_ns() - self->orphans_since_ns < ORPHAN_NS) {
+		event_loop_arm(&self->loop, timer, SETTLE_NS);
+		return;
+	}
 	while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0) {
 		if (waitpid(info.si_pid, &status, WNOHANG) > 0 && !daemon_ended(self, info.si_pid, status))
 			(void) shims_ended(self, info.si_pid, status);
 		info.si_pid = 0;
 	}
+}
+
+/* Once nobody has ended for a moment; a storm of ends does not put it off for ever. */
+static void reap_orphans_later(struct monitor *self)
+{
+	uint64_t now_ns = clock_monotonic_ns();
+
+	if (self->orphan_timer.due_ns == 0)
+		self->orphans_since_ns = now_ns;
+	if (now_ns - self->orphans_since_ns < ORPHAN_NS)
+		event_loop_arm(&self->loop, &self->orphan_timer, SETTLE_NS);
 }
 
 static void reap(struct monitor *self)
@@ -71,10 +88,7 @@ static void reap(struct monitor *self)
 		if (shim->pid > 0 && waitpid(shim->pid, &status, WNOHANG) > 0)
 			(void) shims_ended(self, shim->pid, status);
 	}
-	if (!shims_are_being_replaced(self))
-		reap_orphans(&self->orphan_timer);
-	else if (self->orphan_timer.due_ns == 0)
-		event_loop_arm(&self->loop, &self->orphan_timer, ORPHAN_NS);
+	reap_orphans_later(self);
 }
 
 static void handle_signal(struct event_loop *loop, const int signal_number, void *context)

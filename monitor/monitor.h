@@ -53,6 +53,8 @@ struct monitor {
 	uint64_t daemon_delay_ns;
 	struct event_timer daemon_timer;
 	struct event_timer orphan_timer;
+	uint64_t orphans_since_ns; /* when it was armed first */
+	struct event_timer look_timer;
 	struct event_source store_source;
 	struct deposit *deposits;
 	struct depositor *depositors;
@@ -74,8 +76,10 @@ void ledger_note(struct monitor *monitor, const char *subject, bool is_up, pid_t
 int shims_spawn(struct monitor *monitor, const char *namespace, const char *id, bool adopt, pid_t *ret_pid, struct error *err);
 /* True when pid was a shim's; its end is dealt with. */
 bool shims_ended(struct monitor *monitor, pid_t pid, int status);
-/* At start: containers whose shim died while no monitor was there. */
+/* Containers whose shim died and whose parent was not us: at start, and soon after one that deposits ended. */
 void shims_recover(struct monitor *monitor);
+void shims_look_soon(struct monitor *monitor);
+bool shims_has_child(const struct monitor *monitor, pid_t pid);
 unsigned shims_count(const struct monitor *monitor);
 
 /* True while a successor is due or has just begun: it must find what it adopts. */

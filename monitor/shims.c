@@ -16,6 +16,7 @@
 #define SUCCESSOR_LAST_NS  (5 * NS_PER_S)
 #define DIED_YOUNG_NS      (10 * NS_PER_S)
 #define JUST_BEGUN_NS      NS_PER_S
+#define LOOK_NS            (5 * NS_PER_MS) /* for all that ended in one moment */
 
 unsigned shims_count(const struct monitor *monitor)
 {
@@ -46,7 +47,15 @@ static void forget(struct watched_shim *self)
 	free(self);
 }
 
-/* Something of it still runs, and nobody supervises it. */
+/* STOPPED or CREATING: between two runs. */
+static bool is_unfinished(const record *container)
+{
+	if (container->state == HYDRA__V1__CONTAINER_STATE__STATE_REMOVING)
+		return false;
+	return container->restart_is_pending || (container->pid > 0 && container->state != HYDRA__V1__CONTAINER_STATE__STATE_STOPPED);
+}
+
+/* Something of it still runs, or will run again, and nobody supervises it. */
 static bool needs_successor(struct monitor *monitor, const char *namespace, const char *id)
 {
 	struct run_dir dir;
@@ -57,9 +66,7 @@ static bool needs_successor(struct monitor *monitor, const char *namespace, cons
 	if (run_dir_open(&dir, monitor->root, namespace, id, &ignored) < 0)
 		return false;
 	if (record_load(dir.fd, &container, &ignored) == 0)
-		needed = container->pid > 0 && !run_dir_is_locked(&dir, LOCK_SHIM) &&
-			 container->state != HYDRA__V1__CONTAINER_STATE__STATE_STOPPED &&
-			 container->state != HYDRA__V1__CONTAINER_STATE__STATE_REMOVING;
+		needed = is_unfinished(container) && !run_dir_is_locked(&dir, LOCK_SHIM);
 	record_free(container);
 	run_dir_close(&dir);
 	return needed;
@@ -194,8 +201,10 @@ bool shims_ended(struct monitor *monitor, pid_t pid, int status)
 static bool recover_one(const char *namespace, const char *id, void *context)
 {
 	struct monitor *monitor = context;
-	struct watched_shim *self = needs_successor(monitor, namespace, id) ? watch(monitor, namespace, id) : NULL;
+	struct watched_shim *self = NULL;
 
+	if (!shims_watches(monitor, namespace, id) && needs_successor(monitor, namespace, id))
+		self = watch(monitor, namespace, id);
 	if (self != NULL)
 		try_later(self);
 	return true;
@@ -207,6 +216,28 @@ void shims_recover(struct monitor *monitor)
 
 	if (run_dir_visit(monitor->root, NULL, recover_one, monitor, &err) < 0)
 		log_error("run directories not read", "error=\"%s\"", err.message);
+}
+
+static void look(struct event_timer *timer)
+{
+	shims_recover(timer->context);
+}
+
+void shims_look_soon(struct monitor *monitor)
+{
+	monitor->look_timer.handle = look;
+	monitor->look_timer.context = monitor;
+	if (monitor->look_timer.due_ns == 0)
+		event_loop_arm(&monitor->loop, &monitor->look_timer, LOOK_NS);
+}
+
+bool shims_has_child(const struct monitor *monitor, pid_t pid)
+{
+	for (const struct watched_shim *shim = monitor->shims; shim != NULL; shim = shim->next) {
+		if (shim->pid == pid)
+			return true;
+	}
+	return false;
 }
 
 bool shims_seal(const struct monitor *monitor, Hydra__V1__SealedMonitor *sealed)

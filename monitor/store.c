@@ -3,6 +3,7 @@
  * The fd store (proto/store.h): descriptors of shims, by container and name.
  */
 #include "base/fd_pass.h"
+#include "base/kernel.h"
 #include "base/log.h"
 #include "base/owned.h"
 #include "base/text.h"
@@ -30,7 +31,9 @@ struct deposit {
 
 struct depositor {
 	struct monitor *monitor;
-	struct event_source source;
+	struct event_source source; /* fd FD_NONE: it hung up, and may come again */
+	struct event_source life;   /* pidfd of a shim that is not our child; fd FD_NONE otherwise */
+	pid_t pid;
 	struct depositor *next;
 };
 
@@ -86,9 +89,17 @@ static void give(struct monitor *monitor, const struct store_request *request, i
 	(void) fd_pass_send(client_fd, "", 1, NULL, 0);
 }
 
-static void depositor_free(struct depositor *self)
+static void depositor_hang_up(struct depositor *self)
 {
 	int fd = self->source.fd;
+
+	event_loop_remove(&self->monitor->loop, &self->source);
+	owned_fd_release(&fd);
+}
+
+static void depositor_free(struct depositor *self)
+{
+	int pidfd = self->life.fd;
 
 	for (struct depositor **link = &self->monitor->depositors; *link != NULL; link = &(*link)->next) {
 		if (*link == self) {
@@ -96,9 +107,46 @@ static void depositor_free(struct depositor *self)
 			break;
 		}
 	}
-	event_loop_remove(&self->monitor->loop, &self->source);
-	owned_fd_release(&fd);
+	depositor_hang_up(self);
+	event_loop_remove(&self->monitor->loop, &self->life);
+	owned_fd_release(&pidfd);
 	free(self);
+}
+
+static struct depositor *find_other(const struct depositor *self)
+{
+	struct depositor *other = self->monitor->depositors;
+
+	while (other != NULL && (other == self || other->pid != self->pid))
+		other = other->next;
+	return other;
+}
+
+static void handle_end(struct event_source *source, uint32_t events)
+{
+	struct depositor *self = source->context;
+
+	(void) events;
+	shims_look_soon(self->monitor);
+	depositor_free(self);
+}
+
+/* A shim of the monitor before us, or of hydra-setup: no SIGCHLD tells that it needs a successor. */
+static void watch_life(struct depositor *self)
+{
+	struct depositor *before = find_other(self);
+	auto_close int pidfd = FD_NONE;
+	struct error ignored;
+
+	if (before != NULL && before->source.fd < 0)
+		depositor_free(before);
+	if (shims_has_child(self->monitor, self->pid))
+		return;
+	pidfd = kernel_pidfd_open(self->pid, 0);
+	if (pidfd >= 0 && event_loop_add(&self->monitor->loop, &self->life, pidfd, EPOLLIN, &ignored) == 0)
+		(void) take_fd(&pidfd);
+	else
+		shims_look_soon(self->monitor); /* it is gone already */
 }
 
 static void handle_depositor(struct event_source *source, uint32_t events)
@@ -119,7 +167,11 @@ static void handle_depositor(struct event_source *source, uint32_t events)
 		give(self->monitor, &request, source->fd);
 	while (count > 0)
 		(void) close(fds[--count]);
-	if (size == 0 || (size < 0 && size != -EAGAIN))
+	if (size > 0 || size == -EAGAIN)
+		return;
+	if (self->life.fd >= 0 && find_other(self) == NULL)
+		depositor_hang_up(self);
+	else
 		depositor_free(self);
 }
 
@@ -134,7 +186,9 @@ static void depositor_new(struct monitor *monitor, int fd)
 		return;
 	}
 	self->monitor = monitor;
+	self->pid = socket_peer_pid(fd);
 	self->source = (struct event_source){.handle = handle_depositor, .context = self, .fd = FD_NONE};
+	self->life = (struct event_source){.handle = handle_end, .context = self, .fd = FD_NONE};
 	if (event_loop_add(&monitor->loop, &self->source, fd, EPOLLIN, &err) < 0) {
 		log_error("depositor not served", "error=\"%s\"", err.message);
 		(void) close(fd);
@@ -143,6 +197,7 @@ static void depositor_new(struct monitor *monitor, int fd)
 	}
 	self->next = monitor->depositors;
 	monitor->depositors = self;
+	watch_life(self);
 }
 
 static void handle_listener(struct event_source *source, uint32_t events)
@@ -229,8 +284,10 @@ bool store_seal(const struct monitor *monitor, Hydra__V1__SealedMonitor *sealed)
 	sealed->depositor_fds = calloc(count + 1, sizeof(*sealed->depositor_fds));
 	if (sealed->depositor_fds == NULL)
 		return false;
-	for (const struct depositor *depositor = monitor->depositors; depositor != NULL; depositor = depositor->next)
-		sealed->depositor_fds[sealed->n_depositor_fds++] = depositor->source.fd;
+	for (const struct depositor *depositor = monitor->depositors; depositor != NULL; depositor = depositor->next) {
+		if (depositor->source.fd >= 0)
+			sealed->depositor_fds[sealed->n_depositor_fds++] = depositor->source.fd;
+	}
 	return seal_deposits(monitor, sealed);
 }
 

@@ -187,8 +187,9 @@ void upgrade_take_over(struct monitor *self, const Hydra__V1__SealedMonitor *sea
 
 	visit_fds(sealed, reexec_keep_not);
 	reexec_finish(options);
-	store_unseal(self, sealed);
 	shims_unseal(self, sealed);
+	store_unseal(self, sealed);
+	shims_look_soon(self); /* for who ended while we were exchanged */
 	unseal_ledger(self, sealed);
 	self->daemon_pid = sealed->daemon_pid;
 	self->daemon_restarts = sealed->daemon_restarts;

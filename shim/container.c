@@ -279,6 +279,7 @@ int container_stop(struct container *self, uint32_t timeout_s, uint32_t signal_n
 	if (migration_is_under_way(self) && !migration_is_handed_over(self))
 		return fail_because(err, EBUSY, "container '%s' is being migrated to %s", self->dir.id, self->record->migration->peer);
 	self->record->stop_was_asked = true;
+	self->record->restart_is_pending = false;
 	r = container_save(self, err);
 	if (r < 0)
 		return r;

@@ -73,7 +73,7 @@ bool migration_is_under_way(const struct container *self);
 /* exec.c: process is new and has its exec id and options; the runtime starts process_json in the container. */
 void container_exec(struct process *process, const uint8_t *process_json, size_t size, container_then *then, void *context);
 
-/* Takes over the processes that the record names; their output is gone unless somebody kept its pipes. */
+/* adopt.c: takes over the processes that the record names; their output is gone unless somebody kept its pipes. */
 int container_adopt(struct container *self, struct error *err);
 
 /* Signals a process, or with all every process of the container. */
@@ -89,6 +89,8 @@ int container_follow_init(struct container *self, pid_t pid, struct error *err);
 int container_new_init(struct container *self, struct error *err);
 /* The pid in a file that the runtime wrote into the run directory. */
 int container_read_pid(struct container *self, const char *name, pid_t *ret_pid, struct error *err);
+/* Its program was let go: puts that into the record. */
+int container_started(struct container *self, struct error *err);
 /* Forgets what the runtime keeps of it; is_cleaned is true afterwards. */
 void container_clean(struct container *self);
 
@@ -105,8 +107,10 @@ void container_note(struct container *self, const char *type, const struct proce
 void container_forget_execs(struct container *self);
 /* The record's list of running execs, as the processes are now; not saved. */
 int container_list_execs(struct container *self, struct error *err);
-/* The processes of the record's list that still run, followed; the others' ends are recorded as unknown. */
+/* The processes of the record's list, followed if they still run. */
 void container_adopt_execs(struct container *self);
+/* The others end, with the status that is on disk or an unknown one. */
+void container_end_unseen_execs(struct container *self);
 
 /* log_update.c: what changes names is different from now on; not saved. On failure everything is as it was. */
 int container_update_log(struct container *self, const Hydra__V1__LogConfig *changes, struct error *err);
@@ -123,3 +127,5 @@ int runtime_start(struct container *self, const char *operation, const char *con
 		  size_t fd_count, task_done *done, void *context, struct error *err);
 /* What the runtime wrote as its last error, as a report; -EIO with the status if it wrote nothing. */
 int runtime_failure(struct container *self, const char *operation, int exit_status, struct error *err);
+/* Its init is made and waits before its program. */
+bool runtime_waits_for_start(const struct container *self);

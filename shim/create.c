@@ -13,7 +13,6 @@
 #include "shim/client.h"
 #include "shim/container.h"
 #include "shim/deferred.h"
-#include "shim/deposit.h"
 #include "shim/fifo.h"
 #include "shim/health.h"
 #include "shim/restart.h"
@@ -64,7 +63,6 @@ int container_new_init(struct container *self, struct error *err)
 		return fail_errno(err, ENOMEM, "create container '%s'", self->dir.id);
 	self->init->is_terminal = self->record->terminal;
 	self->init->open_stdin = self->record->open_stdin;
-	exit_record_forget(self->dir.fd, "");
 	r = process_open_stdio(self->init, err);
 	if (r == 0 && self->names[0] != NULL)
 		r = fifos_open(self->init, self->names[0], self->names[1], self->names[2], err);
@@ -79,6 +77,7 @@ static int created(struct container *self, int exit_status, struct error *err)
 	if (exit_status != 0)
 		return runtime_failure(self, "create", exit_status, err);
 	fault_point("shim.created");
+	exit_record_forget(self->dir.fd, ""); /* not before there is a next life */
 	r = container_read_pid(self, "init.pid", &pid, err);
 	if (r == 0)
 		r = container_follow_init(self, pid, err);
@@ -138,19 +137,30 @@ void container_create(struct container *self, container_then *then, void *contex
 		container_finish(self, &err);
 }
 
+int container_started(struct container *self, struct error *err)
+{
+	int r;
+
+	self->record->restart_is_pending = false;
+	r = container_move(self, EVENT_STARTED, err);
+	if (r < 0)
+		return r;
+	self->init->has_started = true;
+	container_note(self, "started", self->init, NULL);
+	health_begin(self);
+	return 0;
+}
+
 static void start_done(struct shim *shim, int exit_status, void *context)
 {
 	struct container *self = context;
 	struct error err = ERROR_NONE;
 
 	(void) shim;
-	if (exit_status != 0) {
+	if (exit_status != 0)
 		(void) runtime_failure(self, "start", exit_status, &err);
-	} else if (container_move(self, EVENT_STARTED, &err) == 0) {
-		self->init->has_started = true;
-		container_note(self, "started", self->init, NULL);
-		health_begin(self);
-	}
+	else
+		(void) container_started(self, &err);
 	container_finish(self, &err);
 }
 
@@ -191,6 +201,7 @@ void container_clean(struct container *self)
 	const char *arguments[] = {"--force", self->dir.id, NULL};
 	struct error err;
 
+	self->is_cleaned = false;
 	if (runtime_start(self, "delete", arguments, NULL, 0, cleaned, self, &err) < 0) {
 		log_error("runtime did not clean up", "container=%s error=\"%s\"", self->dir.id, err.message);
 		self->is_cleaned = true;
@@ -205,6 +216,7 @@ static void init_ended(struct container *self)
 	health_end(self);
 	self->record->pid = 0;
 	self->record->start_time = 0;
+	self->record->restart_is_pending = restart_is_wanted(self);
 	if (container_move(self, EVENT_INIT_EXITED, &err) < 0)
 		log_error("record not written", "container=%s error=\"%s\"", self->dir.id, err.message);
 	container_clean(self);
@@ -230,40 +242,4 @@ void container_process_ended(struct container *self, struct process *process)
 	if (health_is_check(process))
 		deferred_run(self);
 	shim_consider_end(self->shim);
-}
-
-/* What its predecessor had open: without a monitor nobody kept it, and the output is lost. */
-static void take_deposits(struct container *self)
-{
-	struct error err = ERROR_NONE;
-
-	if (process_open_log(self->init, &err) < 0)
-		log_error("log not opened", "container=%s error=\"%s\"", self->dir.id, err.message);
-	if (deposit_take_all(self, &err) < 0)
-		log_error("stdio not taken over", "container=%s error=\"%s\"", self->dir.id, err.message);
-	for (struct process *process = self->processes; process != NULL; process = process->next)
-		process_resume_output(process);
-}
-
-int container_adopt(struct container *self, struct error *err)
-{
-	pid_t pid = self->record->pid;
-	int r;
-
-	self->init = process_new(self, "");
-	if (self->init == NULL)
-		return fail_errno(err, ENOMEM, "adopt container '%s'", self->dir.id);
-	self->init->is_terminal = self->record->terminal;
-	self->init->started_ns = self->record->started_ns;
-	self->init->has_started = true;
-	r = container_follow_init(self, pid, err);
-	if (r < 0)
-		return r;
-	if (process_start_time(pid) != self->record->start_time && process_start_time(pid) != 0)
-		return fail_because(err, ESRCH, "adopt container '%s': its init is gone", self->dir.id);
-	container_adopt_execs(self);
-	take_deposits(self);
-	container_note(self, "adopted", self->init, NULL);
-	health_begin(self);
-	return 0;
 }

@@ -2,7 +2,6 @@
 /*
  * Running execs in the record, so that a successor finds them; execs that are over.
  */
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/owned.h"
 #include "base/text.h"
@@ -67,43 +66,32 @@ int container_list_execs(struct container *self, struct error *err)
 	return 0;
 }
 
-/* It ended between two shims: nobody saw how. */
-static void record_unseen_end(struct container *self, const Hydra__V1__ExecRecord *item)
+static void adopt(struct container *self, const Hydra__V1__ExecRecord *item)
 {
-	exit_record exit = HYDRA__V1__EXIT_RECORD__INIT;
-	char reason[] = "it ended while its shim was being replaced";
+	struct process *process = process_new(self, item->id);
 	struct error err;
 
-	exit.version = EXIT_RECORD_VERSION;
-	exit.id = self->dir.id;
-	exit.exec_id = item->id;
-	exit.pid = item->pid;
-	exit.started_ns = item->started_ns;
-	exit.finished_ns = clock_realtime_ns();
-	exit.reason = reason;
-	if (exit_record_save(self->dir.fd, &exit, &err) < 0)
-		log_error("exit record not written", "container=%s error=\"%s\"", self->dir.id, err.message);
+	if (process == NULL)
+		return;
+	process->is_terminal = item->terminal;
+	process->started_ns = item->started_ns;
+	process->has_started = true;
+	if (process_is_there(item->pid, item->start_time) && process_follow(process, item->pid, &err) < 0)
+		log_error("exec not adopted", "container=%s exec=%s error=\"%s\"", self->dir.id, item->id, err.message);
+	process->pid = item->pid;
 }
 
 void container_adopt_execs(struct container *self)
 {
-	for (size_t i = 0; i < self->record->n_execs; i++) {
-		const Hydra__V1__ExecRecord *item = self->record->execs[i];
-		struct process *process;
-		struct error err;
+	for (size_t i = 0; i < self->record->n_execs; i++)
+		adopt(self, self->record->execs[i]);
+}
 
-		if (process_start_time(item->pid) != item->start_time || item->start_time == 0) {
-			record_unseen_end(self, item);
-			continue;
-		}
-		process = process_new(self, item->id);
-		if (process == NULL)
-			continue;
-		process->is_terminal = item->terminal;
-		process->started_ns = item->started_ns;
-		process->has_started = true;
-		if (process_follow(process, item->pid, &err) < 0)
-			log_error("exec not adopted", "container=%s exec=%s error=\"%s\"", self->dir.id, item->id, err.message);
+void container_end_unseen_execs(struct container *self)
+{
+	for (struct process *process = self->processes; process != NULL; process = process->next) {
+		if (process != self->init && process->pidfd < 0 && !process->has_ended)
+			process_ended_unseen(process, process->pid);
 	}
 }
 

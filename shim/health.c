@@ -51,11 +51,20 @@ bool health_is_check(const struct process *process)
 	return strcmp(process->exec_id, HEALTH_EXEC_ID) == 0;
 }
 
+/* For the next check. */
 static void arm(struct container *self)
 {
 	const Hydra__V1__HealthCheck *check = check_of(self);
 
 	event_loop_arm(&self->shim->loop, &self->health_timer, check->interval_ns != 0 ? check->interval_ns : INTERVAL_DEFAULT_NS);
+}
+
+/* For the end of the check that runs. */
+static void arm_timeout(struct container *self)
+{
+	const Hydra__V1__HealthCheck *check = check_of(self);
+
+	event_loop_arm(&self->shim->loop, &self->health_timer, check->timeout_ns != 0 ? check->timeout_ns : TIMEOUT_DEFAULT_NS);
 }
 
 static void take_result(struct container *self, uint32_t exit_code)
@@ -74,15 +83,13 @@ static void take_result(struct container *self, uint32_t exit_code)
 /* The runtime's part of a check is over: it runs, or could not be started, which is a failure too. */
 static void begun(struct container *self, const struct error *err, void *context)
 {
-	const Hydra__V1__HealthCheck *check = check_of(self);
-
 	(void) context;
-	if (check == NULL || self->record->state != HYDRA__V1__CONTAINER_STATE__STATE_RUNNING)
+	if (check_of(self) == NULL || self->record->state != HYDRA__V1__CONTAINER_STATE__STATE_RUNNING)
 		return;
 	if (err->code < 0)
 		take_result(self, 126);
 	else
-		event_loop_arm(&self->shim->loop, &self->health_timer, check->timeout_ns != 0 ? check->timeout_ns : TIMEOUT_DEFAULT_NS);
+		arm_timeout(self);
 }
 
 /* The interval is over: a check is due; or the time of the check that runs is. */
@@ -128,6 +135,7 @@ bool health_interrupt(struct container *self)
 void health_begin(struct container *self)
 {
 	static const Hydra__V1__Health none = HYDRA__V1__HEALTH__INIT;
+	const struct process *running = container_find(self, HEALTH_EXEC_ID);
 
 	if (check_of(self) == NULL)
 		return;
@@ -138,7 +146,10 @@ void health_begin(struct container *self)
 	self->health_timer = (struct event_timer){.handle = handle_timer, .context = self};
 	if (self->record->health->status == HYDRA__V1__HEALTH_STATUS__HEALTH_NONE)
 		self->record->health->status = HYDRA__V1__HEALTH_STATUS__HEALTH_STARTING;
-	arm(self);
+	if (running != NULL && !running->has_ended) /* begun by a shim before us */
+		arm_timeout(self);
+	else
+		arm(self);
 }
 
 void health_end(struct container *self)

@@ -90,6 +90,8 @@ static int run(const struct shim_options *options)
 		return EXIT_FAILURE;
 	}
 	exit_code = event_loop_run(&self.loop);
+	/* before the lock: who gets that may listen there at once */
+	owned_fd_release(&self.listen_fd);
 	remove_if_asked(&self, options);
 	return exit_code;
 }

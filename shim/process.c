@@ -253,6 +253,23 @@ void process_check(struct process *self)
 	container_process_ended(self->container, self);
 }
 
+void process_ended_unseen(struct process *self, pid_t pid)
+{
+	struct container *container = self->container;
+	exit_record exit = HYDRA__V1__EXIT_RECORD__INIT;
+	char reason[] = "it ended while nobody watched over it";
+	struct error ignored;
+
+	self->pid = pid;
+	process_resume_output(self); /* what it left in its pipes */
+	if (exit_record_load(container->dir.fd, self->exec_id, &self->exit, &ignored) < 0) {
+		exit.reason = reason;
+		record_end(self, &exit);
+	}
+	self->has_ended = true;
+	container_process_ended(container, self);
+}
+
 void process_watch_end(struct process *self)
 {
 	struct error ignored;

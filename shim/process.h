@@ -68,6 +68,8 @@ int process_open_log(struct process *self, struct error *err);
 int process_follow(struct process *self, pid_t pid, struct error *err);
 /* Looks whether it ended; if so writes the exit record, then reaps it. */
 void process_check(struct process *self);
+/* It ended while no shim was there: its exit record may be on disk; else its status is unknown. */
+void process_ended_unseen(struct process *self, pid_t pid);
 /* Watches for its end again, after an operation of the container during which ends were held back. */
 void process_watch_end(struct process *self);
 /* All output is read and nobody is left to send it to. */

@@ -34,15 +34,22 @@ uint64_t restart_delay(uint64_t previous_delay_ns, uint64_t ran_ns)
 	return previous_delay_ns * 2 < DELAY_MAX_NS ? previous_delay_ns * 2 : DELAY_MAX_NS;
 }
 
-void restart_consider(struct container *container)
+bool restart_is_wanted(struct container *container)
 {
-	record *kept = container->record;
+	const record *kept = container->record;
 	const exit_record *exit = container->init != NULL ? container->init->exit : NULL;
 
-	if (exit == NULL || migration_is_handed_over(container) || kept->restore_images[0] != '\0' ||
-	    !restart_is_due(kept->restart, exit, kept->restart_count, kept->stop_was_asked))
+	return exit != NULL && !migration_is_handed_over(container) && kept->restore_images[0] == '\0' &&
+	       restart_is_due(kept->restart, exit, kept->restart_count, kept->stop_was_asked);
+}
+
+void restart_consider(struct container *container)
+{
+	const exit_record *exit = container->init != NULL ? container->init->exit : NULL;
+
+	if (!container->record->restart_is_pending)
 		return;
-	container->restart_delay_ns = restart_delay(container->restart_delay_ns, exit->finished_ns - exit->started_ns);
+	container->restart_delay_ns = restart_delay(container->restart_delay_ns, exit != NULL ? exit->finished_ns - exit->started_ns : 0);
 	event_loop_arm(&container->shim->loop, &container->restart_timer, container->restart_delay_ns);
 }
 
@@ -53,12 +60,17 @@ static void started(struct container *container, const struct error *err, void *
 		log_error("container not restarted", "container=%s error=\"%s\"", container->dir.id, err->message);
 }
 
+void restart_start(struct container *container)
+{
+	container_start(container, started, NULL);
+}
+
 static void created(struct container *container, const struct error *err, void *context)
 {
 	if (err->code < 0)
 		started(container, err, context);
 	else
-		container_start(container, started, NULL);
+		restart_start(container);
 }
 
 void restart_now(struct event_timer *timer)

@@ -18,7 +18,11 @@ bool restart_is_due(const Hydra__V1__RestartPolicy *policy, const exit_record *e
 /* Docker's back-off: 100 ms, doubled each time up to a minute, from the start again after ten seconds of running. */
 uint64_t restart_delay(uint64_t previous_delay_ns, uint64_t ran_ns);
 
-/* The container ended and is cleaned: arms its restart timer if it is due. */
+/* Of a container that has just ended: what its record says from now on. */
+bool restart_is_wanted(struct container *container);
+/* The container ended and is cleaned: arms its restart timer if the record says so. */
 void restart_consider(struct container *container);
 /* Handler of the restart timer. */
 void restart_now(struct event_timer *timer);
+/* It is created: lets its program go. */
+void restart_start(struct container *container);

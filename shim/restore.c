@@ -345,6 +345,7 @@ void container_restore(struct container *self, container_then *then, void *conte
 	if (!container_begin(self, "restore", then, context))
 		return;
 	fault_point("shim.before-restore");
+	exit_record_forget(self->dir.fd, "");
 	r = container_new_init(self, &err);
 	if (r == 0)
 		groups_fd = r = open_output(self, GROUPS_FILE, &err);

@@ -37,6 +37,13 @@ int runtime_start(struct container *self, const char *operation, const char *con
 	return r < 0 ? fail_while(err, "%s container '%s'", operation, self->dir.id) : 0;
 }
 
+bool runtime_waits_for_start(const struct container *self)
+{
+	auto_free char *path = text_format("oci/%s/exec.fifo", self->dir.id);
+
+	return path_exists(self->dir.fd, path);
+}
+
 /* The text of the JSON string that begins at string (behind its quote), in place. */
 static void unescape(char *string)
 {

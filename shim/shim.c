@@ -118,7 +118,8 @@ void shim_consider_end(struct shim *self)
 /* Whoever made it died before it could ask for anything: nobody else will. */
 static bool is_forgotten(const struct container *container)
 {
-	return container->init == NULL && container->operation == NULL && !run_dir_is_locked(&container->dir, LOCK_SETUP);
+	return container->init == NULL && container->operation == NULL && !container->record->restart_is_pending &&
+	       !run_dir_is_locked(&container->dir, LOCK_SETUP);
 }
 
 /* Looks, until there is a process, whether anybody is still at work on the container. */

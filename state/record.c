@@ -72,7 +72,7 @@ const char *state_name(Hydra__V1__ContainerState state)
 	return index < sizeof(state_names) / sizeof(state_names[0]) ? state_names[index] : "unknown";
 }
 
-uint64_t process_start_time(int32_t pid)
+static uint64_t read_start_time(int32_t pid, bool *ret_has_ended)
 {
 	auto_free char *stat = NULL;
 	struct error ignored;
@@ -85,14 +85,30 @@ uint64_t process_start_time(int32_t pid)
 		return 0;
 	/* the name in parentheses may hold anything: fields are counted from behind it */
 	field = strrchr(stat, ')');
-	if (field == NULL || field[1] != ' ' || field[2] == 'Z' || field[2] == 'X')
+	if (field == NULL || field[1] != ' ')
 		return 0;
+	*ret_has_ended = field[2] == 'Z' || field[2] == 'X';
 	for (int number = 2; number < 22 && field != NULL; number++)
 		field = strchr(field + 1, ' ');
 	if (field == NULL)
 		return 0;
 	field[1 + strcspn(field + 1, " ")] = '\0';
 	return number_parse_u64(field + 1, &start_time) == 0 ? start_time : 0;
+}
+
+uint64_t process_start_time(int32_t pid)
+{
+	bool has_ended = false;
+	uint64_t start_time = read_start_time(pid, &has_ended);
+
+	return has_ended ? 0 : start_time;
+}
+
+bool process_is_there(int32_t pid, uint64_t start_time)
+{
+	bool ignored;
+
+	return start_time != 0 && read_start_time(pid, &ignored) == start_time;
 }
 
 bool record_init_is_alive(const record *self)

@@ -103,3 +103,106 @@ def test_questions_that_wait_are_asked_the_successor(daemon_host, rootfs):
     seen = events.communicate(timeout=60)[0]
     assert seen.count("adopted") == 3 and seen.count("exited status=6") == 1
     host.path("/var/lib/hydra/go").unlink()
+
+
+def start_lives(host, rootfs, name, failures):
+    """Fails that many times, each life noted in a file of the host, then succeeds."""
+    lives = host.path("/var/lib/hydra/lives")
+    lives.write_text("")
+    host.ctl("run", "-d", "--name", name, "--rootfs", rootfs, "--restart", "on-failure:9", "-v", "/var/lib/hydra:/data", "sh", "-c",
+             f"echo life >>/data/lives; [ $(wc -l </data/lives) -gt {failures} ]")
+    return lives
+
+
+@pytest.mark.parametrize("point", ["shim.before-exit-record", "shim.after-exit-record", "shim.exit-noted"])
+def test_an_end_is_known_when_the_shim_dies_of_it(daemon_host, rootfs, point):
+    host = daemon_host
+    host.order_fault(point)
+    host.ctl("run", "-d", "--name", "web", "--rootfs", rootfs, "sh", "-c", "echo last words; exit 7")
+    wait_for(lambda: host.has_arrived(point), "the fault")
+    wait_for(lambda: host.inspect("web")["state"] == "stopped", "the successor to note the end")
+    assert host.inspect("web")["exit"]["exitCode"] == 7
+    assert host.ctl("wait", "web").stdout == "7\n"
+    assert host.ctl("logs", "web").stdout == "last words\n"
+
+
+@pytest.mark.parametrize("point", ["shim.before-create", "shim.created"])
+def test_a_creation_whose_shim_dies_is_undone(daemon_host, rootfs, point):
+    host = daemon_host
+    host.order_fault(point)
+    done = host.ctl("run", "-d", "--name", "web", "--rootfs", rootfs, "sleep", "1000", check=False)
+    assert done.returncode == 125 and host.has_arrived(point)
+    host.assert_clean()
+
+
+@pytest.mark.parametrize("point", ["shim.before-create", "shim.created", "shim.exit-noted", "shim.before-exit-record"])
+def test_a_restart_is_due_also_when_the_shim_dies_before_it(daemon_host, rootfs, point):
+    host = daemon_host
+    lives = start_lives(host, rootfs, "web", 3)
+    host.order_fault(point)
+    wait_for(lambda: host.has_arrived(point), "the fault")
+    wait_for(lambda: (seen := host.inspect("web"))["state"] == "stopped" and seen["exit"]["exitCode"] == 0, "the life that succeeds")
+    assert lives.read_text() == "life\n" * 4
+    assert host.inspect("web")["restartCount"] == 3
+
+
+def test_what_ended_while_nobody_was_there_is_stopped_and_its_status_unknown(daemon_host, rootfs):
+    host = daemon_host
+    host.ctl("run", "-d", "--name", "web", "--rootfs", rootfs, "sleep", "1000")
+    seen = host.inspect("web")
+    host.kill("hydra-monitor")
+    host.services["hydra-monitor"].wait()
+    host.kill("hydra-shim")
+    host.run("kill", "-9", str(seen["pid"]))
+    wait_for(lambda: host.run("kill", "-0", str(seen["pid"]), check=False).returncode != 0, "its end")
+    host.start("hydra-monitor")
+    wait_for(lambda: host.inspect("web")["state"] == "stopped", "a successor that says so")
+    end = host.inspect("web")["exit"]
+    assert not end["isKnown"] and "nobody" in end["reason"]
+    assert "nobody" in host.ctl("wait", "web", check=False).stderr
+
+
+def test_a_shim_of_the_monitor_before_gets_a_successor_too(daemon_host, rootfs):
+    host = daemon_host
+    host.ctl("run", "-d", "--name", "web", "--rootfs", rootfs, "sh", "-c", "while true; do echo tick; sleep 0.05; done")
+    pid = host.inspect("web")["pid"]
+    host.kill("hydra-monitor")
+    host.services["hydra-monitor"].wait()
+    host.start("hydra-monitor")
+    shims = len(host.pids("hydra-shim"))
+    wait_for(lambda: len(host.run("ss", "-Hx", "state", "established", "src", "*store.sock").stdout.splitlines()) == shims, "its deposits")
+    kill_shim(host, "web")
+    seen = len(host.ctl("logs", "web").stdout.split())
+    wait_for(lambda: len(host.ctl("logs", "web").stdout.split()) > seen + 3, "further output")
+    assert host.inspect("web")["pid"] == pid
+
+
+@pytest.mark.parametrize("verb, state", [("pause", "running"), ("resume", "paused")])
+def test_a_pause_under_way_is_undone_by_the_successor(daemon_host, rootfs, verb, state):
+    host = daemon_host
+    host.ctl("run", "-d", "--name", "web", "--rootfs", rootfs, "sleep", "1000")
+    if verb == "resume":
+        host.ctl("pause", "web")
+    shim = host.inspect("web")["shimPid"]
+    # what the runtime does while its shim is dying
+    host.run("kill", "-STOP", str(shim))
+    host.run(program("hydra"), "--root", "/run/hydra/default/web/oci", verb, "web")
+    host.run("kill", "-9", str(shim))
+    wait_for(lambda: (seen := host.inspect("web"))["isReachable"] and seen["shimPid"] != shim, "the successor")
+    other = "resume" if verb == "pause" else "pause"
+    assert host.inspect("web")["state"] == state
+    host.ctl(verb, "web")
+    host.ctl(other, "web")
+    assert host.inspect("web")["state"] == state
+
+
+def test_an_exec_that_ended_while_the_shim_was_dead_is_known(daemon_host, rootfs):
+    host = daemon_host
+    host.ctl("run", "-d", "--name", "web", "--rootfs", rootfs, "-v", "/var/lib/hydra:/data", "sleep", "1000")
+    host.ctl("exec", "-d", "web", "sh", "-c", "while [ ! -e /data/go ]; do sleep 0.05; done; exit 5")
+    host.order_fault("shim.before-exit-record")
+    host.path("/var/lib/hydra/go").touch()
+    wait_for(lambda: host.has_arrived("shim.before-exit-record"), "the fault")
+    wait_for(lambda: "exec-exited" in host.ctl("events", "web").stdout, "its end")
+    assert "status=5" in host.ctl("events", "web").stdout
+    host.path("/var/lib/hydra/go").unlink()

@@ -4,6 +4,7 @@ import signal
 
 from cluster import wait_for
 from test_redis import Client, start_redis
+from test_there_and_back import COUNT, lines, names, run
 
 
 def is_paging(host):
@@ -27,3 +28,17 @@ def test_the_pager_dies_with_pages_missing(cluster, redis_rootfs):
     wait_for(lambda: "migration-in-doubt" in cluster.a.ctl("events", "redis").stdout, "the shim to know")
     assert cluster.a.inspect("redis")["state"] == "migrating"
     cluster.a.ctl("rm", "-f", "redis")
+
+
+def test_the_source_worker_dies_after_the_hand_over(cluster, rootfs):
+    run(cluster.a, rootfs, "counter", "sh", "-c", COUNT)
+    wait_for(lambda: len(lines(cluster.a, "counter")) > 3, "it to count")
+    cluster.a.order_fault("setup.migrate.moved")
+    cluster.a.ctl("--plain", "migrate", "counter", cluster.b.address, check=False)
+    assert cluster.a.has_arrived("setup.migrate.moved")
+    # nobody is left to remove it; its shim knows why it ended, or could remove it itself
+    wait_for(lambda: names(cluster.a) == set() or cluster.a.inspect("counter")["state"] == "stopped", "the source to have ended")
+    assert all("migrated to" in cluster.a.inspect(name)["exit"]["reason"] for name in names(cluster.a))
+    assert cluster.b.inspect("counter")["state"] == "running"
+    before = len(lines(cluster.b, "counter"))
+    wait_for(lambda: len(lines(cluster.b, "counter")) > before + 3, "it to count on")

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Taking over from a shim that died: its record says what it was about to do, the kernel what became of it.
+ */
+#include "base/log.h"
+#include "shim/container.h"
+#include "shim/deposit.h"
+#include "shim/health.h"
+#include "shim/restart.h"
+#include "shim/shim.h"
+
+#include <errno.h>
+
+#define STATE(name) HYDRA__V1__CONTAINER_STATE__STATE_##name
+
+/* What its predecessor had open: without a monitor nobody kept it, and the output is lost. */
+static void take_deposits(struct container *self)
+{
+	struct error err = ERROR_NONE;
+
+	if (process_open_log(self->init, &err) < 0)
+		log_error("log not opened", "container=%s error=\"%s\"", self->dir.id, err.message);
+	if (deposit_take_all(self, &err) < 0)
+		log_error("stdio not taken over", "container=%s error=\"%s\"", self->dir.id, err.message);
+	for (struct process *process = self->processes; process != NULL; process = process->next)
+		process_resume_output(process);
+}
+
+/* Between two runs: the runtime may have had the next one half made. */
+static int adopt_restart(struct container *self, struct error *err)
+{
+	struct error ignored;
+
+	(void) exit_record_load(self->dir.fd, "", &self->init->exit, &ignored);
+	self->init->has_ended = true;
+	/* that run never was: it is counted when it is tried again */
+	if (self->record->state == STATE(CREATING) && self->record->restart_count > 0)
+		self->record->restart_count--;
+	self->record->state = STATE(STOPPED);
+	self->record->pid = 0;
+	container_note(self, "adopted", self->init, NULL);
+	container_clean(self);
+	return container_save(self, err);
+}
+
+static void go_on(struct container *self, const struct error *err, void *context)
+{
+	(void) err;
+	(void) context;
+	if (self->record->state == STATE(CREATED) && self->record->restart_is_pending)
+		restart_start(self);
+}
+
+static void undone(struct shim *shim, int exit_status, void *context)
+{
+	struct container *self = context;
+	struct error err = ERROR_NONE;
+
+	(void) shim;
+	(void) exit_status; /* there was nothing to undo */
+	/* a start can't be undone */
+	if (self->record->state == STATE(CREATED) && !runtime_waits_for_start(self))
+		(void) container_started(self, &err);
+	container_finish(self, &err);
+}
+
+/* A pause, resume or start that the shim before us was about when it died may still go on: the runtime does one thing at a
+ * time, so this comes after it. Whoever asked for it was told that it failed. */
+static void undo_what_was_half_done(struct container *self)
+{
+	const char *arguments[] = {self->dir.id, NULL};
+	const char *operation = self->record->state == STATE(PAUSED) ? "pause" : "resume";
+	struct error err = ERROR_NONE;
+
+	if (self->record->state != STATE(CREATED) && self->record->state != STATE(RUNNING) && self->record->state != STATE(PAUSED))
+		return;
+	if (container_begin(self, "adopt", go_on, NULL) && runtime_start(self, operation, arguments, NULL, 0, undone, self, &err) < 0)
+		container_finish(self, &err);
+}
+
+static bool init_is_there(struct container *self, struct error *err)
+{
+	pid_t pid = self->record->pid;
+
+	return process_is_there(pid, self->record->start_time) && container_follow_init(self, pid, err) == 0;
+}
+
+int container_adopt(struct container *self, struct error *err)
+{
+	self->init = process_new(self, "");
+	if (self->init == NULL)
+		return fail_errno(err, ENOMEM, "adopt container '%s'", self->dir.id);
+	if (self->record->restart_is_pending && self->record->state != STATE(CREATED))
+		return adopt_restart(self, err);
+	self->init->is_terminal = self->record->terminal;
+	self->init->started_ns = self->record->started_ns;
+	self->init->has_started = true;
+	*err = ERROR_NONE;
+	if (!init_is_there(self, err) && err->code < 0 && err->code != -ESRCH)
+		return err->code;
+	container_adopt_execs(self);
+	take_deposits(self);
+	container_note(self, "adopted", self->init, NULL);
+	container_end_unseen_execs(self);
+	if (self->init->pid <= 0)
+		process_ended_unseen(self->init, self->record->pid);
+	else
+		undo_what_was_half_done(self);
+	if (self->init->pid > 0 && !self->init->has_ended)
+		health_begin(self);
+	return 0;
+}
