@@ -25,12 +25,18 @@ int cli_call_shim(const struct cli *cli, const char *id, const char *method, con
 	return ttrpc_call_blocking(fd, "hydra.v1.Shim", method, request, response, timeout_ms, ret_response, err);
 }
 
+static int connect_to(const struct cli *cli, const char *name, int *ret_fd, struct error *err)
+{
+	auto_free char *path = text_format("%s/%s", cli->root, name);
+
+	return socket_connect(path, ret_fd, err);
+}
+
 int cli_call_daemon(const struct cli *cli, const char *method, const ProtobufCMessage *request,
 		    const ProtobufCMessageDescriptor *response, int timeout_ms, void *ret_response, struct error *err)
 {
-	auto_free char *path = text_format("%s/hydrad.sock", cli->root);
 	auto_close int fd = FD_NONE;
-	int r = socket_connect(path, &fd, err);
+	int r = connect_to(cli, "hydrad.sock", &fd, err);
 
 	if (r < 0)
 		return r;
@@ -40,9 +46,8 @@ int cli_call_daemon(const struct cli *cli, const char *method, const ProtobufCMe
 int cli_call_monitor(const struct cli *cli, const char *method, const ProtobufCMessage *request,
 		     const ProtobufCMessageDescriptor *response, int timeout_ms, void *ret_response, struct error *err)
 {
-	auto_free char *path = text_format("%s/monitor.sock", cli->root);
 	auto_close int fd = FD_NONE;
-	int r = socket_connect(path, &fd, err);
+	int r = connect_to(cli, "monitor.sock", &fd, err);
 
 	if (r < 0)
 		return r;
