@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every verb of hydractl, with and without a daemon."""
-import re
 import json
 import os
 import pty
+import re
 import select
 import signal
 
