@@ -114,6 +114,24 @@ pid_t socket_peer_pid(int fd)
 	return peer_credentials(fd, &peer) ? peer.pid : -1;
 }
 
+ssize_t socket_send_now(int socket_fd, const void *data, size_t size)
+{
+	size_t done = 0;
+
+	while (done < size) {
+		ssize_t sent = send(socket_fd, (const char *) data + done, size - done, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (sent < 0 && errno == EINTR)
+			continue;
+		if (sent < 0 && errno == EAGAIN)
+			break;
+		if (sent < 0)
+			return -errno;
+		done += (size_t) sent;
+	}
+	return (ssize_t) done;
+}
+
 ssize_t fd_pass_send(int socket_fd, const void *data, size_t size, const int *fds, size_t fd_count)
 {
 	union {

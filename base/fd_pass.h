@@ -22,6 +22,9 @@ int socket_connect(const char *path, int *ret_fd, struct error *err);
 bool socket_peer_is_trusted(int fd);
 pid_t socket_peer_pid(int fd);
 
+/* Sends what the socket takes without waiting. Returns how many bytes, possibly 0, or -errno: the peer is gone. */
+ssize_t socket_send_now(int socket_fd, const void *data, size_t size);
+
 /* Sends data with descriptors (count may be 0). Returns bytes sent or -errno. */
 ssize_t fd_pass_send(int socket_fd, const void *data, size_t size, const int *fds, size_t fd_count);
 /* Receives up to size bytes; descriptors are CLOEXEC, *ret_count of them (at most FD_PASS_MAX, which ret_fds must hold).

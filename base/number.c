@@ -27,11 +27,11 @@ static int parse_digits(const char *text, int base, const char **ret_end, uint64
 	return 0;
 }
 
-int number_parse_u64(const char *text, uint64_t *ret_value)
+static int parse_whole(const char *text, int base, uint64_t *ret_value)
 {
 	const char *end;
 	uint64_t value;
-	int r = parse_digits(text, 10, &end, &value);
+	int r = parse_digits(text, base, &end, &value);
 
 	if (r < 0)
 		return r;
@@ -39,6 +39,11 @@ int number_parse_u64(const char *text, uint64_t *ret_value)
 		return -EINVAL;
 	*ret_value = value;
 	return 0;
+}
+
+int number_parse_u64(const char *text, uint64_t *ret_value)
+{
+	return parse_whole(text, 10, ret_value);
 }
 
 int number_parse_i64(const char *text, int64_t *ret_value)
@@ -70,14 +75,11 @@ int number_parse_int(const char *text, int minimum, int maximum, int *ret_value)
 
 int number_parse_octal(const char *text, uint32_t *ret_value)
 {
-	const char *end;
 	uint64_t value;
-	int r = parse_digits(text, 8, &end, &value);
+	int r = parse_whole(text, 8, &value);
 
 	if (r < 0)
 		return r;
-	if (*end != '\0')
-		return -EINVAL;
 	if (value > UINT32_MAX)
 		return -ERANGE;
 	*ret_value = (uint32_t) value;

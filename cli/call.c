@@ -67,12 +67,18 @@ int cli_call_shim(const struct cli *cli, const char *id, const char *method, con
 	}
 }
 
+static int connect_to(const struct cli *cli, const char *name, int *ret_fd, struct error *err)
+{
+	auto_free char *path = text_format("%s/%s", cli->root, name);
+
+	return socket_connect(path, ret_fd, err);
+}
+
 int cli_call_daemon(const struct cli *cli, const char *method, const ProtobufCMessage *request,
 		    const ProtobufCMessageDescriptor *response, int timeout_ms, void *ret_response, struct error *err)
 {
-	auto_free char *path = text_format("%s/hydrad.sock", cli->root);
 	auto_close int fd = FD_NONE;
-	int r = socket_connect(path, &fd, err);
+	int r = connect_to(cli, "hydrad.sock", &fd, err);
 
 	if (r < 0)
 		return r;
@@ -82,9 +88,8 @@ int cli_call_daemon(const struct cli *cli, const char *method, const ProtobufCMe
 int cli_call_monitor(const struct cli *cli, const char *method, const ProtobufCMessage *request,
 		     const ProtobufCMessageDescriptor *response, int timeout_ms, void *ret_response, struct error *err)
 {
-	auto_free char *path = text_format("%s/monitor.sock", cli->root);
 	auto_close int fd = FD_NONE;
-	int r = socket_connect(path, &fd, err);
+	int r = connect_to(cli, "monitor.sock", &fd, err);
 
 	if (r < 0)
 		return r;

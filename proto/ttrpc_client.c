@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proto/ttrpc_client.h"
 
+#include "base/fd_pass.h"
 #include "base/owned.h"
 #include "proto/message.h"
 #include "proto/ttrpc_call.h"
@@ -71,15 +72,11 @@ static void lose(struct ttrpc_client *self)
 
 static bool flush(struct ttrpc_client *self)
 {
-	while (self->output_size > 0) {
-		ssize_t sent = send(self->source.fd, self->output, self->output_size, MSG_NOSIGNAL | MSG_DONTWAIT);
+	ssize_t sent = socket_send_now(self->source.fd, self->output, self->output_size);
 
-		if (sent < 0 && errno == EINTR)
-			continue;
-		if (sent < 0 && errno == EAGAIN)
-			break;
-		if (sent < 0)
-			return false;
+	if (sent < 0)
+		return false;
+	if (sent > 0) {
 		self->output_size -= (size_t) sent;
 		memmove(self->output, self->output + sent, self->output_size);
 	}

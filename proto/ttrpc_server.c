@@ -70,18 +70,12 @@ void ttrpc_connection_close(struct ttrpc_connection *self)
 /* Sends what waits. False: the client is gone. */
 static bool flush(struct ttrpc_connection *self)
 {
-	while (self->output_sent < self->output_size) {
-		ssize_t sent = send(self->source.fd, self->output + self->output_sent, self->output_size - self->output_sent,
-				    MSG_NOSIGNAL | MSG_DONTWAIT);
+	size_t waiting = self->output_size - self->output_sent;
+	ssize_t sent = waiting > 0 ? socket_send_now(self->source.fd, self->output + self->output_sent, waiting) : 0;
 
-		if (sent < 0 && errno == EINTR)
-			continue;
-		if (sent < 0 && errno == EAGAIN)
-			break;
-		if (sent < 0)
-			return false;
-		self->output_sent += (size_t) sent;
-	}
+	if (sent < 0)
+		return false;
+	self->output_sent += (size_t) sent;
 	if (self->output_sent == self->output_size) {
 		free(self->output);
 		self->output = NULL;

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bad input: one message that names the thing and what was expected, and nothing left behind."""
 import json
+import re
 import subprocess
 
 import pytest
@@ -90,8 +91,9 @@ def test_programs_that_stay_say_what_they_are(name):
     def say(*arguments):
         return subprocess.run([program(name), *arguments], capture_output=True, text=True, timeout=20, check=False)
 
-    for asked, expected in (("--help", "Options:\n"), ("--version", f"{name} ")):
-        done = say(asked)
-        assert done.returncode == 0 and done.stdout.startswith(f"{name} ") and expected in done.stdout and done.stderr == ""
+    done = say("--help")
+    assert done.returncode == 0 and done.stdout.startswith(f"{name} ") and "Options:\n" in done.stdout and done.stderr == ""
+    done = say("--version")
+    assert done.returncode == 0 and re.fullmatch(rf"{name} [0-9.]+\n", done.stdout) and done.stderr == ""
     done = say("--frobnicate")
     assert done.returncode == 1 and "'--frobnicate'" in done.stderr and done.stdout == ""

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import select
 import signal
 
@@ -243,7 +244,7 @@ def test_a_bundle_is_used_as_it_is(any_host, rootfs, tmp_path):
                                      "pause", "resume", "wait", "events", "stats", "update", "daemon", "host-check"])
 def test_every_command_explains_itself(host, command):
     done = host.ctl(command, "--help")
-    assert done.stdout.startswith((f"hydractl {command} ", f"hydractl {command}:")) and done.stderr == ""
+    assert re.match(rf"hydractl {command}[ :]", done.stdout) and done.stderr == ""
 
 
 def test_many_execs_at_once_all_work(any_host, rootfs):
