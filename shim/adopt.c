@@ -105,6 +105,8 @@ int container_adopt(struct container *self, struct error *err)
 	container_end_unseen_execs(self);
 	if (self->init->pid <= 0)
 		process_ended_unseen(self->init, self->record->pid);
+	else if (self->record->state == STATE(RESTORING))
+		restore_go_on(self);
 	else
 		undo_what_was_half_done(self);
 	return 0;
