@@ -93,6 +93,8 @@ void shims_unseal(struct monitor *monitor, const Hydra__V1__SealedMonitor *seale
 int store_open(struct monitor *monitor, int listen_fd, struct error *err);
 /* name "*": all of the container. */
 void store_drop(struct monitor *monitor, const char *namespace, const char *id, const char *name);
+/* Its standard output or error is not at its end: otherwise the shim would have dropped it. */
+bool store_has_output(const struct monitor *monitor, const char *namespace, const char *id);
 
 bool store_seal(const struct monitor *monitor, Hydra__V1__SealedMonitor *sealed);
 void store_unseal(struct monitor *monitor, const Hydra__V1__SealedMonitor *sealed);

@@ -47,15 +47,16 @@ static void forget(struct watched_shim *self)
 	free(self);
 }
 
-/* STOPPED or CREATING: between two runs. */
-static bool is_unfinished(const record *container)
+static bool is_unfinished(const record *container, bool has_output)
 {
 	if (container->state == HYDRA__V1__CONTAINER_STATE__STATE_REMOVING)
 		return false;
-	return container->restart_is_pending || (container->pid > 0 && container->state != HYDRA__V1__CONTAINER_STATE__STATE_STOPPED);
+	if (container->state == HYDRA__V1__CONTAINER_STATE__STATE_STOPPED)
+		return container->restart_is_pending || has_output;
+	return container->restart_is_pending || container->pid > 0;
 }
 
-/* Something of it still runs, or will run again, and nobody supervises it. */
+/* Something of it still runs, will run again or was not read to its end, and nobody supervises it. */
 static bool needs_successor(struct monitor *monitor, const char *namespace, const char *id)
 {
 	struct run_dir dir;
@@ -66,7 +67,7 @@ static bool needs_successor(struct monitor *monitor, const char *namespace, cons
 	if (run_dir_open(&dir, monitor->root, namespace, id, &ignored) < 0)
 		return false;
 	if (record_load(dir.fd, &container, &ignored) == 0)
-		needed = is_unfinished(container) && !run_dir_is_locked(&dir, LOCK_SHIM);
+		needed = is_unfinished(container, store_has_output(monitor, namespace, id)) && !run_dir_is_locked(&dir, LOCK_SHIM);
 	record_free(container);
 	run_dir_close(&dir);
 	return needed;
@@ -183,6 +184,9 @@ bool shims_ended(struct monitor *monitor, pid_t pid, int status)
 		(void) text_fit(namespace, sizeof(namespace), "%s", self->namespace);
 		(void) text_fit(id, sizeof(id), "%s", self->id);
 		note(self, false, describe(status, detail, sizeof(detail)));
+		/* an orderly end leaves nothing; what it said of that may not have been read yet */
+		if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+			store_drop(monitor, namespace, id, "*");
 		self->pid = 0;
 		if (clock_monotonic_ns() - self->started_ns > DIED_YOUNG_NS)
 			self->successors = 0;

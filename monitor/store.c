@@ -63,6 +63,17 @@ void store_drop(struct monitor *monitor, const char *namespace, const char *id, 
 	}
 }
 
+bool store_has_output(const struct monitor *monitor, const char *namespace, const char *id)
+{
+	for (const struct deposit *deposit = monitor->deposits; deposit != NULL; deposit = deposit->next) {
+		/* "1" and "2" are init's; execs' have the exec's id behind it, and nobody is left to read them for */
+		if ((strcmp(deposit->name, "1") == 0 || strcmp(deposit->name, "2") == 0) && strcmp(deposit->id, id) == 0 &&
+		    strcmp(deposit->namespace, namespace) == 0)
+			return true;
+	}
+	return false;
+}
+
 static void put(struct monitor *monitor, const struct store_request *request, int fd)
 {
 	struct deposit *deposit = calloc(1, sizeof(*deposit));

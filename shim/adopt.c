@@ -26,13 +26,16 @@ static void take_deposits(struct container *self)
 		process_resume_output(process);
 }
 
-/* Between two runs: the runtime may have had the next one half made. */
-static int adopt_restart(struct container *self, struct error *err)
+/* It has ended, and is to be restarted or has left output in its pipes. The runtime may have had the next run half made. */
+static int adopt_ended(struct container *self, struct error *err)
 {
 	struct error ignored;
 
-	(void) exit_record_load(self->dir.fd, "", &self->init->exit, &ignored);
 	self->init->has_ended = true;
+	if (exit_record_load(self->dir.fd, "", &self->init->exit, &ignored) == 0) {
+		self->init->pid = self->init->exit->pid;
+		take_deposits(self);
+	}
 	/* that run never was: it is counted when it is tried again */
 	if (self->record->state == STATE(CREATING) && self->record->restart_count > 0)
 		self->record->restart_count--;
@@ -90,8 +93,8 @@ int container_adopt(struct container *self, struct error *err)
 	self->init = process_new(self, "");
 	if (self->init == NULL)
 		return fail_errno(err, ENOMEM, "adopt container '%s'", self->dir.id);
-	if (self->record->restart_is_pending && self->record->state != STATE(CREATED))
-		return adopt_restart(self, err);
+	if (self->record->state == STATE(STOPPED) || (self->record->restart_is_pending && self->record->state == STATE(CREATING)))
+		return adopt_ended(self, err);
 	self->init->is_terminal = self->record->terminal;
 	self->init->started_ns = self->record->started_ns;
 	self->init->has_started = true;
@@ -104,6 +107,8 @@ int container_adopt(struct container *self, struct error *err)
 	container_end_unseen_execs(self);
 	if (self->init->pid <= 0)
 		process_ended_unseen(self->init, self->record->pid);
+	else if (self->record->state == STATE(RESTORING))
+		restore_go_on(self);
 	else
 		undo_what_was_half_done(self);
 	if (self->init->pid > 0 && !self->init->has_ended)

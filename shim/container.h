@@ -60,6 +60,8 @@ void container_checkpoint(struct container *self, const Hydra__V1__CheckpointReq
 /* restore.c: of a record that is RESTORING; runs when it is done. Failed, the container is removed. */
 void container_restore(struct container *self, container_then *then, void *context);
 void restore_forget_kept(struct container *self);
+/* Its tasks run, and the shim before us died before it could say so. */
+void restore_go_on(struct container *self);
 
 /* migration.c: source side. On success the caller hands over the lease with migration_hold(). */
 int migration_begin(struct container *self, const Hydra__V1__MigrationBeginRequest *request, struct error *err);

@@ -219,6 +219,7 @@ static void init_ended(struct container *self)
 	self->record->restart_is_pending = restart_is_wanted(self);
 	if (container_move(self, EVENT_INIT_EXITED, &err) < 0)
 		log_error("record not written", "container=%s error=\"%s\"", self->dir.id, err.message);
+	fault_point("shim.stopped");
 	container_clean(self);
 }
 

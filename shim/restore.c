@@ -211,10 +211,32 @@ static void adopted(struct shim *shim, int exit_status, void *context)
 	container_finish(self, &err);
 }
 
-static int follow(struct container *self, int exit_status, struct error *err)
+static int tell_runtime(struct container *self, struct error *err)
 {
 	char text[16];
 	const char *arguments[] = {"--pid", text, self->dir.id, NULL};
+
+	(void) text_fit(text, sizeof(text), "%d", (int) self->init->pid);
+	return runtime_start(self, "adopt", arguments, NULL, 0, adopted, self, err);
+}
+
+static void ignore_result(struct container *self, const struct error *err, void *context)
+{
+	(void) self;
+	(void) err;
+	(void) context;
+}
+
+void restore_go_on(struct container *self)
+{
+	struct error err = ERROR_NONE;
+
+	if (container_begin(self, "restore", ignore_result, NULL) && tell_runtime(self, &err) < 0)
+		container_finish(self, &err);
+}
+
+static int follow(struct container *self, int exit_status, struct error *err)
+{
 	pid_t pid;
 	int r;
 
@@ -223,12 +245,14 @@ static int follow(struct container *self, int exit_status, struct error *err)
 	r = container_read_pid(self, "init.pid", &pid, err);
 	if (r == 0)
 		r = container_follow_init(self, pid, err);
+	/* with a pid in its record it is no half-done container any more: nobody else has it now */
+	if (r == 0)
+		r = container_save(self, err);
 	if (r < 0)
 		return r;
 	self->init->started_ns = self->record->started_ns;
-	(void) text_fit(text, sizeof(text), "%d", (int) pid);
 	fault_point("shim.restored");
-	return runtime_start(self, "adopt", arguments, NULL, 0, adopted, self, err);
+	return tell_runtime(self, err);
 }
 
 static void restored(struct shim *shim, int exit_status, void *context)

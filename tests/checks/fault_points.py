@@ -9,7 +9,6 @@ FOLDERS = ("base", "state", "proto", "runtime", "shim", "setup", "checkpoint", "
 # What a death there leaves behind is known, and not what it should be.
 KNOWN = {
     "shim.migration-begun": "the successor can't know whether the send worker lives: the container stays migrating until it is removed",
-    "shim.restored": "after the hand-over; the record has no pid yet, so the next hydrad removes the only copy",
     "receive.complete": "all pages are here, but the shim hears no word of it and ends the copy",
 }
 root = pathlib.Path(sys.argv[1])

@@ -69,7 +69,7 @@ def test_a_monitor_that_came_back_has_the_deposits(daemon_host, rootfs):
     host.services["hydra-monitor"].wait()
     host.kill("hydrad")
     host.start("hydra-monitor")
-    # the shim is not this monitor's child: a successor is made when the next monitor looks, or by hand
+    # the shim is not this monitor's child, but deposits with it
     assert host.inspect("web")["state"] == "running"
     seen = len(host.ctl("logs", "web").stdout.split())
     wait_for(lambda: len(host.ctl("logs", "web").stdout.split()) > seen, "output")
@@ -206,3 +206,22 @@ def test_an_exec_that_ended_while_the_shim_was_dead_is_known(daemon_host, rootfs
     wait_for(lambda: "exec-exited" in host.ctl("events", "web").stdout, "its end")
     assert "status=5" in host.ctl("events", "web").stdout
     host.path("/var/lib/hydra/go").unlink()
+
+
+@pytest.mark.parametrize("restart", ["no", "on-failure:1"])
+def test_last_words_are_read_when_the_shim_dies_before_it_has_read_them(daemon_host, rootfs, restart):
+    host = daemon_host
+    host.order_fault("shim.stopped")
+    host.ctl("run", "-d", "--name", "web", "--rootfs", rootfs, "--restart", restart, "-v", "/var/lib/hydra:/data", "sh", "-c",
+             "while [ ! -e /data/go ]; do sleep 0.05; done; head -c 40000 /dev/zero | tr '\\0' x; echo; exit 7")
+    seen = host.inspect("web")
+    host.run("kill", "-STOP", str(seen["shimPid"]))  # so that much is left to read when it sees the end
+    host.path("/var/lib/hydra/go").touch()
+    wait_for(lambda: host.path(f"/proc/{seen['pid']}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z", "the end")
+    host.run("kill", "-CONT", str(seen["shimPid"]))
+    wait_for(lambda: host.has_arrived("shim.stopped"), "the fault")
+    lives = 1 if restart == "no" else 2
+    wait_for(lambda: host.ctl("logs", "web").stdout == ("x" * 40000 + "\n") * lives, "all of its output")
+    wait_for(lambda: not host.pids("hydra-shim"), "the successor to end")
+    seen = host.inspect("web")
+    assert (seen["state"], seen["exit"]["exitCode"], seen["restartCount"]) == ("stopped", 7, lives - 1)

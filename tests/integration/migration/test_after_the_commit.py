@@ -42,3 +42,16 @@ def test_the_source_worker_dies_after_the_hand_over(cluster, rootfs):
     assert cluster.b.inspect("counter")["state"] == "running"
     before = len(lines(cluster.b, "counter"))
     wait_for(lambda: len(lines(cluster.b, "counter")) > before + 3, "it to count on")
+
+
+def test_the_targets_shim_dies_after_the_hand_over(cluster, rootfs):
+    run(cluster.a, rootfs, "counter", "sh", "-c", COUNT)
+    wait_for(lambda: len(lines(cluster.a, "counter")) > 3, "it to count")
+    cluster.b.order_fault("shim.restored")
+    cluster.a.ctl("--plain", "migrate", "counter", cluster.b.address, check=False)
+    assert cluster.b.has_arrived("shim.restored")
+    wait_for(lambda: cluster.b.inspect("counter")["state"] == "running", "the successor to take it into service")
+    before = len(lines(cluster.b, "counter"))
+    wait_for(lambda: len(lines(cluster.b, "counter")) > before + 3, "it to count on")
+    assert cluster.b.ctl("exec", "counter", "echo", "hello").stdout == "hello\n"
+    assert names(cluster.a) == set()
