@@ -12,5 +12,3 @@
 /* Writes state (and what else is set in record) to folder/handover. */
 int handover_write(const char *folder, Hydra__V1__HandoverRecord *record, Hydra__V1__HandoverState state,
 		   struct error *err);
-/* -ENOENT: nothing was ever handed over there. Free with hydra__v1__handover_record__free_unpacked. */
-int handover_read(const char *folder, Hydra__V1__HandoverRecord **ret_record, struct error *err);
