@@ -22,6 +22,7 @@
 #include <string.h>
 
 #define HANDOVER_FILE "handover"
+#define HANDOVER_VERSION 1U
 #define HANDOVER_MAX  65536U
 
 bool migration_is_under_way(const struct container *self)
@@ -29,19 +30,24 @@ bool migration_is_under_way(const struct container *self)
 	return self->record->state == HYDRA__V1__CONTAINER_STATE__STATE_MIGRATING && self->record->migration != NULL;
 }
 
-/* What the fencing record says of the migration under way; UNKNOWN: nothing. */
+/* What the fencing record says of the migration under way; UNKNOWN: nothing. One that can't be read, or that a later version
+ * wrote in a way not known here, may say that the container was given away: then that is what counts. */
 static Hydra__V1__HandoverState fencing_state(const struct container *self)
 {
 	auto_free char *data = NULL;
 	auto_message Hydra__V1__HandoverRecord *fence = NULL;
 	struct error ignored;
 	size_t size = 0;
+	int r = file_read(self->dir.fd, HANDOVER_FILE, HANDOVER_MAX, &data, &size, &ignored);
 
-	if (file_read(self->dir.fd, HANDOVER_FILE, HANDOVER_MAX, &data, &size, &ignored) < 0)
+	if (r == -ENOENT)
 		return HYDRA__V1__HANDOVER_STATE__HANDOVER_UNKNOWN;
-	fence = (void *) message_decode(&hydra__v1__handover_record__descriptor, (const uint8_t *) data, size);
-	if (fence == NULL || strcmp(fence->migration_id, self->record->migration->id) != 0)
+	fence = r < 0 ? NULL : (void *) message_decode(&hydra__v1__handover_record__descriptor, (const uint8_t *) data, size);
+	if (fence != NULL && strcmp(fence->migration_id, self->record->migration->id) != 0)
 		return HYDRA__V1__HANDOVER_STATE__HANDOVER_UNKNOWN;
+	if (fence == NULL || fence->version != HANDOVER_VERSION ||
+	    protobuf_c_enum_descriptor_get_value(&hydra__v1__handover_state__descriptor, (int) fence->state) == NULL)
+		return HYDRA__V1__HANDOVER_STATE__HANDOVER_COMMITTED;
 	return fence->state;
 }
 
