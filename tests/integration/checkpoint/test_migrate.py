@@ -2,11 +2,13 @@
 """Post-copy migration on one host: memory, events during paging, and everything that may go wrong."""
 import os
 import signal
+import socket
+import struct
 
 import pytest
 
-from conftest import is_running, wait_for
-from migration import Migration
+from conftest import PAGER, is_running, wait_for
+from migration import Migration, Worker
 
 
 @pytest.fixture
@@ -167,3 +169,29 @@ def test_a_lost_source_blocks_but_never_zero_fills(container, migrate, tmp_path)
         move.stdio.stdout.line("VERIFY", 1)
     assert is_running(pid) and move.receiver.process.poll() is None
     assert open(f"/proc/{one.pid}/stat").read().rsplit(")", 1)[1].split()[0] == "T", "the source was not thawed"
+
+
+def hello(version):
+    """A HELLO frame as another version of hydra-pager would send it."""
+    message = bytes([0x08, version]) + b"\x12\x01m" + b"\x22\x049.99"
+    return struct.pack("<II", len(message), 1) + message
+
+
+@pytest.mark.parametrize("greeting, reason", [
+    (hello(99), "the target speaks version 99, we speak 1"), (hello(0), "greeting is not understood"),
+    (struct.pack("<II", 5, 1) + b"\xff\xff\xff\xff\xff", "greeting is not understood"),
+    (struct.pack("<II", 1 << 30, 1), "a frame of type 1 with 1073741824 bytes"), (b"", "closed the connection")], ids=["newer", "none", "garbage", "too long", "nothing"])
+def test_a_target_that_speaks_something_else(container, tmp_path, greeting, reason):
+    one = start(container, 16)
+    here, there = socket.socketpair()
+    (tmp_path / "state").mkdir()
+    sender = Worker([PAGER, "send", "--connection-fd", str(here.fileno()), "--id", one.name, "--pid", str(one.pid), "--work",
+                     str(tmp_path / "work"), "--state", str(tmp_path / "state")], [here.fileno()])
+    here.close()
+    assert there.recv(65536)
+    there.sendall(greeting)
+    there.shutdown(socket.SHUT_WR)
+    assert sender.wait() == 1
+    there.close()
+    assert reason in sender.stderr and not (tmp_path / "work").exists()
+    assert one.stdio.ask("verify", "VERIFY") == "VERIFY bad=0 pages=4096"
