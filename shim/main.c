@@ -102,6 +102,7 @@ int main(int argc, char **argv)
 	struct shim_options options = {.root = RUN_ROOT_DEFAULT, .namespace = NAMESPACE_DEFAULT};
 	struct option_rest rest;
 	struct error err;
+	bool wants_help;
 
 	if (strstr(argv[0], "containerd-shim-") != NULL)
 		return containerd_main(argc, argv);
@@ -110,7 +111,9 @@ int main(int argc, char **argv)
 		log_error(err.message, NULL);
 		return EXIT_FAILURE;
 	}
-	if (rest.wants_help) {
+	wants_help = rest.wants_help;
+	option_rest_deinit(&rest);
+	if (wants_help) {
 		(void) puts("hydra-shim: the supervisor of one container; hydra-setup and hydra-monitor start it\n\nOptions:");
 		options_print(&table);
 		return EXIT_SUCCESS;
