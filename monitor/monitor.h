@@ -93,6 +93,8 @@ void shims_unseal(struct monitor *monitor, const Hydra__V1__SealedMonitor *seale
 int store_open(struct monitor *monitor, int listen_fd, struct error *err);
 /* name "*": all of the container. */
 void store_drop(struct monitor *monitor, const char *namespace, const char *id, const char *name);
+/* What a shim that has ended said last, which may be that nothing is left to be done. */
+void store_hear_out(struct monitor *monitor, pid_t pid);
 /* Its standard output or error is not at its end: otherwise the shim would have dropped it. */
 bool store_has_output(const struct monitor *monitor, const char *namespace, const char *id);
 

@@ -184,10 +184,8 @@ bool shims_ended(struct monitor *monitor, pid_t pid, int status)
 		(void) text_fit(namespace, sizeof(namespace), "%s", self->namespace);
 		(void) text_fit(id, sizeof(id), "%s", self->id);
 		note(self, false, describe(status, detail, sizeof(detail)));
-		/* an orderly end leaves nothing; what it said of that may not have been read yet */
-		if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-			store_drop(monitor, namespace, id, "*");
 		self->pid = 0;
+		store_hear_out(monitor, pid);
 		if (clock_monotonic_ns() - self->started_ns > DIED_YOUNG_NS)
 			self->successors = 0;
 		if (needs_successor(monitor, self->namespace, self->id))

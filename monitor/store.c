@@ -133,11 +133,40 @@ static struct depositor *find_other(const struct depositor *self)
 	return other;
 }
 
+/* One message; what fd_pass_receive() returned for it. */
+static ssize_t serve(struct depositor *self)
+{
+	struct store_request request;
+	int fds[FD_PASS_MAX];
+	size_t count = 0;
+	ssize_t size = fd_pass_receive(self->source.fd, request.text, sizeof(request.text), fds, &count);
+	bool is_valid = size > 0 && store_request_parse(&request, (size_t) size);
+
+	if (is_valid && strcmp(request.verb, "put") == 0 && count == 1)
+		put(self->monitor, &request, fds[--count]);
+	else if (is_valid && strcmp(request.verb, "drop") == 0)
+		store_drop(self->monitor, request.namespace, request.id, request.name);
+	else if (is_valid && strcmp(request.verb, "take") == 0)
+		give(self->monitor, &request, self->source.fd);
+	while (count > 0)
+		(void) close(fds[--count]);
+	return size;
+}
+
+void store_hear_out(struct monitor *monitor, pid_t pid)
+{
+	for (struct depositor *depositor = monitor->depositors; depositor != NULL; depositor = depositor->next) {
+		while (depositor->pid == pid && depositor->source.fd >= 0 && serve(depositor) > 0)
+			;
+	}
+}
+
 static void handle_end(struct event_source *source, uint32_t events)
 {
 	struct depositor *self = source->context;
 
 	(void) events;
+	store_hear_out(self->monitor, self->pid);
 	shims_look_soon(self->monitor);
 	depositor_free(self);
 }
@@ -163,21 +192,9 @@ static void watch_life(struct depositor *self)
 static void handle_depositor(struct event_source *source, uint32_t events)
 {
 	struct depositor *self = source->context;
-	struct store_request request;
-	int fds[FD_PASS_MAX];
-	size_t count = 0;
-	ssize_t size = fd_pass_receive(source->fd, request.text, sizeof(request.text), fds, &count);
-	bool is_valid = size > 0 && store_request_parse(&request, (size_t) size);
+	ssize_t size = serve(self);
 
 	(void) events;
-	if (is_valid && strcmp(request.verb, "put") == 0 && count == 1)
-		put(self->monitor, &request, fds[--count]);
-	else if (is_valid && strcmp(request.verb, "drop") == 0)
-		store_drop(self->monitor, request.namespace, request.id, request.name);
-	else if (is_valid && strcmp(request.verb, "take") == 0)
-		give(self->monitor, &request, source->fd);
-	while (count > 0)
-		(void) close(fds[--count]);
 	if (size > 0 || size == -EAGAIN)
 		return;
 	if (self->life.fd >= 0 && find_other(self) == NULL)

@@ -26,8 +26,7 @@ from weather import Ledger, Weather  # noqa: E402
 REQUESTERS = 6
 PROMISES = ("lost container", "wrong exit record", "missing exit record", "exit record", "wrong exec status", "restart policy",
             "unaccounted bytes", "request failed", "request hung", "unclear error", "wrong answer", "untrue answer",
-            "half-done creation", "not removed",
-            "no recovery", "upgrade failed", "leaked", "state")
+            "half-done creation", "not removed", "no recovery", "upgrade failed", "leaked", "state")
 
 
 class Campaign:
@@ -84,6 +83,9 @@ class Campaign:
     def kill_shim(self):
         job, pid = self.victim()
         number = self.random.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGSEGV))
+        return self.kill_shim_of(job, pid, number)
+
+    def kill_shim_of(self, job, pid, number):
         if pid == 0 or self.weather.troubles("hydra-monitor"):
             return "nobody"
         spell = self.weather.begin(f"shim {job.name}")
@@ -96,6 +98,20 @@ class Campaign:
             return view is None or view["state"] in ("stopped", "created") or (view["isReachable"] and view["shimPid"] != pid)
         self.later(self.watch_recovery, spell, is_back, f"the shim of {job.name}")
         return job.name
+
+    def kill_successor(self):
+        """A shim, and the next one as soon as it answers."""
+        name = self.kill_shim()
+        job = next((job for job in self.jobs if job.name == name), None)
+        if job is not None:
+            self.background[-1].join()
+            self.kill_shim_of(job, job.shim_pid(), signal.SIGKILL)
+        return name
+
+    def kill_many(self):
+        """hydrad and the shims of a tenth of all containers, in one moment."""
+        names = [self.kill_daemon(), *(self.kill_shim() for _ in range(len(self.jobs) // 10))]
+        return " ".join(names)
 
     def kill_daemon(self):
         if self.weather.troubles("hydrad") or self.weather.troubles("hydra-monitor"):
@@ -188,7 +204,7 @@ class Campaign:
         job, pid = self.victim()
         return self.upgrade("shim", f"shim {job.name}", "hydra-shim", job.name) if pid else "nobody"
 
-    ACTIONS = ((kill_shim, 35), (kill_daemon, 12), (kill_monitor, 5), (hold_daemon, 5), (hold_shim, 10), (upgrade_daemon, 8),
+    ACTIONS = ((kill_shim, 32), (kill_successor, 4), (kill_many, 2), (kill_daemon, 12), (kill_monitor, 5), (hold_daemon, 5), (hold_shim, 10), (upgrade_daemon, 8),
                (upgrade_monitor, 8), (upgrade_shim, 17))
 
     def disturb(self):

@@ -352,6 +352,7 @@ class Short(Job):
 
     def command(self):
         self.code = self.random.randrange(100)
+        self.kills_before = self.shim_kills
         return ["sh", "-c", f"echo out; sleep {self.random.choice(('0', '0.1', '0.5', '2'))}; exit {self.code}"]
 
     def begin_run(self):
@@ -370,6 +371,15 @@ class Short(Job):
         except Failed:
             pass
         self.expect_exit(self.settled("stopped")["exit"], self.code)
+        wait_for(self.said_all, f"its output, which is {self.host.ctl('logs', self.name, check=False).stdout!r}")
+
+    def said_all(self):
+        if self.ask_all("logs", self.name).stdout == "out\n":
+            return True
+        if self.shim_kills == self.kills_before:
+            return False  # its shim reads on for a moment after the end
+        self.ledger.count("bytes lost in a killed shim", len("out\n"))
+        return True
 
     def finish(self):
         with self.ledger.checks("exit record", self):

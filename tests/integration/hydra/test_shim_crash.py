@@ -225,3 +225,18 @@ def test_last_words_are_read_when_the_shim_dies_before_it_has_read_them(daemon_h
     wait_for(lambda: not host.pids("hydra-shim"), "the successor to end")
     seen = host.inspect("web")
     assert (seen["state"], seen["exit"]["exitCode"], seen["restartCount"]) == ("stopped", 7, lives - 1)
+
+
+def test_a_shim_of_the_monitor_before_that_ends_in_order_gets_no_successor(daemon_host, rootfs):
+    host = daemon_host
+    names = [f"c{number}" for number in range(5)]
+    for name in names:
+        host.ctl("run", "-d", "--name", name, "--rootfs", rootfs, "sleep", "1000")
+    host.kill("hydra-monitor")
+    host.services["hydra-monitor"].wait()
+    host.start("hydra-monitor")
+    wait_for(lambda: len(host.run("ss", "-Hx", "state", "established", "src", "*store.sock").stdout.splitlines()) == 5, "their deposits")
+    for name in names:
+        host.ctl("stop", "-t", "0", name)
+        host.ctl("start", name)
+    assert not [name for name in names if "adopted" in host.ctl("events", name).stdout]
