@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -156,15 +155,37 @@ int file_replace_fast(int dir_fd, const char *path, const void *data, size_t siz
 	return replace(dir_fd, path, data, size, mode, false, err);
 }
 
+int file_lock_fd(int fd, bool waits)
+{
+	struct flock request = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+	while (fcntl(fd, waits ? F_OFD_SETLKW : F_OFD_SETLK, &request) < 0) {
+		if (errno == EACCES)
+			return -EAGAIN;
+		if (errno != EINTR)
+			return -errno;
+	}
+	return 0;
+}
+
+bool file_is_locked(int fd)
+{
+	struct flock request = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+	return fcntl(fd, F_OFD_GETLK, &request) == 0 && request.l_type != F_UNLCK;
+}
+
 int file_lock(const char *path, int *ret_fd, struct error *err)
 {
 	auto_close int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	int r;
 
 	if (fd < 0)
 		return fail_errno(err, errno, "open '%s'", path);
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-		return errno == EWOULDBLOCK ? fail_because(err, EBUSY, "'%s' is locked by another process", path)
-					    : fail_errno(err, errno, "lock '%s'", path);
+	r = file_lock_fd(fd, false);
+	if (r < 0)
+		return r == -EAGAIN ? fail_because(err, EBUSY, "'%s' is locked by another process", path)
+				    : fail_errno(err, -r, "lock '%s'", path);
 	*ret_fd = take_fd(&fd);
 	return 0;
 }

@@ -26,6 +26,12 @@ int file_replace(int dir_fd, const char *path, const void *data, size_t size, mo
 /* As file_replace without the wait for the disk: for what need not outlive the machine (/run). */
 int file_replace_fast(int dir_fd, const char *path, const void *data, size_t size, mode_t mode, struct error *err);
 
+/* Locks the whole file for as long as this open file description lives, in whichever processes (fcntl(2), F_OFD_SETLK). fd must be
+ * writable. -EAGAIN: another one has it, and waits is false. */
+int file_lock_fd(int fd, bool waits);
+/* Whether another open file description has it locked. Looks without taking the lock for a moment, as flock(2) would have to:
+ * who just then wants it is not refused. */
+bool file_is_locked(int fd);
 /* Locks path, made when it is missing, for as long as the descriptor is open. -EBUSY: another process has it. */
 int file_lock(const char *path, int *ret_fd, struct error *err);
 

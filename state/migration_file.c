@@ -13,7 +13,6 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,20 +27,11 @@ char *migration_folder(const char *root)
 	return path;
 }
 
-static bool is_locked(int fd)
-{
-	if (flock(fd, LOCK_SH | LOCK_NB) == 0) {
-		(void) flock(fd, LOCK_UN);
-		return false;
-	}
-	return errno == EWOULDBLOCK;
-}
-
 static bool is_over(int folder_fd, const char *name)
 {
 	auto_close int fd = openat(folder_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 
-	return fd >= 0 && !is_locked(fd);
+	return fd >= 0 && !file_is_locked(fd);
 }
 
 /* Each new one makes room for itself. */
@@ -80,8 +70,9 @@ int migration_file_make(const char *root, const char *id, int *ret_fd, struct er
 	if (r < 0)
 		return r;
 	fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-	if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
-		return fail_errno(err, errno, "make '%s'", path);
+	r = fd < 0 ? -errno : file_lock_fd(fd, false);
+	if (r < 0)
+		return fail_errno(err, -r, "make '%s'", path);
 	*ret_fd = take_fd(&fd);
 	forget_oldest(folder);
 	return 0;
@@ -216,7 +207,7 @@ int migration_file_read(const char *root, const char *id, Hydra__V1__MigrationSt
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return errno == ENOENT ? fail_because(err, ENOENT, "no migration '%s'", id) : fail_errno(err, errno, "open '%s'", path);
-	is_alive = is_locked(fd); /* before reading: what a living one writes last is then read */
+	is_alive = file_is_locked(fd); /* before reading: what a living one writes last is then read */
 	r = read_lines(fd, path, status, &pid, err);
 	if (r < 0)
 		return r;

@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -114,37 +113,37 @@ int run_dir_remove(struct run_dir *self, struct error *err)
 	return r;
 }
 
-static int lock(struct run_dir *self, const char *name, int operation, struct error *err)
+static int lock(struct run_dir *self, const char *name, bool waits, struct error *err)
 {
 	auto_close int fd = openat(self->fd, name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	int r;
 
 	if (fd < 0)
 		return fail_errno(err, errno, "open the lock of '%s'", self->id);
-	while (flock(fd, operation) < 0) {
-		if (errno == EWOULDBLOCK)
-			return RUN_DIR_LOCKED_BY_OTHER;
-		if (errno != EINTR)
-			return fail_errno(err, errno, "lock '%s'", self->id);
-	}
+	r = file_lock_fd(fd, waits);
+	if (r == -EAGAIN)
+		return RUN_DIR_LOCKED_BY_OTHER;
+	if (r < 0)
+		return fail_errno(err, -r, "lock '%s'", self->id);
 	self->lock_fd = take_fd(&fd);
 	return 0;
 }
 
 int run_dir_lock(struct run_dir *self, const char *name, struct error *err)
 {
-	return lock(self, name, LOCK_EX | LOCK_NB, err);
+	return lock(self, name, false, err);
 }
 
 int run_dir_lock_wait(struct run_dir *self, const char *name, struct error *err)
 {
-	return lock(self, name, LOCK_EX, err);
+	return lock(self, name, true, err);
 }
 
 bool run_dir_is_locked(const struct run_dir *self, const char *name)
 {
-	auto_close int fd = openat(self->fd, name, O_RDWR | O_CLOEXEC);
+	auto_close int fd = openat(self->fd, name, O_RDONLY | O_CLOEXEC);
 
-	return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0;
+	return fd >= 0 && file_is_locked(fd);
 }
 
 static bool visit_namespace(const char *root, const char *namespace,
