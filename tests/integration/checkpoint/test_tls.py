@@ -109,8 +109,9 @@ def test_a_cut_connection_is_taken_up_again(container, migrate, certificates, li
     one = start(container, 64)
     proxy = Proxy(listener.socket.getsockname())
     listener.address = proxy.address
-    proxy.limit = 24 << 20
     move = migrate(one, listener=listener, source_args=certificates[0], target_args=certificates[1])
+    move.receiver.phase("paging")
+    proxy.limit = proxy.bytes + (1 << 20)
     move.receiver.phase("source-lost")
     again = move.receive(listener.accept())
     move.stdio.stdin.write("random 2000\n")
