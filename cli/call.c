@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#define ATTACH_TIMEOUT_MS     10000
 #define SUCCESSOR_LOOK_MS     10
 #define SUCCESSOR_PATIENCE_NS (5 * NS_PER_S)
 
@@ -36,26 +37,31 @@ static bool has_successor(const struct cli *cli, const char *id)
 	return is_alive;
 }
 
-/* Questions, which may be asked again when the shim died before its answer. */
+/* Questions, and what has no effect before it is answered: may be asked again when the shim died before its answer. */
 static bool is_question(const char *method)
 {
-	static const char *const questions[] = {"State", "Stats", "Events", "Wait", NULL};
+	static const char *const questions[] = {"State", "Stats", "Events", "Wait", "Attach", NULL};
 
 	return text_is_one_of(method, questions);
 }
 
-int cli_call_shim(const struct cli *cli, const char *id, const char *method, const ProtobufCMessage *request,
-		  const ProtobufCMessageDescriptor *response, int timeout_ms, void *ret_response, struct error *err)
+/* kept may be NULL. */
+static int call_shim(const struct cli *cli, const char *id, const char *method, const ProtobufCMessage *request,
+		     const ProtobufCMessageDescriptor *response, int timeout_ms, void *ret_response, struct cli_connection *kept,
+		     struct error *err)
 {
 	const struct timespec pause = {.tv_nsec = (long) (SUCCESSOR_LOOK_MS * NS_PER_MS)};
 	bool was_lost = false;
 
 	for (uint64_t lost_ns = 0;; (void) nanosleep(&pause, NULL)) {
 		auto_close int fd = FD_NONE;
+		auto_close int passed_fd = FD_NONE;
 		int r = shim_process_connect(cli->root, cli->namespace, id, &fd, err);
 
 		if (r == 0)
-			r = ttrpc_call_blocking(fd, "hydra.v1.Shim", method, request, response, timeout_ms, ret_response, err);
+			r = ttrpc_call_for_fd(fd, "hydra.v1.Shim", method, request, response, timeout_ms, ret_response, &passed_fd, err);
+		if (r == 0 && kept != NULL)
+			*kept = (struct cli_connection){.fd = take_fd(&fd), .passed_fd = take_fd(&passed_fd)};
 		if (r == -ECONNRESET || r == -EPIPE) {
 			was_lost = is_question(method);
 			lost_ns = clock_monotonic_ns();
@@ -65,6 +71,21 @@ int cli_call_shim(const struct cli *cli, const char *id, const char *method, con
 		if (!was_lost || !has_successor(cli, id) || clock_monotonic_ns() - lost_ns > SUCCESSOR_PATIENCE_NS)
 			return r;
 	}
+}
+
+int cli_call_shim(const struct cli *cli, const char *id, const char *method, const ProtobufCMessage *request,
+		  const ProtobufCMessageDescriptor *response, int timeout_ms, void *ret_response, struct error *err)
+{
+	return call_shim(cli, id, method, request, response, timeout_ms, ret_response, NULL, err);
+}
+
+int cli_attach_shim(const struct cli *cli, const char *id, const Hydra__V1__AttachRequest *request, struct cli_connection *ret_connection,
+		    struct error *err)
+{
+	auto_message ProtobufCMessage *response = NULL;
+
+	return call_shim(cli, id, "Attach", &request->base, &hydra__v1__empty__descriptor, ATTACH_TIMEOUT_MS, &response, ret_connection,
+			 err);
 }
 
 static int connect_to(const struct cli *cli, const char *name, int *ret_fd, struct error *err)

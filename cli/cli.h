@@ -48,6 +48,12 @@ enum {
 /* call.c: -ENOENT, -ECONNREFUSED: nobody answers there. timeout_ms 0: none. */
 int cli_call_shim(const struct cli *cli, const char *id, const char *method, const ProtobufCMessage *request,
 		  const ProtobufCMessageDescriptor *response, int timeout_ms, void *ret_response, struct error *err);
+/* A stream with a process (proto/stream.h), and the descriptor that came with it, FD_NONE when none did; both are the caller's. */
+struct cli_connection {
+	int fd, passed_fd;
+};
+int cli_attach_shim(const struct cli *cli, const char *id, const Hydra__V1__AttachRequest *request, struct cli_connection *ret_connection,
+		    struct error *err);
 int cli_call_daemon(const struct cli *cli, const char *method, const ProtobufCMessage *request,
 		    const ProtobufCMessageDescriptor *response, int timeout_ms, void *ret_response, struct error *err);
 int cli_call_monitor(const struct cli *cli, const char *method, const ProtobufCMessage *request,

@@ -10,10 +10,8 @@
 #include "cli/cli.h"
 #include "proto/message.h"
 #include "proto/stream.h"
-#include "proto/ttrpc_call.h"
 #include "state/exit_record.h"
 #include "state/run_dir.h"
-#include "state/shim_process.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -27,13 +25,18 @@
 
 #define DETACH_FIRST  0x10 /* Ctrl-P Ctrl-Q, as Docker has it */
 #define DETACH_SECOND 0x11
+#define ATTEMPTS      3
 
 struct session {
 	const struct cli *cli;
 	const struct session_options *options;
 	int fd;
 	int signal_fd;
+	int input_fd; /* where we write input ourselves; FD_NONE: it goes to the shim in frames */
+	uint8_t held[8192];
+	size_t held_size, held_sent; /* input that found no room yet */
 	bool sends_input;
+	bool has_heard; /* the shim sent a frame */
 	bool has_detached;
 	bool saw_detach_first;
 	bool is_raw;
@@ -91,19 +94,64 @@ static bool has_detach_keys(struct session *self, const uint8_t *data, size_t si
 	return false;
 }
 
+static void end_direct_input(struct session *self)
+{
+	owned_fd_release(&self->input_fd);
+	self->input_fd = FD_NONE;
+	self->held_size = self->held_sent = 0;
+}
+
+/* What was read goes into the process's own pipe or terminal, as it makes room. */
+static void write_held(struct session *self)
+{
+	while (self->held_sent < self->held_size) {
+		ssize_t written = write(self->input_fd, self->held + self->held_sent, self->held_size - self->held_sent);
+
+		if (written < 0 && errno == EINTR)
+			continue;
+		if (written < 0 && errno == EAGAIN)
+			return;
+		if (written < 0) { /* nobody reads there any more */
+			end_direct_input(self);
+			self->sends_input = false;
+			return;
+		}
+		self->held_sent += (size_t) written;
+	}
+	self->held_size = self->held_sent = 0;
+}
+
+/* A terminal has no end of input; ^D is the way to say it, where lines are edited. */
+static int end_input(struct session *self)
+{
+	self->sends_input = false;
+	if (self->input_fd < 0)
+		return send_frame(self, STREAM_IN_END, NULL, 0);
+	if (self->options->terminal) {
+		self->held[self->held_size++] = 0x04;
+		write_held(self);
+		return 0;
+	}
+	end_direct_input(self);
+	return send_frame(self, STREAM_IN_END, NULL, 0);
+}
+
 static int forward_input(struct session *self)
 {
-	uint8_t data[8192];
-	ssize_t got = read(STDIN_FILENO, data, sizeof(data));
+	ssize_t got = read(STDIN_FILENO, self->held, sizeof(self->held) - 1);
 
 	if (got < 0 && (errno == EINTR || errno == EAGAIN))
 		return 0;
-	if (got <= 0) {
-		self->sends_input = false;
-		return send_frame(self, STREAM_IN_END, NULL, 0);
-	}
-	self->has_detached = has_detach_keys(self, data, (size_t) got);
-	return self->has_detached ? 0 : send_frame(self, STREAM_IN, data, (size_t) got);
+	if (got <= 0)
+		return end_input(self);
+	self->has_detached = has_detach_keys(self, self->held, (size_t) got);
+	if (self->has_detached)
+		return 0;
+	if (self->input_fd < 0)
+		return send_frame(self, STREAM_IN, self->held, (size_t) got);
+	self->held_size = (size_t) got;
+	write_held(self);
+	return 0;
 }
 
 static void forward_signal(struct session *self)
@@ -138,6 +186,7 @@ static int receive_frame(struct session *self)
 	r = fd_read_full(self->fd, data, header.size);
 	if (r < 0)
 		return r;
+	self->has_heard = true;
 	if (header.type == STREAM_OUT || header.type == STREAM_ERR)
 		(void) fd_write_full(header.type == STREAM_OUT ? STDOUT_FILENO : STDERR_FILENO, data, header.size);
 	if (header.type != STREAM_EXIT)
@@ -151,18 +200,22 @@ static int converse(struct session *self)
 	int r = 0;
 
 	while (r == 0 && !self->has_detached) {
+		bool is_held = self->held_size > 0;
 		struct pollfd ready[] = {
 			{.fd = self->fd, .events = POLLIN},
 			{.fd = self->signal_fd, .events = POLLIN},
-			{.fd = self->sends_input ? STDIN_FILENO : -1, .events = POLLIN},
+			{.fd = self->sends_input && !is_held ? STDIN_FILENO : -1, .events = POLLIN},
+			{.fd = is_held ? self->input_fd : -1, .events = POLLOUT},
 		};
 
-		if (poll(ready, 3, -1) < 0 && errno != EINTR)
+		if (poll(ready, 4, -1) < 0 && errno != EINTR)
 			return -errno;
 		if (ready[1].revents != 0)
 			forward_signal(self);
 		if (ready[2].revents != 0 && forward_input(self) < 0)
 			self->sends_input = false;
+		if (ready[3].revents != 0)
+			write_held(self);
 		if (ready[0].revents != 0)
 			r = receive_frame(self);
 	}
@@ -187,23 +240,34 @@ static int watch_signals(struct session *self, struct error *err)
 	return self->signal_fd < 0 ? fail_errno(err, errno, "watch signals") : 0;
 }
 
+static void leave(struct session *self)
+{
+	owned_fd_release(&self->fd);
+	owned_fd_release(&self->input_fd);
+	self->fd = self->input_fd = FD_NONE;
+}
+
 static int attach(struct session *self, struct error *err)
 {
 	Hydra__V1__AttachRequest request = HYDRA__V1__ATTACH_REQUEST__INIT;
-	auto_message ProtobufCMessage *response = NULL;
+	struct cli_connection connection;
 	struct winsize size = {0};
-	int r = shim_process_connect(self->cli->root, self->cli->namespace, self->options->id, &self->fd, err);
+	int r;
 
-	if (r < 0)
-		return r;
+	leave(self);
 	if (self->options->terminal)
 		(void) ioctl(STDIN_FILENO, TIOCGWINSZ, &size);
 	request.exec_id = (char *) (uintptr_t) self->options->exec_id;
 	request.input = self->options->input;
+	request.direct_input = true;
 	request.width = size.ws_col;
 	request.height = size.ws_row;
-	return ttrpc_call_blocking(self->fd, "hydra.v1.Shim", "Attach", &request.base, &hydra__v1__empty__descriptor, 10000,
-				   &response, err);
+	r = cli_attach_shim(self->cli, self->options->id, &request, &connection, err);
+	if (r < 0)
+		return r;
+	self->fd = connection.fd;
+	self->input_fd = connection.passed_fd;
+	return 0;
 }
 
 static int start_container(struct session *self, struct error *err)
@@ -239,10 +303,23 @@ static int exit_from_disk(struct session *self, struct error *err)
 			    self->options->id, self->options->id);
 }
 
+/* A shim that dies while it lets us in hangs up without having sent anything: its successor lets us in. */
+static int take_part(struct session *self, struct error *err)
+{
+	int r = converse(self);
+
+	for (int i = 0; i < ATTEMPTS && (r == -EPIPE || r == -ECONNRESET) && !self->has_heard; i++) {
+		r = attach(self, err);
+		if (r == 0)
+			r = converse(self);
+	}
+	return r;
+}
+
 int session_run(const struct cli *cli, const struct session_options *options, struct error *err)
 {
-	struct session self = {
-		.cli = cli, .options = options, .fd = FD_NONE, .signal_fd = FD_NONE, .sends_input = options->input};
+	struct session self = {.cli = cli, .options = options, .fd = FD_NONE, .input_fd = FD_NONE, .signal_fd = FD_NONE,
+			       .sends_input = options->input};
 	int r = watch_signals(&self, err);
 
 	if (r == 0)
@@ -251,14 +328,14 @@ int session_run(const struct cli *cli, const struct session_options *options, st
 		r = start_container(&self, err);
 	if (r == 0) {
 		make_raw(&self);
-		r = converse(&self);
+		r = take_part(&self, err);
 		restore_terminal(&self);
 		if (r > 0)
 			r = session_exit_status(self.exit, err);
 		else if (r < 0)
 			r = exit_from_disk(&self, err);
 	}
-	owned_fd_release(&self.fd);
+	leave(&self);
 	owned_fd_release(&self.signal_fd);
 	message_free(self.exit);
 	return r;

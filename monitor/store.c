@@ -66,8 +66,10 @@ void store_drop(struct monitor *monitor, const char *namespace, const char *id, 
 bool store_has_output(const struct monitor *monitor, const char *namespace, const char *id)
 {
 	for (const struct deposit *deposit = monitor->deposits; deposit != NULL; deposit = deposit->next) {
-		/* "1" and "2" are init's; execs' have the exec's id behind it, and nobody is left to read them for */
-		if ((strcmp(deposit->name, "1") == 0 || strcmp(deposit->name, "2") == 0) && strcmp(deposit->id, id) == 0 &&
+		/* "1" and "2" are init's; those of execs have the exec's id behind it, and are read for clients alone: "a" and more */
+		bool is_output = strcmp(deposit->name, "1") == 0 || strcmp(deposit->name, "2") == 0 || deposit->name[0] == 'a';
+
+		if (is_output && strcmp(deposit->id, id) == 0 &&
 		    strcmp(deposit->namespace, namespace) == 0)
 			return true;
 	}

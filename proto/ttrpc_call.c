@@ -141,7 +141,28 @@ int ttrpc_parse_response(const uint8_t *data, size_t size, const ProtobufCMessag
 	return 0;
 }
 
-static int read_until(int fd, void *data, size_t size, uint64_t deadline_ns)
+/* As read(); the first descriptor that comes along is put into *ret_fd, unless ret_fd is NULL. */
+static ssize_t read_with_fd(int fd, void *data, size_t size, int *ret_fd)
+{
+	int fds[FD_PASS_MAX];
+	size_t count = 0;
+	ssize_t got;
+
+	if (ret_fd == NULL) {
+		got = read(fd, data, size);
+		return got < 0 ? -errno : got;
+	}
+	got = fd_pass_receive(fd, data, size, fds, &count);
+	for (size_t i = 0; i < count; i++) {
+		if (*ret_fd < 0)
+			*ret_fd = fds[i];
+		else
+			(void) close(fds[i]);
+	}
+	return got;
+}
+
+static int read_until(int fd, void *data, size_t size, uint64_t deadline_ns, int *ret_fd)
 {
 	uint8_t *next = data;
 
@@ -156,11 +177,11 @@ static int read_until(int fd, void *data, size_t size, uint64_t deadline_ns)
 			return -ETIMEDOUT;
 		if (r < 0 && errno == EINTR)
 			continue;
-		got = r < 0 ? -1 : read(fd, next, size);
-		if (got < 0 && (errno == EINTR || errno == EAGAIN))
+		got = r < 0 ? -errno : read_with_fd(fd, next, size, ret_fd);
+		if (got == -EINTR || got == -EAGAIN)
 			continue;
 		if (got < 0)
-			return -errno;
+			return (int) got;
 		if (got == 0)
 			return -ECONNRESET;
 		next += got;
@@ -169,11 +190,11 @@ static int read_until(int fd, void *data, size_t size, uint64_t deadline_ns)
 	return 0;
 }
 
-static int read_frame(int fd, uint64_t deadline_ns, struct ttrpc_header *header, uint8_t **ret_data)
+static int read_frame(int fd, uint64_t deadline_ns, struct ttrpc_header *header, uint8_t **ret_data, int *ret_fd)
 {
 	uint8_t bytes[TTRPC_HEADER_SIZE];
 	auto_free uint8_t *data = NULL;
-	int r = read_until(fd, bytes, sizeof(bytes), deadline_ns);
+	int r = read_until(fd, bytes, sizeof(bytes), deadline_ns, ret_fd);
 
 	if (r < 0)
 		return r;
@@ -181,16 +202,15 @@ static int read_frame(int fd, uint64_t deadline_ns, struct ttrpc_header *header,
 	if (header->size > TTRPC_DATA_MAX)
 		return -EMSGSIZE;
 	data = malloc(header->size + 1);
-	r = data == NULL ? -ENOMEM : read_until(fd, data, header->size, deadline_ns);
+	r = data == NULL ? -ENOMEM : read_until(fd, data, header->size, deadline_ns, ret_fd);
 	if (r < 0)
 		return r;
 	*ret_data = take_ptr(&data);
 	return 0;
 }
 
-int ttrpc_call_blocking(int fd, const char *service, const char *method, const ProtobufCMessage *request,
-			const ProtobufCMessageDescriptor *response, int timeout_ms, ProtobufCMessage **ret_message,
-			struct error *err)
+static int call(int fd, const char *service, const char *method, const ProtobufCMessage *request,
+		const ProtobufCMessageDescriptor *response, int timeout_ms, ProtobufCMessage **ret_message, int *ret_fd, struct error *err)
 {
 	uint64_t deadline_ns = timeout_ms > 0 ? clock_monotonic_ns() + (uint64_t) timeout_ms * NS_PER_MS : 0;
 	auto_free uint8_t *frame = NULL;
@@ -208,8 +228,30 @@ int ttrpc_call_blocking(int fd, const char *service, const char *method, const P
 			return fail_errno(err, (int) -part, "send %s", method);
 		sent += (size_t) part;
 	}
-	r = read_frame(fd, deadline_ns, &header, &data);
+	r = read_frame(fd, deadline_ns, &header, &data, ret_fd);
 	if (r < 0)
 		return fail_errno(err, -r, "wait for the answer to %s", method);
 	return ttrpc_parse_response(data, header.size, response, ret_message, err);
+}
+
+int ttrpc_call_blocking(int fd, const char *service, const char *method, const ProtobufCMessage *request,
+			const ProtobufCMessageDescriptor *response, int timeout_ms, ProtobufCMessage **ret_message,
+			struct error *err)
+{
+	return call(fd, service, method, request, response, timeout_ms, ret_message, NULL, err);
+}
+
+int ttrpc_call_for_fd(int fd, const char *service, const char *method, const ProtobufCMessage *request,
+		      const ProtobufCMessageDescriptor *response, int timeout_ms, ProtobufCMessage **ret_message, int *ret_fd,
+		      struct error *err)
+{
+	int r;
+
+	*ret_fd = FD_NONE;
+	r = call(fd, service, method, request, response, timeout_ms, ret_message, ret_fd, err);
+	if (r < 0) {
+		owned_fd_release(ret_fd);
+		*ret_fd = FD_NONE;
+	}
+	return r;
 }

@@ -47,3 +47,7 @@ enum ttrpc_code ttrpc_code_of(int errno_value);
 int ttrpc_call_blocking(int fd, const char *service, const char *method, const ProtobufCMessage *request,
 			const ProtobufCMessageDescriptor *response, int timeout_ms, ProtobufCMessage **ret_message,
 			struct error *err);
+/* The same; *ret_fd is the descriptor that came with the answer, the caller's, or FD_NONE. */
+int ttrpc_call_for_fd(int fd, const char *service, const char *method, const ProtobufCMessage *request,
+		      const ProtobufCMessageDescriptor *response, int timeout_ms, ProtobufCMessage **ret_message, int *ret_fd,
+		      struct error *err);

@@ -16,8 +16,6 @@ struct ttrpc_connection {
 	size_t output_sent;
 	bool is_closing; /* to be freed when the current round of input is through */
 	bool is_reading; /* frames are being handled: freeing waits */
-	const uint8_t *rest; /* input behind the frame being handled */
-	size_t rest_size;
 	struct ttrpc_connection *next;
 };
 

@@ -77,6 +77,11 @@ enum ttrpc_reader_result ttrpc_reader_push(struct ttrpc_reader *self, const uint
 	return self->is_oversized ? TTRPC_READER_OVERSIZED : TTRPC_READER_FRAME;
 }
 
+size_t ttrpc_reader_lacks(const struct ttrpc_reader *self)
+{
+	return (self->has_header ? self->header.size : TTRPC_HEADER_SIZE) - self->filled;
+}
+
 void ttrpc_reader_next(struct ttrpc_reader *self)
 {
 	ttrpc_reader_deinit(self);

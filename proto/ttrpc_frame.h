@@ -50,5 +50,7 @@ void ttrpc_reader_deinit(struct ttrpc_reader *self);
 /* Takes from bytes until a frame is complete or nothing is left; *ret_taken bytes are used up. */
 enum ttrpc_reader_result ttrpc_reader_push(struct ttrpc_reader *self, const uint8_t *bytes, size_t size,
 					   size_t *ret_taken);
+/* How many bytes its frame still lacks, as far as is known: to read no further than that. */
+size_t ttrpc_reader_lacks(const struct ttrpc_reader *self);
 /* Forgets the complete frame; the next push begins another one. */
 void ttrpc_reader_next(struct ttrpc_reader *self);

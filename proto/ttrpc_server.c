@@ -18,6 +18,7 @@
 #define CONNECTIONS_MAX 256
 #define OUTPUT_MAX      (16U << 20) /* a client that does not read its answers is hung up on */
 #define INPUT_STEP      4096
+#define PIECES_PER_TURN 4
 
 static void forget_calls(struct ttrpc_connection *self)
 {
@@ -112,6 +113,12 @@ static void call_unlink(struct ttrpc_call *call)
 	}
 }
 
+static void call_free(struct ttrpc_call *call)
+{
+	free(call->request);
+	free(call);
+}
+
 static void answer(struct ttrpc_call *call, enum ttrpc_code code, const char *text, const ProtobufCMessage *payload)
 {
 	struct ttrpc_connection *connection = call->connection;
@@ -127,8 +134,7 @@ static void answer(struct ttrpc_call *call, enum ttrpc_code code, const char *te
 		else if (!ttrpc_connection_send(connection, frame, size))
 			ttrpc_connection_close(connection);
 	}
-	free(call->request);
-	free(call);
+	call_free(call);
 }
 
 void ttrpc_reply(struct ttrpc_call *call, const ProtobufCMessage *response)
@@ -157,27 +163,36 @@ void ttrpc_refuse_error(struct ttrpc_call *call, const struct error *err)
 	answer(call, ttrpc_code_of(err->code), err->message, NULL);
 }
 
-int ttrpc_take_over(struct ttrpc_call *call, const ProtobufCMessage *response, uint8_t **ret_rest, size_t *ret_rest_size)
+int ttrpc_call_fd(const struct ttrpc_call *call)
+{
+	return call->connection != NULL && !call->connection->is_closing ? call->connection->source.fd : FD_NONE;
+}
+
+/* Nothing waits to be sent before it: a response of this size leaves at once and whole. */
+static bool answer_with(struct ttrpc_call *call, const ProtobufCMessage *response, int pass_fd)
+{
+	auto_free uint8_t *frame = NULL;
+	struct error ignored;
+	size_t size;
+
+	return call->connection->output == NULL &&
+	       ttrpc_build_response(call->stream_id, TTRPC_OK, NULL, response, &frame, &size, &ignored) == 0 &&
+	       fd_pass_send(call->connection->source.fd, frame, size, &pass_fd, pass_fd >= 0) == (ssize_t) size;
+}
+
+int ttrpc_take_over(struct ttrpc_call *call, const ProtobufCMessage *response, int pass_fd)
 {
 	struct ttrpc_connection *connection = call->connection;
 	int fd = FD_NONE;
 
-	*ret_rest = NULL;
-	*ret_rest_size = 0;
-	answer(call, TTRPC_OK, NULL, response);
-	if (connection == NULL || connection->is_closing)
-		return FD_NONE;
-	/* with nothing queued a response of this size leaves at once; otherwise the client is not one of ours */
-	if (connection->output == NULL) {
+	call_unlink(call);
+	if (ttrpc_call_fd(call) >= 0 && answer_with(call, response, pass_fd)) {
 		fd = connection->source.fd;
 		event_loop_remove(connection->server->loop, &connection->source);
-		*ret_rest = malloc(connection->rest_size + 1);
-		if (*ret_rest != NULL && connection->rest_size > 0) {
-			memcpy(*ret_rest, connection->rest, connection->rest_size);
-			*ret_rest_size = connection->rest_size;
-		}
 	}
-	ttrpc_connection_close(connection);
+	call_free(call);
+	if (connection != NULL && !connection->is_closing)
+		ttrpc_connection_close(connection);
 	return fd;
 }
 
@@ -264,33 +279,34 @@ bool ttrpc_connection_push(struct ttrpc_connection *self, const uint8_t *bytes, 
 			return false;
 		if (result == TTRPC_READER_NEEDS_MORE)
 			continue;
-		self->rest = bytes;
-		self->rest_size = size;
 		handle_frame(self, result);
 		ttrpc_reader_next(&self->reader);
 	}
 	return !self->is_closing;
 }
 
+/* One piece, not beyond the frame it belongs to: what follows may not be meant for us. 1: there may be more. */
+static int read_piece(struct ttrpc_connection *self)
+{
+	uint8_t bytes[INPUT_STEP];
+	size_t size = ttrpc_reader_lacks(&self->reader);
+	ssize_t got = recv(self->source.fd, bytes, size < sizeof(bytes) ? size : sizeof(bytes), MSG_DONTWAIT);
+
+	if (got < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+	return got > 0 && ttrpc_connection_push(self, bytes, (size_t) got) ? 1 : -ECONNRESET;
+}
+
 static void handle_connection(struct event_source *source, uint32_t events)
 {
 	struct ttrpc_connection *self = source->context;
-	uint8_t bytes[INPUT_STEP];
-	bool goes_on = true;
+	int r = (events & EPOLLOUT) != 0 && !flush(self) ? -ECONNRESET : 1;
 
-	if ((events & EPOLLOUT) != 0)
-		goes_on = flush(self);
-	if (goes_on && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) {
-		ssize_t got = recv(source->fd, bytes, sizeof(bytes), MSG_DONTWAIT);
-
-		self->is_reading = true;
-		if (got > 0)
-			goes_on = ttrpc_connection_push(self, bytes, (size_t) got);
-		else
-			goes_on = got < 0 && (errno == EAGAIN || errno == EINTR);
-		self->is_reading = false;
-	}
-	if (!goes_on || self->is_closing)
+	self->is_reading = true;
+	for (int i = 0; i < PIECES_PER_TURN && r > 0 && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0; i++)
+		r = read_piece(self);
+	self->is_reading = false;
+	if (r < 0 || self->is_closing)
 		connection_free(self);
 }
 

@@ -65,6 +65,8 @@ void ttrpc_refuse(struct ttrpc_call *call, enum ttrpc_code code, const char *for
 	__attribute__((format(printf, 3, 4)));
 /* Refuses with the code that stands for err. */
 void ttrpc_refuse_error(struct ttrpc_call *call, const struct error *err);
-/* Answers with success and takes the connection's socket for something else; the caller owns it. What the client
- * already sent behind its request is in *ret_rest (the caller's to free). FD_NONE: the client is gone. */
-int ttrpc_take_over(struct ttrpc_call *call, const ProtobufCMessage *response, uint8_t **ret_rest, size_t *ret_rest_size);
+/* The socket that the call came through, still the server's; FD_NONE: the client is gone. */
+int ttrpc_call_fd(const struct ttrpc_call *call);
+/* Answers with success, and with a copy of pass_fd unless that is FD_NONE, and takes the connection's socket for something else;
+ * the caller owns it. What the client sent behind its request is still to be read there. FD_NONE: the client is gone. */
+int ttrpc_take_over(struct ttrpc_call *call, const ProtobufCMessage *response, int pass_fd);

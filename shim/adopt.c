@@ -22,8 +22,10 @@ static void take_deposits(struct container *self)
 		log_error("log not opened", "container=%s error=\"%s\"", self->dir.id, err.message);
 	if (deposit_take_all(self, &err) < 0)
 		log_error("stdio not taken over", "container=%s error=\"%s\"", self->dir.id, err.message);
-	for (struct process *process = self->processes; process != NULL; process = process->next)
+	for (struct process *process = self->processes; process != NULL; process = process->next) {
+		process_resume_clients(process);
 		process_resume_output(process);
+	}
 }
 
 /* It has ended, and is to be restarted or has left output in its pipes. The runtime may have had the next run half made. */
@@ -32,6 +34,7 @@ static int adopt_ended(struct container *self, struct error *err)
 	struct error ignored;
 
 	self->init->has_ended = true;
+	container_adopt_execs(self);
 	if (exit_record_load(self->dir.fd, "", &self->init->exit, &ignored) == 0) {
 		self->init->pid = self->init->exit->pid;
 		take_deposits(self);
@@ -42,6 +45,7 @@ static int adopt_ended(struct container *self, struct error *err)
 	self->record->state = STATE(STOPPED);
 	self->record->pid = 0;
 	container_note(self, "adopted", self->init, NULL);
+	container_end_unseen_execs(self);
 	container_clean(self);
 	return container_save(self, err);
 }

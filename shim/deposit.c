@@ -6,9 +6,12 @@
 #include "base/owned.h"
 #include "base/text.h"
 #include "proto/store.h"
+#include "shim/client.h"
 #include "shim/container.h"
+#include "shim/feed.h"
 #include "shim/shim.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <string.h>
 
@@ -16,9 +19,40 @@
 #define RETRY_LAST_NS   (10 * NS_PER_S)
 #define TAKE_TIMEOUT_MS 5000
 
-static void name_end(const struct process *process, int end, char *name, size_t size)
+static void lose_store(struct shim *shim)
 {
-	(void) text_fit(name, size, "%d%s", end, process->exec_id);
+	int fd = shim->store_source.fd;
+
+	event_loop_remove(&shim->loop, &shim->store_source);
+	owned_fd_release(&fd);
+	event_loop_arm(&shim->loop, &shim->store_timer, RETRY_FIRST_NS);
+}
+
+/* Names begin with a digit, the end; with 'f', the feed; or with 'a' and two digits, the place of a client. The exec id follows. */
+#define NAME_MAX_SIZE 96
+
+static void put(struct process *process, const char *name, int fd)
+{
+	struct container *container = process->container;
+	struct shim *shim = container->shim;
+	int r;
+
+	if (shim->store_source.fd < 0 || fd < 0)
+		return;
+	r = store_send(shim->store_source.fd, "put", shim->namespace, container->dir.id, name, fd);
+	if (r < 0 && r != -EAGAIN)
+		lose_store(shim);
+	else if (r < 0)
+		log_warning("descriptor not deposited", "container=%s name=%s", container->dir.id, name);
+}
+
+static void drop(struct process *process, const char *name)
+{
+	struct container *container = process->container;
+	struct shim *shim = container->shim;
+
+	if (shim->store_source.fd >= 0)
+		(void) store_send(shim->store_source.fd, "drop", shim->namespace, container->dir.id, name, FD_NONE);
 }
 
 void deposit_everything(struct shim *shim)
@@ -27,6 +61,7 @@ void deposit_everything(struct shim *shim)
 		for (struct process *process = container->processes; process != NULL; process = process->next) {
 			for (int end = 0; end < STREAM_ENDS; end++)
 				deposit_put(process, end);
+			clients_deposit(process);
 		}
 	}
 }
@@ -52,15 +87,6 @@ static void try_connect(struct event_timer *timer)
 	event_loop_arm(&shim->loop, &shim->store_timer, shim->store_retry_ns);
 }
 
-static void lose_store(struct shim *shim)
-{
-	int fd = shim->store_source.fd;
-
-	event_loop_remove(&shim->loop, &shim->store_source);
-	owned_fd_release(&fd);
-	event_loop_arm(&shim->loop, &shim->store_timer, RETRY_FIRST_NS);
-}
-
 static void handle_store(struct event_source *source, uint32_t events)
 {
 	(void) events;
@@ -76,31 +102,52 @@ void deposits_init(struct shim *shim)
 
 void deposit_put(struct process *process, int end)
 {
-	struct container *container = process->container;
-	struct shim *shim = container->shim;
-	char name[96];
-	int r;
+	char name[NAME_MAX_SIZE];
 
-	if (shim->store_source.fd < 0 || process->ends[end] < 0)
-		return;
-	name_end(process, end, name, sizeof(name));
-	r = store_send(shim->store_source.fd, "put", shim->namespace, container->dir.id, name, process->ends[end]);
-	if (r < 0 && r != -EAGAIN)
-		lose_store(shim);
-	else if (r < 0)
-		log_warning("descriptor not deposited", "container=%s name=%s", container->dir.id, name);
+	(void) text_fit(name, sizeof(name), "%d%s", end, process->exec_id);
+	put(process, name, process->ends[end]);
 }
 
 void deposit_drop(struct process *process, int end)
 {
-	struct container *container = process->container;
-	struct shim *shim = container->shim;
-	char name[96];
+	char name[NAME_MAX_SIZE];
 
-	if (shim->store_source.fd < 0 || process->ends[end] < 0)
+	if (process->ends[end] < 0)
 		return;
-	name_end(process, end, name, sizeof(name));
-	(void) store_send(shim->store_source.fd, "drop", shim->namespace, container->dir.id, name, FD_NONE);
+	(void) text_fit(name, sizeof(name), "%d%s", end, process->exec_id);
+	drop(process, name);
+}
+
+void deposit_put_feed(struct process *process)
+{
+	char name[NAME_MAX_SIZE];
+
+	(void) text_fit(name, sizeof(name), "f%s", process->exec_id);
+	put(process, name, feed_fd(process->feed));
+}
+
+void deposit_drop_feed(struct process *process)
+{
+	char name[NAME_MAX_SIZE];
+
+	(void) text_fit(name, sizeof(name), "f%s", process->exec_id);
+	drop(process, name);
+}
+
+void deposit_put_client(struct process *process, int place, int fd)
+{
+	char name[NAME_MAX_SIZE];
+
+	(void) text_fit(name, sizeof(name), "a%02d%s", place, process->exec_id);
+	put(process, name, fd);
+}
+
+void deposit_drop_client(struct process *process, int place)
+{
+	char name[NAME_MAX_SIZE];
+
+	(void) text_fit(name, sizeof(name), "a%02d%s", place, process->exec_id);
+	drop(process, name);
 }
 
 void deposit_drop_all(struct container *container)
@@ -111,9 +158,8 @@ void deposit_drop_all(struct container *container)
 		(void) store_send(shim->store_source.fd, "drop", shim->namespace, container->dir.id, "*", FD_NONE);
 }
 
-static void take_end(const char *name, int fd, void *context)
+static void take_end(struct container *container, const char *name, int fd)
 {
-	struct container *container = context;
 	int end = name[0] - '0';
 	struct process *process = end >= 0 && end < STREAM_ENDS ? container_find(container, name + 1) : NULL;
 
@@ -123,11 +169,34 @@ static void take_end(const char *name, int fd, void *context)
 		process->ends[end] = fd;
 }
 
+static void take_client(struct container *container, const char *name, int fd)
+{
+	bool is_named = isdigit((unsigned char) name[1]) && isdigit((unsigned char) name[2]);
+	struct process *process = is_named ? container_find(container, name + 3) : NULL;
+
+	if (process == NULL)
+		(void) close(fd);
+	else
+		clients_keep(process, (name[1] - '0') * 10 + name[2] - '0', fd);
+}
+
+static void take(const char *name, int fd, void *context)
+{
+	struct process *process = name[0] == 'f' ? container_find(context, name + 1) : NULL;
+
+	if (name[0] == 'a')
+		take_client(context, name, fd);
+	else if (process != NULL)
+		clients_keep_feed(process, fd);
+	else
+		take_end(context, name, fd);
+}
+
 int deposit_take_all(struct container *container, struct error *err)
 {
 	struct shim *shim = container->shim;
 
 	if (shim->store_source.fd < 0)
 		return fail_because(err, ENOTCONN, "no monitor keeps what container '%s' had open", container->dir.id);
-	return store_take(shim->store_source.fd, shim->namespace, container->dir.id, TAKE_TIMEOUT_MS, take_end, container, err);
+	return store_take(shim->store_source.fd, shim->namespace, container->dir.id, TAKE_TIMEOUT_MS, take, container, err);
 }

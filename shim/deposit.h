@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Our ends of the processes' stdio, kept a second time by hydra-monitor (proto/store.h): a shim that is killed
- * takes no pipe with it, and its successor goes on reading where it stopped.
+ * Our ends of the processes' stdio, the connections of attached clients, and what waits for these, kept a second time by
+ * hydra-monitor (proto/store.h): a shim that is killed takes no pipe with it and hangs up on nobody, and its successor goes on
+ * where it stopped.
  *
  * Without a monitor nothing is deposited; when one comes (back), everything is deposited then.
  */
@@ -19,7 +20,12 @@ void deposit_everything(struct shim *shim);
 /* Keeps an end of process; name it by exec id and number. */
 void deposit_put(struct process *process, int end);
 void deposit_drop(struct process *process, int end);
+/* See shim/feed.h and shim/client.h. */
+void deposit_put_feed(struct process *process);
+void deposit_drop_feed(struct process *process);
+void deposit_put_client(struct process *process, int place, int fd);
+void deposit_drop_client(struct process *process, int place);
 /* The container is at its end. */
 void deposit_drop_all(struct container *container);
-/* A successor: takes up the ends that its predecessor left, into the container's processes. */
+/* A successor: takes up what its predecessor left, into the container's processes. */
 int deposit_take_all(struct container *container, struct error *err);

@@ -30,6 +30,8 @@ static Hydra__V1__ExecRecord *exec_record(const struct process *process)
 	self->start_time = process_start_time(process->pid);
 	self->terminal = process->is_terminal;
 	self->started_ns = process->started_ns;
+	self->has_ended = process->has_ended;
+	self->waits_for_client = process->waits_for_client;
 	return self;
 }
 
@@ -42,13 +44,20 @@ static void forget_list(record *self)
 	self->n_execs = 0;
 }
 
+/* Something of it is left that a successor is to go on with. */
+static bool is_to_be_listed(const struct container *self, const struct process *process)
+{
+	return process != self->init && process->pid > 0 &&
+	       (!process->has_ended || !process_is_drained(process) || process->clients != NULL);
+}
+
 int container_list_execs(struct container *self, struct error *err)
 {
 	size_t count = 0;
 
 	forget_list(self->record);
 	for (const struct process *process = self->processes; process != NULL; process = process->next)
-		count += process != self->init && process->pid > 0 && !process->has_ended;
+		count += is_to_be_listed(self, process);
 	if (count == 0)
 		return 0;
 	self->record->execs = calloc(count, sizeof(*self->record->execs));
@@ -57,7 +66,7 @@ int container_list_execs(struct container *self, struct error *err)
 	for (const struct process *process = self->processes; process != NULL; process = process->next) {
 		Hydra__V1__ExecRecord *item;
 
-		if (process == self->init || process->pid <= 0 || process->has_ended)
+		if (!is_to_be_listed(self, process))
 			continue;
 		item = exec_record(process);
 		if (item != NULL)
@@ -76,9 +85,13 @@ static void adopt(struct container *self, const Hydra__V1__ExecRecord *item)
 	process->is_terminal = item->terminal;
 	process->started_ns = item->started_ns;
 	process->has_started = true;
-	if (process_is_there(item->pid, item->start_time) && process_follow(process, item->pid, &err) < 0)
+	process->waits_for_client = item->waits_for_client;
+	process->has_ended = item->has_ended && exit_record_load(self->dir.fd, item->id, &process->exit, &err) == 0;
+	if (!process->has_ended && process_is_there(item->pid, item->start_time) && process_follow(process, item->pid, &err) < 0)
 		log_error("exec not adopted", "container=%s exec=%s error=\"%s\"", self->dir.id, item->id, err.message);
 	process->pid = item->pid;
+	if (process->pidfd < 0)
+		process_await_client(process);
 }
 
 void container_adopt_execs(struct container *self)

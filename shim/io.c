@@ -22,6 +22,9 @@
 
 #define INPUT_HIGH 65536 /* clients are asked to wait when this much input is not taken */
 
+/* One for all: there is one thread. */
+static uint8_t bytes[QUEUE_CHUNK_MAX];
+
 static struct event_loop *loop_of(struct process *self)
 {
 	return &self->container->shim->loop;
@@ -82,8 +85,8 @@ static void end_of_output(struct process *self, int end)
 	shim_consider_end(self->container->shim);
 }
 
-/* *ret_got of what was read is in bytes; with a log only when somebody is there to have it. */
-static ssize_t read_output(struct process *self, int end, uint8_t bytes[static QUEUE_CHUNK_MAX], size_t *ret_got)
+/* *ret_got of what was read is in `bytes`, if the clients have not got it yet; with a log only when somebody is there to have it. */
+static ssize_t read_output(struct process *self, int end, size_t *ret_got)
 {
 	struct queue_source source = {.fd = self->ends[end], .is_pipe = !self->is_terminal, .is_error = end == STREAM_STDERR_END};
 	ssize_t got;
@@ -91,9 +94,11 @@ static ssize_t read_output(struct process *self, int end, uint8_t bytes[static Q
 	if (self->log != NULL) {
 		got = output_read_from(self->log, &source);
 		if (got > 0 && (self->clients != NULL || self->fifos != NULL))
-			*ret_got = output_copy_newest(self->log, bytes);
+			*ret_got = output_copy_newest(self->log, bytes, &(bool){false});
 		return got;
 	}
+	if (self->clients != NULL && source.is_pipe)
+		return clients_take(self, source.fd, source.is_error ? STREAM_ERR : STREAM_OUT);
 	got = read(source.fd, bytes, QUEUE_CHUNK_MAX);
 	*ret_got = got > 0 ? (size_t) got : 0;
 	return got < 0 ? -errno : got;
@@ -101,7 +106,6 @@ static ssize_t read_output(struct process *self, int end, uint8_t bytes[static Q
 
 static void handle_output(struct event_source *source, uint32_t events)
 {
-	static uint8_t bytes[QUEUE_CHUNK_MAX];
 	struct process *self = source->context;
 	int end = source == &self->sources[STREAM_STDERR_END] ? STREAM_STDERR_END : STREAM_STDOUT_END;
 	size_t size = 0;
@@ -111,7 +115,7 @@ static void handle_output(struct event_source *source, uint32_t events)
 		(void) process_write_input(self, NULL, 0);
 		return;
 	}
-	got = read_output(self, end, bytes, &size);
+	got = read_output(self, end, &size);
 	if (got == -EAGAIN || got == -EINTR)
 		return;
 	if (got <= 0) { /* EIO: the last user of the terminal is gone */
@@ -120,7 +124,8 @@ static void handle_output(struct event_source *source, uint32_t events)
 	}
 	if (size > 0) {
 		fifos_write(self, end == STREAM_STDERR_END, bytes, size);
-		clients_send(self, end == STREAM_STDERR_END ? STREAM_ERR : STREAM_OUT, bytes, size);
+		clients_send(self, end == STREAM_STDERR_END ? STREAM_ERR : STREAM_OUT, bytes, size,
+			     self->log != NULL ? output_count(self->log).read : 0);
 	}
 	if (self->log != NULL)
 		output_deliver(self->log);
@@ -159,12 +164,24 @@ void process_resume_output(struct process *self)
 	}
 }
 
+void process_resume_clients(struct process *self)
+{
+	bool is_error = false;
+	size_t size = self->log != NULL ? output_copy_newest(self->log, bytes, &is_error) : 0;
+
+	clients_go_on(self, is_error ? STREAM_ERR : STREAM_OUT, bytes, size, self->log != NULL ? output_count(self->log).read : 0);
+	if (self->clients != NULL)
+		self->waits_for_client = false;
+	if (self->has_ended && process_is_drained(self))
+		clients_end(self);
+}
+
 bool process_is_drained(const struct process *self)
 {
 	return self->ends[STREAM_STDOUT_END] < 0 && self->ends[STREAM_STDERR_END] < 0;
 }
 
-static int input_fd(const struct process *self)
+int process_input_fd(const struct process *self)
 {
 	return self->ends[self->is_terminal ? STREAM_STDOUT_END : STREAM_STDIN_END];
 }
@@ -203,13 +220,13 @@ int process_write_input(struct process *self, const uint8_t *data, size_t size)
 	uint8_t *larger = size > 0 ? realloc(self->input, self->input_size + size) : self->input;
 	ssize_t written;
 
-	if (input_fd(self) < 0 || (size > 0 && larger == NULL))
+	if (process_input_fd(self) < 0 || (size > 0 && larger == NULL))
 		return 0; /* nobody reads: as a closed pipe would, without the signal */
 	self->input = larger;
 	if (size > 0)
 		memcpy(self->input + self->input_size, data, size);
 	self->input_size += size;
-	written = self->input_size > 0 ? write(input_fd(self), self->input, self->input_size) : 0;
+	written = self->input_size > 0 ? write(process_input_fd(self), self->input, self->input_size) : 0;
 	if (written < 0 && errno != EAGAIN && errno != EINTR) {
 		forget_input(self);
 		if (!self->is_terminal)

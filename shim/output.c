@@ -318,8 +318,9 @@ ssize_t output_read_from(struct output *self, const struct queue_source *source)
 	return queue_read_from(&self->queue, source, self->limit);
 }
 
-size_t output_copy_newest(struct output *self, uint8_t bytes[static QUEUE_CHUNK_MAX])
+size_t output_copy_newest(struct output *self, uint8_t bytes[static QUEUE_CHUNK_MAX], bool *ret_is_error)
 {
+	*ret_is_error = self->queue.now.newest.is_error != 0;
 	return queue_copy_newest(&self->queue, bytes);
 }
 

@@ -44,7 +44,7 @@ void output_free(struct output *self);
 
 /* See queue_read_from(), queue_copy_newest(). */
 ssize_t output_read_from(struct output *self, const struct queue_source *source);
-size_t output_copy_newest(struct output *self, uint8_t bytes[static QUEUE_CHUNK_MAX]);
+size_t output_copy_newest(struct output *self, uint8_t bytes[static QUEUE_CHUNK_MAX], bool *ret_is_error);
 /* Writes what waits, as far as a turn goes. */
 void output_deliver(struct output *self);
 /* No further output will come: one last attempt. */

@@ -92,6 +92,14 @@ static void give_up_on_client(struct event_timer *timer)
 #define CLIENT_TIMEOUT_NS (10 * NS_PER_S)
 #define LOOK_AGAIN_NS     (20 * NS_PER_MS)
 
+void process_await_client(struct process *self)
+{
+	if (!self->waits_for_client)
+		return;
+	self->client_timer = (struct event_timer){.handle = give_up_on_client, .context = self};
+	event_loop_arm(&self->container->shim->loop, &self->client_timer, CLIENT_TIMEOUT_NS);
+}
+
 int process_follow(struct process *self, pid_t pid, struct error *err)
 {
 	struct event_loop *loop = &self->container->shim->loop;
@@ -109,10 +117,7 @@ int process_follow(struct process *self, pid_t pid, struct error *err)
 		owned_fd_release(&self->child_ends[i]);
 		self->child_ends[i] = FD_NONE;
 	}
-	if (self->waits_for_client) {
-		self->client_timer = (struct event_timer){.handle = give_up_on_client, .context = self};
-		event_loop_arm(loop, &self->client_timer, CLIENT_TIMEOUT_NS);
-	}
+	process_await_client(self);
 	fifos_start_input(self);
 	process_resume_output(self);
 	return 0;

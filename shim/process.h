@@ -14,6 +14,7 @@
 
 struct container;
 struct client;
+struct feed;
 struct ttrpc_call;
 
 enum {
@@ -48,6 +49,7 @@ struct process {
 	size_t input_size;
 	bool input_ends; /* close stdin when input is written */
 	struct client *clients;
+	struct feed *feed; /* what they have not got yet; NULL: there are none */
 	char *names[3];       /* of the FIFOs of an exec that an orchestrator added */
 	uint8_t *spec;        /* its process object, until it is started */
 	size_t spec_size;
@@ -76,7 +78,13 @@ void process_watch_end(struct process *self);
 bool process_is_drained(const struct process *self);
 /* Begins to read output (again). */
 void process_resume_output(struct process *self);
+/* Goes on with the clients of a predecessor. */
+void process_resume_clients(struct process *self);
+/* Does not wait for its client for ever. */
+void process_await_client(struct process *self);
 
+/* Where input is written, non-blocking; FD_NONE: there is none. */
+int process_input_fd(const struct process *self);
 /* Input from a client; -EAGAIN: full, ask again when process_on_input_room is called. */
 int process_write_input(struct process *self, const uint8_t *data, size_t size);
 void process_end_input(struct process *self);

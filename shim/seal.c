@@ -101,6 +101,8 @@ void shim_sealed_fds(const Hydra__V1__SealedShim *sealed, void (*visit)(int fd))
 		visit(process->stdin_fd);
 		visit(process->stdout_fd);
 		visit(process->stderr_fd);
+		if (process->feed_fd > 0)
+			visit(process->feed_fd);
 		for (size_t j = 0; j < process->n_clients; j++)
 			visit(process->clients[j]->fd);
 	}

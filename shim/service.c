@@ -254,16 +254,20 @@ static void handle_attach(struct ttrpc_call *call, const ProtobufCMessage *messa
 	const Hydra__V1__AttachRequest *request = (const void *) message;
 	Hydra__V1__Empty response = HYDRA__V1__EMPTY__INIT;
 	struct process *process = find_process(call, request->exec_id);
-	auto_free uint8_t *rest = NULL;
-	size_t rest_size = 0;
-	struct error ignored;
-	int fd;
+	bool is_direct = request->input && request->direct_input;
+	struct client *client;
+	struct error err;
 
-	if (process == NULL)
+	if (process == NULL || ttrpc_call_fd(call) < 0) {
+		if (process != NULL)
+			ttrpc_reply_empty(call); /* nobody hears it */
 		return;
-	fd = ttrpc_take_over(call, &response.base, &rest, &rest_size);
-	if (fd < 0 || client_new(process, fd, request->input, rest, rest_size, &ignored) < 0)
+	}
+	if (client_join(&client, process, ttrpc_call_fd(call), request->input, &err) < 0) {
+		ttrpc_refuse_error(call, &err);
 		return;
+	}
+	client_begin(client, ttrpc_take_over(call, &response.base, is_direct ? process_input_fd(process) : FD_NONE));
 	if (request->width > 0 && request->height > 0)
 		process_resize(process, request->width, request->height);
 	process->waits_for_client = false;

@@ -29,9 +29,7 @@ void service_migration_begin(struct ttrpc_call *call, const ProtobufCMessage *me
 	Hydra__V1__MigrationBeginResponse response = HYDRA__V1__MIGRATION_BEGIN_RESPONSE__INIT;
 	struct container *container = container_of_call(call);
 	Hydra__V1__MigrationEndRequest undo = HYDRA__V1__MIGRATION_END_REQUEST__INIT;
-	auto_free uint8_t *rest = NULL;
 	struct error err = ERROR_NONE;
-	size_t rest_size;
 	int fd;
 
 	if (must_wait(container, call, message))
@@ -41,7 +39,7 @@ void service_migration_begin(struct ttrpc_call *call, const ProtobufCMessage *me
 		return;
 	}
 	response.record = container->record;
-	fd = ttrpc_take_over(call, &response.base, &rest, &rest_size);
+	fd = ttrpc_take_over(call, &response.base, FD_NONE);
 	if (fd >= 0) {
 		migration_hold(container, fd);
 		return;

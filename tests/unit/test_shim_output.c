@@ -328,12 +328,13 @@ TEST(what_a_terminal_says_takes_the_same_way)
 	struct place place;
 	struct queue_source source = {.is_pipe = false};
 	uint8_t bytes[QUEUE_CHUNK_MAX];
+	bool is_error = true;
 
 	place_make(&place, RAW, 0);
 	source.fd = place.pipe[0];
 	CHECK(output_read_from(place.output, &source) == -EAGAIN);
 	CHECK(write(place.pipe[1], "one\r\n", 5) == 5 && output_read_from(place.output, &source) == 5);
-	CHECK(output_copy_newest(place.output, bytes) == 5 && memcmp(bytes, "one\r\n", 5) == 0);
+	CHECK(output_copy_newest(place.output, bytes, &is_error) == 5 && memcmp(bytes, "one\r\n", 5) == 0 && !is_error);
 	output_deliver(place.output);
 	CHECK(log_is(&place, "one\r\n") && counts(&place, 5, 0, 0));
 	place_remove(&place);

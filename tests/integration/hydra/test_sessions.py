@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Attached clients while shims die: a pause, no hang-up, no byte lost or doubled, in either direction."""
+import hashlib
+import os
+import pty
+
+import pytest
+
+from hosts import program, wait_for
+
+ECHO = "while read x; do echo got $x; done; exit 3"
+COUNT = "i=0; while [ $i -lt {0} ]; do i=$((i+1)); echo $i; done; while [ ! -e /data/go ]; do sleep 0.05; done; exit 4"
+
+
+def kill_shim(host, name):
+    before = host.inspect(name)["shimPid"]
+    host.run("kill", "-9", str(before))
+    wait_for(lambda: (seen := host.inspect(name))["isReachable"] and seen["shimPid"] != before, "the successor")
+
+
+@pytest.fixture
+def web(daemon_host, rootfs):
+    daemon_host.ctl("run", "-d", "--name", "web", "--rootfs", rootfs, "-v", "/var/lib/hydra:/data", "sleep", "1000")
+    return daemon_host
+
+
+def start_session(host, *arguments, **options):
+    return host.popen([program("hydractl"), *arguments], stdin=-1, stdout=-1, **options)
+
+
+def finish(session, status):
+    if session.stdin and not session.stdin.closed:
+        session.stdin.close()
+    rest = session.stdout.read()
+    session.stdout.close()
+    assert session.wait(60) == status
+    return rest
+
+
+def converse(session, numbers):
+    for number in numbers:
+        session.stdin.write(f"{number}\n")
+        session.stdin.flush()
+        assert session.stdout.readline() == f"got {number}\n"
+
+
+def test_an_exec_session_goes_on(web):
+    session = start_session(web, "exec", "-i", "web", "sh", "-c", ECHO, text=True)
+    for life in range(5):
+        converse(session, range(life * 10, life * 10 + 10))
+        kill_shim(web, "web")
+    converse(session, range(3))
+    assert finish(session, 3) == ""
+
+
+def test_what_is_typed_while_no_shim_is_there_arrives(web):
+    session = start_session(web, "exec", "-i", "web", "sh", "-c", ECHO, text=True)
+    converse(session, range(2))
+    web.kill("hydra-shim")
+    lines = [f"{number}\n" for number in range(100)]
+    session.stdin.write("".join(lines))
+    session.stdin.close()
+    assert finish(session, 3) == "".join(f"got {line}" for line in lines)
+
+
+def test_a_container_is_attached_to_while_its_shims_die(daemon_host, rootfs):
+    host = daemon_host
+    host.ctl("create", "--name", "echo", "-i", "--rootfs", rootfs, "sh", "-c", ECHO)
+    host.ctl("start", "echo")
+    sessions = [start_session(host, "attach", "echo", text=True) for _ in range(2)]
+    converse(sessions[0], [0])
+    sessions[1].stdin.write("1\n")
+    sessions[1].stdin.flush()
+    while sessions[1].stdout.readline() != "got 1\n":
+        pass  # both are there from now on
+    assert sessions[0].stdout.readline() == "got 1\n"
+    for life in range(3):
+        kill_shim(host, "echo")
+        converse(sessions[life % 2], [life])
+        assert sessions[1 - life % 2].stdout.readline() == f"got {life}\n"
+    sessions[1].stdin.close()
+    assert finish(sessions[0], 3) == "" and finish(sessions[1], 3) == ""
+    assert host.ctl("logs", "echo").stdout == "got 0\ngot 1\ngot 0\ngot 1\ngot 2\n"
+
+
+@pytest.mark.parametrize("kind", ["exec", "attach"])
+def test_much_output_comes_once_and_whole(web, rootfs, kind):
+    host = web
+    if kind == "exec":
+        session = start_session(host, "exec", "web", "sh", "-c", COUNT.format(200000))
+        name = "web"
+    else:
+        name = "count"
+        host.ctl("create", "--name", name, "-i", "--rootfs", rootfs, "-v", "/var/lib/hydra:/data", "sh", "-c",
+                 "read x; " + COUNT.format(200000))
+        host.ctl("start", name)
+        session = start_session(host, "attach", name)
+        session.stdin.write(b"go\n")
+        session.stdin.flush()
+    seen = b""
+    while len(seen) < 1288895:  # the numbers up to 200000, a line each
+        if len(seen) // 200000 != (len(seen) + 65536) // 200000:
+            kill_shim(host, name)
+        seen += os.read(session.stdout.fileno(), 65536)
+    host.path("/var/lib/hydra/go").touch()
+    assert finish(session, 4) == b""
+    assert seen == b"".join(b"%d\n" % number for number in range(1, 200001))
+    host.path("/var/lib/hydra/go").unlink()
+
+
+def test_a_terminal_session_goes_on(web):
+    ours, theirs = pty.openpty()
+    session = web.popen([program("hydractl"), "exec", "-it", "web", "sh", "-c", "stty -echo raw; echo ready; cat"], stdin=theirs, stdout=theirs)
+    os.close(theirs)
+    seen = b""
+
+    def wait_for_bytes(size):
+        nonlocal seen
+        while len(seen) < size:
+            seen += os.read(ours, 65536)
+
+    wait_for_bytes(len(b"ready\n"))
+    start = len(seen)
+    payload = hashlib.sha512(b"x").hexdigest().encode() * 8
+    for life in range(5):
+        os.write(ours, payload)
+        kill_shim(web, "web")
+        wait_for_bytes(start + len(payload) * (life + 1))
+    assert seen[start:] == payload * 5
+    session.kill()
+    session.wait(60)
+    os.close(ours)
+
+
+POINTS = ["shim.client-joined", "shim.client-told", "shim.feed-taken", "shim.feed-sent", "shim.frame-acted-upon"]
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_shim_killed_at_any_step_hangs_up_on_nobody(web, point):
+    web.order_fault(point)
+    session = start_session(web, "exec", "-i", "web", "sh", "-c", ECHO, text=True)
+    converse(session, range(20))
+    assert finish(session, 3) == ""
+    assert web.has_arrived(point)
+
+
+@pytest.mark.parametrize("point", ["shim.output-taken", "shim.feed-appended", "shim.before-log", "shim.after-log", "shim.before-exit-record",
+                                   "shim.after-exit-record", "shim.exit-noted", "shim.stopped"])
+def test_a_shim_killed_at_any_step_of_an_attached_container(daemon_host, rootfs, point):
+    host = daemon_host
+    host.ctl("create", "--name", "echo", "-i", "--rootfs", rootfs, "sh", "-c", ECHO)
+    host.ctl("start", "echo")
+    session = start_session(host, "attach", "echo", text=True)
+    converse(session, range(5))
+    host.order_fault(point)
+    converse(session, range(20))
+    assert finish(session, 3) == ""
+    assert host.has_arrived(point)
+    wait_for(lambda: host.inspect("echo")["state"] == "stopped", "its end")
+    assert host.ctl("logs", "echo").stdout == "".join(f"got {number}\n" for number in [*range(5), *range(20)])
