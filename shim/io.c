@@ -2,6 +2,7 @@
 /*
  * The stdio of a process: pipes or a terminal, to the log and to attached clients.
  */
+#include "base/fault.h"
 #include "base/fd_pass.h"
 #include "base/log.h"
 #include "base/owned.h"
@@ -44,10 +45,11 @@ void process_close_stdio(struct process *self)
 
 	event_loop_remove(loop_of(self), &self->console_listener);
 	owned_fd_release(&listener);
-	for (int end = 0; end < STREAM_ENDS; end++) {
+	for (int end = 0; end < STREAM_ENDS; end++)
 		process_close_end(self, end);
-		owned_fd_release(&self->child_ends[end]);
-		self->child_ends[end] = FD_NONE;
+	for (int i = 0; i < 3; i++) {
+		owned_fd_release(&self->child_ends[i]);
+		self->child_ends[i] = FD_NONE;
 	}
 }
 
@@ -76,6 +78,8 @@ static void note_unwritten(struct process *self)
 static void end_of_output(struct process *self, int end)
 {
 	process_close_end(self, end);
+	process_close_end(self, STREAM_BRIDGE_END);
+	process_close_end(self, STREAM_BRIDGE_INPUT);
 	if (self->log != NULL && process_is_drained(self)) {
 		output_end(self->log);
 		note_unwritten(self);
@@ -85,12 +89,49 @@ static void end_of_output(struct process *self, int end)
 	shim_consider_end(self->container->shim);
 }
 
+static bool has_bytes_in_bridge(const struct process *self)
+{
+	int waiting = 0;
+
+	return self->ends[STREAM_BRIDGE_END] >= 0 && ioctl(self->ends[STREAM_BRIDGE_END], FIONREAD, &waiting) == 0 && waiting > 0;
+}
+
+/* A terminal's output takes the way over a pipe, which outlives us: from there the kernel moves it on as it does with other pipes.
+ * 1: it is there; 0: its end; -EINVAL: this kernel can't do that. */
+static ssize_t fill_bridge(struct process *self)
+{
+	ssize_t got;
+
+	if (self->ends[STREAM_BRIDGE_INPUT] < 0)
+		return -EINVAL;
+	if (has_bytes_in_bridge(self))
+		return 1;
+	got = splice(self->ends[STREAM_STDOUT_END], NULL, self->ends[STREAM_BRIDGE_INPUT], NULL, QUEUE_CHUNK_MAX, SPLICE_F_NONBLOCK);
+	if (got < 0)
+		return -errno;
+	fault_point("shim.terminal-taken");
+	return got > 0;
+}
+
+static int find_source(struct process *self, int end, struct queue_source *ret_source)
+{
+	ssize_t r = self->is_terminal ? fill_bridge(self) : 0;
+
+	*ret_source = (struct queue_source){.fd = self->ends[end], .is_pipe = !self->is_terminal, .is_error = end == STREAM_STDERR_END};
+	if (!self->is_terminal || r == -EINVAL)
+		return 0;
+	*ret_source = (struct queue_source){.fd = self->ends[STREAM_BRIDGE_END], .is_pipe = true};
+	return r > 0 ? 0 : r < 0 ? (int) r : -EIO;
+}
+
 /* *ret_got of what was read is in `bytes`, if the clients have not got it yet; with a log only when somebody is there to have it. */
 static ssize_t read_output(struct process *self, int end, size_t *ret_got)
 {
-	struct queue_source source = {.fd = self->ends[end], .is_pipe = !self->is_terminal, .is_error = end == STREAM_STDERR_END};
-	ssize_t got;
+	struct queue_source source;
+	ssize_t got = find_source(self, end, &source);
 
+	if (got < 0)
+		return got;
 	if (self->log != NULL) {
 		got = output_read_from(self->log, &source);
 		if (got > 0 && (self->clients != NULL || self->fifos != NULL))
@@ -104,18 +145,11 @@ static ssize_t read_output(struct process *self, int end, size_t *ret_got)
 	return got < 0 ? -errno : got;
 }
 
-static void handle_output(struct event_source *source, uint32_t events)
+static void take_output(struct process *self, int end)
 {
-	struct process *self = source->context;
-	int end = source == &self->sources[STREAM_STDERR_END] ? STREAM_STDERR_END : STREAM_STDOUT_END;
 	size_t size = 0;
-	ssize_t got;
+	ssize_t got = read_output(self, end, &size);
 
-	if (events == EPOLLOUT) {
-		(void) process_write_input(self, NULL, 0);
-		return;
-	}
-	got = read_output(self, end, &size);
 	if (got == -EAGAIN || got == -EINTR)
 		return;
 	if (got <= 0) { /* EIO: the last user of the terminal is gone */
@@ -130,6 +164,16 @@ static void handle_output(struct event_source *source, uint32_t events)
 	if (self->log != NULL)
 		output_deliver(self->log);
 	process_resume_output(self);
+}
+
+static void handle_output(struct event_source *source, uint32_t events)
+{
+	struct process *self = source->context;
+
+	if (events == EPOLLOUT)
+		(void) process_write_input(self, NULL, 0);
+	else
+		take_output(self, source == &self->sources[STREAM_STDERR_END] ? STREAM_STDERR_END : STREAM_STDOUT_END);
 }
 
 static uint32_t wanted_events(const struct process *self, int end)
@@ -172,6 +216,8 @@ void process_resume_clients(struct process *self)
 	clients_go_on(self, is_error ? STREAM_ERR : STREAM_OUT, bytes, size, self->log != NULL ? output_count(self->log).read : 0);
 	if (self->clients != NULL)
 		self->waits_for_client = false;
+	if (has_bytes_in_bridge(self) && output_may_flow(self))
+		take_output(self, STREAM_STDOUT_END);
 	if (self->has_ended && process_is_drained(self))
 		clients_end(self);
 }
@@ -320,6 +366,18 @@ static int open_pipes(struct process *self, struct error *err)
 	return r;
 }
 
+static void open_bridge(struct process *self)
+{
+	struct error ignored;
+
+	if (make_pipe(&self->ends[STREAM_BRIDGE_END], &self->ends[STREAM_BRIDGE_INPUT], &ignored) < 0)
+		return;
+	for (int end = STREAM_BRIDGE_END; end <= STREAM_BRIDGE_INPUT; end++) {
+		set_nonblocking(self->ends[end]);
+		deposit_put(self, end);
+	}
+}
+
 static void take_console(struct process *self, int connection)
 {
 	int fds[FD_PASS_MAX];
@@ -332,6 +390,7 @@ static void take_console(struct process *self, int connection)
 			self->ends[STREAM_STDOUT_END] = fds[0];
 			set_nonblocking(fds[0]);
 			deposit_put(self, STREAM_STDOUT_END);
+			open_bridge(self);
 		} else {
 			(void) close(fds[i]);
 		}

@@ -33,9 +33,11 @@ struct process *process_new(struct container *container, const char *exec_id)
 	self->pidfd_source.fd = FD_NONE;
 	self->console_listener.fd = FD_NONE;
 	for (int end = 0; end < STREAM_ENDS; end++) {
-		self->ends[end] = self->child_ends[end] = FD_NONE;
+		self->ends[end] = FD_NONE;
 		self->sources[end].fd = FD_NONE;
 	}
+	for (int i = 0; i < 3; i++)
+		self->child_ends[i] = FD_NONE;
 	self->next = container->processes;
 	container->processes = self;
 	return self;

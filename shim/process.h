@@ -21,6 +21,8 @@ enum {
 	STREAM_STDIN_END,  /* ours: written to */
 	STREAM_STDOUT_END, /* read; with a terminal the pty master, which is written to as well */
 	STREAM_STDERR_END,
+	STREAM_BRIDGE_END, /* of a terminal: what was taken from it and is not where it belongs yet; a pipe, both ends ours */
+	STREAM_BRIDGE_INPUT,
 	STREAM_ENDS,
 };
 

@@ -85,7 +85,7 @@ static inline bool queue_is_empty(const struct queue *self)
 	return self->now.head == self->now.tail;
 }
 
-/* Where output comes from. What a terminal gives passes through our hands: a killed shim loses it. */
+/* Where output comes from. What is no pipe passes through our hands: a killed shim loses that. */
 struct queue_source {
 	int fd; /* non-blocking */
 	bool is_pipe;

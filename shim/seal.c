@@ -43,6 +43,10 @@ static Hydra__V1__SealedProcess *seal_process(const struct process *process)
 	sealed->stdin_fd = process->ends[STREAM_STDIN_END];
 	sealed->stdout_fd = process->ends[STREAM_STDOUT_END];
 	sealed->stderr_fd = process->ends[STREAM_STDERR_END];
+	if (process->ends[STREAM_BRIDGE_END] > 0 && process->ends[STREAM_BRIDGE_INPUT] > 0) {
+		sealed->bridge_fd = process->ends[STREAM_BRIDGE_END];
+		sealed->bridge_input_fd = process->ends[STREAM_BRIDGE_INPUT];
+	}
 	if (process->exit != NULL)
 		sealed->exit = (exit_record *) (void *) message_copy(&process->exit->base);
 	if ((process->exit != NULL && sealed->exit == NULL) || !seal_input(process, sealed) || !clients_seal(process, sealed))
@@ -103,6 +107,10 @@ void shim_sealed_fds(const Hydra__V1__SealedShim *sealed, void (*visit)(int fd))
 		visit(process->stderr_fd);
 		if (process->feed_fd > 0)
 			visit(process->feed_fd);
+		if (process->bridge_fd > 0) {
+			visit(process->bridge_fd);
+			visit(process->bridge_input_fd);
+		}
 		for (size_t j = 0; j < process->n_clients; j++)
 			visit(process->clients[j]->fd);
 	}

@@ -32,6 +32,10 @@ static void fill_process(struct process *process, const Hydra__V1__SealedProcess
 	process->ends[STREAM_STDIN_END] = sealed->stdin_fd;
 	process->ends[STREAM_STDOUT_END] = sealed->stdout_fd;
 	process->ends[STREAM_STDERR_END] = sealed->stderr_fd;
+	if (sealed->bridge_fd > 0) {
+		process->ends[STREAM_BRIDGE_END] = sealed->bridge_fd;
+		process->ends[STREAM_BRIDGE_INPUT] = sealed->bridge_input_fd;
+	}
 	process->pid = sealed->pid;
 	process->has_ended = sealed->exit != NULL;
 }

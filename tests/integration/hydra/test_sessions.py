@@ -132,6 +132,28 @@ def test_a_terminal_session_goes_on(web):
     os.close(ours)
 
 
+@pytest.mark.parametrize("kind", ["exec", "attach"])
+def test_what_a_terminal_says_is_not_lost(daemon_host, rootfs, kind):
+    host = daemon_host
+    script = "stty -echo raw; read x; echo said $x; exit 5"
+    host.ctl("create", "--name", "web", "-t", "-i", "--rootfs", rootfs, "sh", "-c", script if kind == "attach" else "sleep 1000")
+    host.ctl("start", "web")
+    ours, theirs = pty.openpty()
+    command = ["attach", "web"] if kind == "attach" else ["exec", "-it", "web", "sh", "-c", script]
+    host.order_fault("shim.terminal-taken")
+    session = host.popen([program("hydractl"), *command], stdin=theirs, stdout=theirs)
+    os.close(theirs)
+    os.write(ours, b"hello\n")
+    seen = b""
+    while b"said hello\n" not in seen:
+        seen += os.read(ours, 65536)
+    assert session.wait(60) == 5 and host.has_arrived("shim.terminal-taken") and seen.count(b"said hello") == 1
+    os.close(ours)
+    if kind == "attach":
+        wait_for(lambda: host.inspect("web")["state"] == "stopped", "its end")
+        assert host.ctl("logs", "web").stdout.count("said hello\n") == 1
+
+
 POINTS = ["shim.client-joined", "shim.client-told", "shim.feed-taken", "shim.feed-sent", "shim.frame-acted-upon"]
 
 
