@@ -96,6 +96,8 @@ void store_drop(struct monitor *monitor, const char *namespace, const char *id, 
 /* What a shim that has ended said last, which may be that nothing is left to be done. */
 void store_hear_out(struct monitor *monitor, pid_t pid);
 /* Its standard output or error is not at its end: otherwise the shim would have dropped it. */
+/* What is kept under that name, still the store's; FD_NONE: nothing. */
+int store_find(const struct monitor *monitor, const char *namespace, const char *id, const char *name);
 bool store_has_output(const struct monitor *monitor, const char *namespace, const char *id);
 
 bool store_seal(const struct monitor *monitor, Hydra__V1__SealedMonitor *sealed);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/owned.h"
 #include "base/text.h"
 #include "monitor/monitor.h"
+#include "proto/store.h"
 #include "state/record.h"
 #include "state/run_dir.h"
 #include "state/shim_process.h"
@@ -75,7 +77,10 @@ static bool needs_successor(struct monitor *monitor, const char *namespace, cons
 
 static int start(struct watched_shim *self, bool adopt, struct error *err)
 {
-	int r = shim_process_start(self->monitor->root, self->namespace, self->id, adopt, &self->pid, NULL, err);
+	const char *root = self->monitor->root;
+	int listen_fd = adopt ? store_find(self->monitor, self->namespace, self->id, STORE_LISTENER) : FD_NONE;
+	int r = adopt ? shim_process_succeed(root, self->namespace, self->id, listen_fd, &self->pid, err)
+		      : shim_process_start(root, self->namespace, self->id, &self->pid, NULL, err);
 
 	if (r < 0)
 		return r;

@@ -76,6 +76,15 @@ bool store_has_output(const struct monitor *monitor, const char *namespace, cons
 	return false;
 }
 
+int store_find(const struct monitor *monitor, const char *namespace, const char *id, const char *name)
+{
+	for (const struct deposit *deposit = monitor->deposits; deposit != NULL; deposit = deposit->next) {
+		if (strcmp(deposit->name, name) == 0 && strcmp(deposit->id, id) == 0 && strcmp(deposit->namespace, namespace) == 0)
+			return deposit->fd;
+	}
+	return FD_NONE;
+}
+
 static void put(struct monitor *monitor, const struct store_request *request, int fd)
 {
 	struct deposit *deposit = calloc(1, sizeof(*deposit));

@@ -18,6 +18,8 @@
 #include <stddef.h>
 
 #define STORE_MESSAGE_MAX 512
+/* Under this name the socket that a shim listens at: the monitor gives it to the successor as it starts it. */
+#define STORE_LISTENER    "l"
 
 struct store_request {
 	char text[STORE_MESSAGE_MAX];

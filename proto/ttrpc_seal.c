@@ -41,6 +41,8 @@ static Hydra__V1__SealedCall *seal_call(const struct ttrpc_call *call)
 		return NULL;
 	hydra__v1__sealed_call__init(sealed);
 	sealed->stream_id = call->stream_id;
+	sealed->was_begun = call->was_begun;
+	sealed->kept_at = call->kept_at;
 	if (!set_bytes(&sealed->request, call->request, call->request_size, NULL, 0)) {
 		message_free(sealed);
 		return NULL;
@@ -74,6 +76,7 @@ static Hydra__V1__SealedConnection *seal_connection(const struct ttrpc_connectio
 		return NULL;
 	hydra__v1__sealed_connection__init(sealed);
 	sealed->fd = connection->source.fd;
+	sealed->number = connection->number;
 	if (!seal_input(sealed, &connection->reader) ||
 	    !set_bytes(&sealed->output, connection->output + connection->output_sent,
 		       connection->output_size - connection->output_sent, NULL, 0) ||
@@ -124,6 +127,9 @@ static struct ttrpc_call *unseal_call(struct ttrpc_connection *connection, const
 	if (call->request != NULL && sealed->request.len > 0)
 		memcpy(call->request, sealed->request.data, sealed->request.len);
 	call->request_size = call->request != NULL ? sealed->request.len : 0;
+	call->was_begun = sealed->was_begun;
+	call->kept_at = sealed->kept_at;
+	ttrpc_call_keep(call);
 	return call;
 }
 
@@ -133,7 +139,7 @@ static void unseal_connection(struct ttrpc_server *self, const Hydra__V1__Sealed
 	struct error ignored;
 	bool goes_on;
 
-	if (ttrpc_connection_open(&connection, self, sealed->fd, &ignored) < 0)
+	if (ttrpc_connection_open(&connection, self, sealed->fd, sealed->number, &ignored) < 0)
 		return;
 	connection->is_reading = true;
 	goes_on = sealed->output.len == 0 || ttrpc_connection_send(connection, sealed->output.data, sealed->output.len);
@@ -147,6 +153,8 @@ static void unseal_connection(struct ttrpc_server *self, const Hydra__V1__Sealed
 	}
 	goes_on = goes_on && ttrpc_connection_push(connection, sealed->input.data, sealed->input.len);
 	connection->is_reading = false;
+	if (connection->is_reading_pieces)
+		ttrpc_connection_keep(connection, false);
 	if (!goes_on || connection->is_closing)
 		ttrpc_connection_close(connection);
 }
@@ -156,27 +164,6 @@ void ttrpc_server_unseal(struct ttrpc_server *self, const Hydra__V1__SealedServe
 	*ret_upgrade = NULL;
 	for (size_t i = 0; i < sealed->n_connections; i++)
 		unseal_connection(self, sealed->connections[i], ret_upgrade);
-}
-
-bool ttrpc_call_becomes(struct ttrpc_call *call, const char *method, const ProtobufCMessage *payload)
-{
-	auto_message Ttrpc__Request *request = (Ttrpc__Request *) (void *) message_decode(&ttrpc__request__descriptor, call->request,
-											 call->request_size);
-	auto_free uint8_t *data = NULL;
-	struct error ignored;
-	size_t size;
-
-	if (request == NULL || !message_set_string(&request->method, method))
-		return false;
-	free(request->payload.data);
-	request->payload = (ProtobufCBinaryData){0};
-	if (message_encode(payload, &request->payload.data, &request->payload.len, &ignored) < 0 ||
-	    message_encode(&request->base, &data, &size, &ignored) < 0)
-		return false;
-	free(call->request);
-	call->request = take_ptr(&data);
-	call->request_size = size;
-	return true;
 }
 
 int seal_check(const char *program_version, uint32_t version, uint64_t needs, const Hydra__V1__SealedServer *server, struct error *err)

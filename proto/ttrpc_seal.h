@@ -2,8 +2,8 @@
 /*
  * A ttrpc server's connections from one binary to another under the same pid (proto/seal.proto): clients see a pause.
  *
- * Calls that were taken and not answered are handled again by the new binary; a call that must not be carried out
- * twice is made another one first (ttrpc_call_becomes()).
+ * Calls that were taken and not answered are handled again by the new binary; was_begun says which of them may have had
+ * their effects. A shim's successor goes on with a killed shim's calls in the same way (shim/calls.c).
  */
 #pragma once
 
@@ -30,6 +30,3 @@ void seal_answer(struct ttrpc_call *upgrade, const char *old_version, const char
 /* Takes over the connections and handles their calls again. *ret_upgrade: the one that asked, to be answered by the
  * caller; NULL when its client is gone. Connections that can't be taken are closed. */
 void ttrpc_server_unseal(struct ttrpc_server *self, const Hydra__V1__SealedServer *sealed, struct ttrpc_call **ret_upgrade);
-
-/* What the call is from now on, should it be handled again. False: no memory, nothing was changed. */
-bool ttrpc_call_becomes(struct ttrpc_call *call, const char *method, const ProtobufCMessage *payload);

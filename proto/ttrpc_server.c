@@ -16,89 +16,25 @@
 #include <unistd.h>
 
 #define CONNECTIONS_MAX 256
-#define OUTPUT_MAX      (16U << 20) /* a client that does not read its answers is hung up on */
-#define INPUT_STEP      4096
-#define PIECES_PER_TURN 4
 
-static void forget_calls(struct ttrpc_connection *self)
+void ttrpc_call_keep(struct ttrpc_call *call)
 {
-	while (self->calls != NULL) {
-		struct ttrpc_call *call = self->calls;
-
-		self->calls = call->next;
-		call->connection = NULL;
-		if (call->on_abandoned != NULL)
-			call->on_abandoned(call);
-	}
+	if (call->server->keeper != NULL && call->kept_at == 0)
+		call->server->keeper->keep_call(call);
 }
 
-static void unlink_connection(struct ttrpc_connection *self)
+void ttrpc_call_forget(struct ttrpc_call *call)
 {
-	for (struct ttrpc_connection **link = &self->server->connections; *link != NULL; link = &(*link)->next) {
-		if (*link == self) {
-			*link = self->next;
-			break;
-		}
-	}
-	if (self->server->connection_count-- == self->server->connections_max)
-		event_loop_modify(self->server->loop, &self->server->listener, EPOLLIN);
+	if (call->server->keeper != NULL && call->kept_at != 0)
+		call->server->keeper->forget_call(call);
+	call->kept_at = 0;
 }
 
-static void connection_free(struct ttrpc_connection *self)
+void ttrpc_call_begin(struct ttrpc_call *call)
 {
-	struct ttrpc_server *server = self->server;
-	int fd = self->source.fd;
-
-	unlink_connection(self);
-	event_loop_remove(server->loop, &self->source);
-	owned_fd_release(&fd);
-	forget_calls(self);
-	ttrpc_reader_deinit(&self->reader);
-	free(self->output);
-	free(self);
-	if (server->on_hangup != NULL)
-		server->on_hangup(server);
-}
-
-void ttrpc_connection_close(struct ttrpc_connection *self)
-{
-	if (self->is_reading)
-		self->is_closing = true;
-	else
-		connection_free(self);
-}
-
-/* Sends what waits. False: the client is gone. */
-static bool flush(struct ttrpc_connection *self)
-{
-	size_t waiting = self->output_size - self->output_sent;
-	ssize_t sent = waiting > 0 ? socket_send_now(self->source.fd, self->output + self->output_sent, waiting) : 0;
-
-	if (sent < 0)
-		return false;
-	self->output_sent += (size_t) sent;
-	if (self->output_sent == self->output_size) {
-		free(self->output);
-		self->output = NULL;
-		self->output_size = self->output_sent = 0;
-	}
-	event_loop_modify(self->server->loop, &self->source, self->output != NULL ? EPOLLIN | EPOLLOUT : EPOLLIN);
-	return true;
-}
-
-bool ttrpc_connection_send(struct ttrpc_connection *self, const uint8_t *bytes, size_t size)
-{
-	uint8_t *larger;
-
-	if (self->output_size + size > OUTPUT_MAX)
-		return false;
-	larger = realloc(self->output, self->output_size + size);
-	if (larger == NULL)
-		return false;
-	memcpy(larger + self->output_size, bytes, size);
-	self->output = larger;
-	self->output_size += size;
-	return flush(self);
+	call->was_begun = true;
+	if (call->server->keeper != NULL && call->kept_at != 0)
+		call->server->keeper->begin_call(call);
 }
 
 static void call_unlink(struct ttrpc_call *call)
@@ -115,6 +51,7 @@ static void call_unlink(struct ttrpc_call *call)
 
 static void call_free(struct ttrpc_call *call)
 {
+	ttrpc_call_forget(call);
 	free(call->request);
 	free(call);
 }
@@ -135,6 +72,21 @@ static void answer(struct ttrpc_call *call, enum ttrpc_code code, const char *te
 			ttrpc_connection_close(connection);
 	}
 	call_free(call);
+}
+
+void ttrpc_call_drop(struct ttrpc_call *call)
+{
+	call_unlink(call);
+	call_free(call);
+}
+
+void ttrpc_call_hang_up(struct ttrpc_call *call)
+{
+	struct ttrpc_connection *connection = call->connection;
+
+	ttrpc_call_drop(call);
+	if (connection != NULL && !connection->is_closing)
+		ttrpc_connection_close(connection);
 }
 
 void ttrpc_reply(struct ttrpc_call *call, const ProtobufCMessage *response)
@@ -186,6 +138,9 @@ int ttrpc_take_over(struct ttrpc_call *call, const ProtobufCMessage *response, i
 	int fd = FD_NONE;
 
 	call_unlink(call);
+	/* whether it was answered can't be told apart afterwards: who dies here has hung up */
+	if (ttrpc_call_fd(call) >= 0)
+		ttrpc_connection_keep(connection, false);
 	if (ttrpc_call_fd(call) >= 0 && answer_with(call, response, pass_fd)) {
 		fd = connection->source.fd;
 		event_loop_remove(connection->server->loop, &connection->source);
@@ -243,97 +198,6 @@ void ttrpc_call_dispatch(struct ttrpc_call *call)
 	call->method->handle(call, payload);
 }
 
-/* The request is kept as long as the call waits: another binary may have to handle it again. */
-static void take_request(struct ttrpc_connection *self, struct ttrpc_call *call)
-{
-	call->request = take_ptr(&self->reader.data);
-	call->request_size = self->reader.header.size;
-	ttrpc_call_dispatch(call);
-}
-
-static void handle_frame(struct ttrpc_connection *self, enum ttrpc_reader_result result)
-{
-	struct ttrpc_call *call;
-
-	if (self->reader.header.type != TTRPC_REQUEST)
-		return; /* other types: ignored, as the protocol asks */
-	call = ttrpc_call_new(self, self->reader.header.stream_id);
-	if (call == NULL)
-		self->is_closing = true;
-	else if (result == TTRPC_READER_OVERSIZED)
-		ttrpc_refuse(call, TTRPC_RESOURCE_EXHAUSTED, "message of %u bytes is larger than %u",
-			     self->reader.header.size, TTRPC_DATA_MAX);
-	else
-		take_request(self, call);
-}
-
-bool ttrpc_connection_push(struct ttrpc_connection *self, const uint8_t *bytes, size_t size)
-{
-	while (size > 0 && !self->is_closing) {
-		size_t taken;
-		enum ttrpc_reader_result result = ttrpc_reader_push(&self->reader, bytes, size, &taken);
-
-		bytes += taken;
-		size -= taken;
-		if (result == TTRPC_READER_NO_MEMORY)
-			return false;
-		if (result == TTRPC_READER_NEEDS_MORE)
-			continue;
-		handle_frame(self, result);
-		ttrpc_reader_next(&self->reader);
-	}
-	return !self->is_closing;
-}
-
-/* One piece, not beyond the frame it belongs to: what follows may not be meant for us. 1: there may be more. */
-static int read_piece(struct ttrpc_connection *self)
-{
-	uint8_t bytes[INPUT_STEP];
-	size_t size = ttrpc_reader_lacks(&self->reader);
-	ssize_t got = recv(self->source.fd, bytes, size < sizeof(bytes) ? size : sizeof(bytes), MSG_DONTWAIT);
-
-	if (got < 0)
-		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-	return got > 0 && ttrpc_connection_push(self, bytes, (size_t) got) ? 1 : -ECONNRESET;
-}
-
-static void handle_connection(struct event_source *source, uint32_t events)
-{
-	struct ttrpc_connection *self = source->context;
-	int r = (events & EPOLLOUT) != 0 && !flush(self) ? -ECONNRESET : 1;
-
-	self->is_reading = true;
-	for (int i = 0; i < PIECES_PER_TURN && r > 0 && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0; i++)
-		r = read_piece(self);
-	self->is_reading = false;
-	if (r < 0 || self->is_closing)
-		connection_free(self);
-}
-
-int ttrpc_connection_open(struct ttrpc_connection **ret_self, struct ttrpc_server *server, int fd, struct error *err)
-{
-	auto_close int owned = fd;
-	struct ttrpc_connection *self = calloc(1, sizeof(*self));
-	int r;
-
-	if (self == NULL)
-		return fail_errno(err, ENOMEM, "accept a connection");
-	self->server = server;
-	self->source = (struct event_source){.handle = handle_connection, .context = self, .fd = FD_NONE};
-	r = event_loop_add(server->loop, &self->source, fd, EPOLLIN, err);
-	if (r < 0) {
-		free(self);
-		return r;
-	}
-	(void) take_fd(&owned);
-	self->next = server->connections;
-	server->connections = self;
-	if (++server->connection_count == server->connections_max)
-		event_loop_modify(server->loop, &server->listener, 0);
-	*ret_self = self;
-	return 0;
-}
-
 int ttrpc_server_adopt(struct ttrpc_server *self, int fd, struct error *err)
 {
 	struct ttrpc_connection *connection;
@@ -342,7 +206,7 @@ int ttrpc_server_adopt(struct ttrpc_server *self, int fd, struct error *err)
 		(void) close(fd);
 		return fail_because(err, EPERM, "the peer is another user");
 	}
-	return ttrpc_connection_open(&connection, self, fd, err);
+	return ttrpc_connection_open(&connection, self, fd, 0, err);
 }
 
 static void handle_listener(struct event_source *source, uint32_t events)
@@ -377,7 +241,7 @@ void ttrpc_server_deinit(struct ttrpc_server *self)
 {
 	event_loop_remove(self->loop, &self->listener);
 	while (self->connections != NULL)
-		connection_free(self->connections);
+		ttrpc_connection_close(self->connections);
 }
 
 bool ttrpc_server_is_flushed(const struct ttrpc_server *self)

@@ -24,10 +24,24 @@ struct ttrpc_call {
 	const struct ttrpc_method *method;
 	uint8_t *request; /* as it came, a ttrpc.Request */
 	size_t request_size;
+	bool was_begun;   /* see ttrpc_call_begin(); by us or by a predecessor */
+	uint64_t kept_at; /* the keeper's; 0: it is not kept */
 	void *user;                                    /* the handler's */
 	void (*on_abandoned)(struct ttrpc_call *call); /* the client went away; the call is still to be answered */
 	struct ttrpc_call *next;                       /* of the same connection */
 	struct ttrpc_call *waiting_next;               /* the handler's, for lists of waiting calls */
+};
+
+/* Keeps connections and calls for a successor, should this process be killed (shim/calls.c). */
+struct ttrpc_keeper {
+	/* The connection is where a successor can go on with it, or it is not any more. Only called when that changes. */
+	void (*keep)(struct ttrpc_connection *connection, bool is_kept);
+	/* A request that is whole, and about to be taken from its socket; sets kept_at if it is kept. */
+	void (*keep_call)(struct ttrpc_call *call);
+	/* was_begun is set now. */
+	void (*begin_call)(struct ttrpc_call *call);
+	/* It is answered, or nobody waits for it any more. */
+	void (*forget_call)(struct ttrpc_call *call);
 };
 
 struct ttrpc_method {
@@ -46,6 +60,7 @@ struct ttrpc_server {
 	struct ttrpc_connection *connections;
 	unsigned connection_count;
 	unsigned connections_max; /* further ones wait in the backlog */
+	const struct ttrpc_keeper *keeper; /* NULL: nothing is kept */
 	void (*on_hangup)(struct ttrpc_server *self); /* a connection is gone; may be NULL */
 };
 
@@ -58,6 +73,11 @@ void ttrpc_server_deinit(struct ttrpc_server *self);
 int ttrpc_server_adopt(struct ttrpc_server *self, int fd, struct error *err);
 /* True when every answer has left. */
 bool ttrpc_server_is_flushed(const struct ttrpc_server *self);
+
+/* From here on the call has effects: should it be handled again, was_begun says so. */
+void ttrpc_call_begin(struct ttrpc_call *call);
+/* Closes its connection without an answer. */
+void ttrpc_call_hang_up(struct ttrpc_call *call);
 
 void ttrpc_reply(struct ttrpc_call *call, const ProtobufCMessage *response);
 void ttrpc_reply_empty(struct ttrpc_call *call);

@@ -39,7 +39,7 @@ int launch_shim(const char *root, const char *namespace, const char *id, struct 
 
 	/* a monitor that dies or hangs in this very moment keeps nobody from working */
 	if (r == -ENOENT || r == -ECONNREFUSED || r == -ECONNRESET || r == -ETIMEDOUT)
-		r = shim_process_start(root, namespace, id, false, &pid, NULL, err);
+		r = shim_process_start(root, namespace, id, &pid, NULL, err);
 	/* asked twice: the first one made it */
 	return r == -EADDRINUSE ? 0 : r;
 }

@@ -65,6 +65,7 @@ static void undone(struct shim *shim, int exit_status, void *context)
 
 	(void) shim;
 	(void) exit_status; /* there was nothing to undo */
+	container_settle_execs(self);
 	/* a start can't be undone */
 	if (self->record->state == STATE(CREATED) && !runtime_waits_for_start(self))
 		(void) container_started(self, &err);

@@ -295,6 +295,12 @@ int container_stop(struct container *self, uint32_t timeout_s, uint32_t signal_n
 	return r;
 }
 
+void container_stop_again(struct container *self, uint32_t timeout_s)
+{
+	if (self->init != NULL && !self->init->has_ended && self->kill_timer.due_ns == 0)
+		event_loop_arm(&self->shim->loop, &self->kill_timer, timeout_s * NS_PER_S);
+}
+
 bool container_is_at_rest(const struct container *self)
 {
 	if (self->operation != NULL || !self->is_cleaned || self->restart_timer.due_ns != 0)

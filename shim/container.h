@@ -82,6 +82,8 @@ int container_adopt(struct container *self, struct error *err);
 int container_kill(struct container *self, struct process *process, int signal_number, bool all, struct error *err);
 /* SIGTERM now, SIGKILL after the time-out; the container will not be restarted. */
 int container_stop(struct container *self, uint32_t timeout_s, uint32_t signal_number, struct error *err);
+/* A predecessor was told to: what is left is SIGKILL after the time-out. */
+void container_stop_again(struct container *self, uint32_t timeout_s);
 
 /* The process of an exec id ("" is init); NULL: no such process. */
 struct process *container_find(struct container *self, const char *exec_id);
@@ -111,6 +113,10 @@ void container_forget_execs(struct container *self);
 int container_list_execs(struct container *self, struct error *err);
 /* The processes of the record's list, followed if they still run. */
 void container_adopt_execs(struct container *self);
+/* A predecessor asked the runtime for them, which is done by now: they run, or never were. */
+void container_settle_execs(struct container *self);
+/* exec.c: the runtime made the process. */
+int container_exec_started(struct process *process, pid_t pid, struct error *err);
 /* The others end, with the status that is on disk or an unknown one. */
 void container_end_unseen_execs(struct container *self);
 

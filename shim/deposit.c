@@ -3,9 +3,11 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/number.h"
 #include "base/owned.h"
 #include "base/text.h"
 #include "proto/store.h"
+#include "shim/calls.h"
 #include "shim/client.h"
 #include "shim/container.h"
 #include "shim/feed.h"
@@ -19,44 +21,91 @@
 #define RETRY_LAST_NS   (10 * NS_PER_S)
 #define TAKE_TIMEOUT_MS 5000
 
-static void lose_store(struct shim *shim)
+/* is_stale: the monitor has or lacks what it should not; it will be told everything anew. */
+static void lose_store(struct shim *shim, bool is_stale)
 {
 	int fd = shim->store_source.fd;
 
+	shim->store_is_stale |= is_stale;
 	event_loop_remove(&shim->loop, &shim->store_source);
 	owned_fd_release(&fd);
 	event_loop_arm(&shim->loop, &shim->store_timer, RETRY_FIRST_NS);
 }
 
-/* Names begin with a digit, the end; with 'f', the feed; or with 'a' and two digits, the place of a client. The exec id follows. */
+/* Names begin with a digit, the end; with 'f', the feed; or with 'a' and two digits, the place of a client; the exec id follows.
+ * The server's are STORE_LISTENER, "q", the calls, and "k" with the number of a connection. */
 #define NAME_MAX_SIZE 96
 
-static void put(struct process *process, const char *name, int fd)
+bool deposits_are_taken(const struct shim *shim)
 {
-	struct container *container = process->container;
+	return shim->store_source.fd >= 0;
+}
+
+static void put_for(struct container *container, const char *name, int fd)
+{
 	struct shim *shim = container->shim;
 	int r;
 
-	if (shim->store_source.fd < 0 || fd < 0)
+	if (!deposits_are_taken(shim) || fd < 0)
 		return;
 	r = store_send(shim->store_source.fd, "put", shim->namespace, container->dir.id, name, fd);
-	if (r < 0 && r != -EAGAIN)
-		lose_store(shim);
-	else if (r < 0)
-		log_warning("descriptor not deposited", "container=%s name=%s", container->dir.id, name);
+	if (r < 0)
+		lose_store(shim, r == -EAGAIN);
+}
+
+static void drop_for(struct container *container, const char *name)
+{
+	struct shim *shim = container->shim;
+
+	if (deposits_are_taken(shim) && store_send(shim->store_source.fd, "drop", shim->namespace, container->dir.id, name, FD_NONE) < 0)
+		lose_store(shim, true);
+}
+
+static void put(struct process *process, const char *name, int fd)
+{
+	put_for(process->container, name, fd);
 }
 
 static void drop(struct process *process, const char *name)
 {
-	struct container *container = process->container;
-	struct shim *shim = container->shim;
+	drop_for(process->container, name);
+}
 
-	if (shim->store_source.fd >= 0)
-		(void) store_send(shim->store_source.fd, "drop", shim->namespace, container->dir.id, name, FD_NONE);
+void deposit_put_calls(struct shim *shim)
+{
+	if (shim_container(shim) != NULL)
+		put_for(shim_container(shim), "q", shim->calls_fd);
+}
+
+void deposit_put_connection(struct shim *shim, unsigned number, int fd)
+{
+	char name[NAME_MAX_SIZE];
+
+	(void) text_fit(name, sizeof(name), "k%u", number);
+	if (shim_container(shim) != NULL)
+		put_for(shim_container(shim), name, fd);
+}
+
+void deposit_drop_connection(struct shim *shim, unsigned number)
+{
+	char name[NAME_MAX_SIZE];
+
+	(void) text_fit(name, sizeof(name), "k%u", number);
+	if (shim_container(shim) != NULL)
+		drop_for(shim_container(shim), name);
+}
+
+static void deposit_server(struct shim *shim)
+{
+	if (shim->containerd != NULL || shim_container(shim) == NULL)
+		return;
+	put_for(shim_container(shim), STORE_LISTENER, shim->listen_fd);
+	calls_deposit(shim);
 }
 
 void deposit_everything(struct shim *shim)
 {
+	deposit_server(shim);
 	for (struct container *container = shim->containers; container != NULL; container = container->next) {
 		for (struct process *process = container->processes; process != NULL; process = process->next) {
 			for (int end = 0; end < STREAM_ENDS; end++)
@@ -76,6 +125,9 @@ static void try_connect(struct event_timer *timer)
 		/* watched for nothing but its end */
 		if (event_loop_add(&shim->loop, &shim->store_source, fd, EPOLLRDHUP, &ignored) == 0) {
 			shim->store_retry_ns = 0;
+			for (struct container *container = shim->containers; container != NULL && shim->store_is_stale; container = container->next)
+				deposit_drop_all(container);
+			shim->store_is_stale = false;
 			deposit_everything(shim);
 			return;
 		}
@@ -90,7 +142,7 @@ static void try_connect(struct event_timer *timer)
 static void handle_store(struct event_source *source, uint32_t events)
 {
 	(void) events;
-	lose_store(source->context);
+	lose_store(source->context, false);
 }
 
 void deposits_init(struct shim *shim)
@@ -183,8 +235,16 @@ static void take_client(struct container *container, const char *name, int fd)
 static void take(const char *name, int fd, void *context)
 {
 	struct process *process = name[0] == 'f' ? container_find(context, name + 1) : NULL;
+	struct shim *shim = ((struct container *) context)->shim;
+	uint64_t number = 0;
 
-	if (name[0] == 'a')
+	if (strcmp(name, STORE_LISTENER) == 0)
+		(void) close(fd); /* the monitor gave it to us already */
+	else if (strcmp(name, "q") == 0)
+		calls_keep_file(shim, fd);
+	else if (name[0] == 'k' && number_parse_u64(name + 1, &number) == 0)
+		calls_keep_connection(shim, (unsigned) number, fd);
+	else if (name[0] == 'a')
 		take_client(context, name, fd);
 	else if (process != NULL)
 		clients_keep_feed(process, fd);

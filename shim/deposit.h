@@ -10,11 +10,19 @@
 
 #include "base/error.h"
 
+#include <stdbool.h>
+
 struct shim;
 struct container;
 struct process;
 
 void deposits_init(struct shim *shim);
+/* A monitor is there to take them. */
+bool deposits_are_taken(const struct shim *shim);
+/* See shim/calls.h. */
+void deposit_put_calls(struct shim *shim);
+void deposit_put_connection(struct shim *shim, unsigned number, int fd);
+void deposit_drop_connection(struct shim *shim, unsigned number);
 /* Every open end of every process; what is kept under the same name is replaced. */
 void deposit_everything(struct shim *shim);
 /* Keeps an end of process; name it by exec id and number. */

@@ -3,6 +3,7 @@
  * Starting a further process in a running container.
  */
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/owned.h"
 #include "base/text.h"
@@ -13,20 +14,13 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-static int started(struct process *process, int exit_status, struct error *err)
+int container_exec_started(struct process *process, pid_t pid, struct error *err)
 {
 	struct container *self = process->container;
-	char name[96];
-	pid_t pid;
 	int r;
 
-	if (exit_status != 0)
-		return runtime_failure(self, "exec", exit_status, err);
-	(void) text_fit(name, sizeof(name), "%s.pid", process->exec_id);
-	r = container_read_pid(self, name, &pid, err);
-	(void) unlinkat(self->dir.fd, name, 0);
-	if (r == 0)
-		r = process_follow(process, pid, err);
+	process->is_being_made = false;
+	r = process_follow(process, pid, err);
 	if (r < 0)
 		return r;
 	process->has_started = true;
@@ -36,6 +30,25 @@ static int started(struct process *process, int exit_status, struct error *err)
 		r = container_save(self, err);
 	if (!health_is_check(process))
 		container_note(self, "exec-started", process, NULL);
+	return r;
+}
+
+static int made(struct process *process, int exit_status, struct error *err)
+{
+	struct container *self = process->container;
+	char name[96];
+	pid_t pid;
+	int r;
+
+	process->is_being_made = false;
+	if (exit_status != 0)
+		return runtime_failure(self, "exec", exit_status, err);
+	(void) text_fit(name, sizeof(name), "%s.pid", process->exec_id);
+	fault_point("shim.exec-made");
+	r = container_read_pid(self, name, &pid, err);
+	if (r == 0)
+		r = container_exec_started(process, pid, err);
+	(void) unlinkat(self->dir.fd, name, 0);
 	return r;
 }
 
@@ -55,7 +68,7 @@ static void exec_done(struct shim *shim, int exit_status, void *context)
 
 	(void) text_fit(name, sizeof(name), "%s.json", process->exec_id);
 	(void) unlinkat(self->dir.fd, name, 0);
-	(void) started(process, exit_status, &err);
+	(void) made(process, exit_status, &err);
 	container_finish(self, &err);
 	if (err.code < 0)
 		give_up(shim, process);
@@ -77,10 +90,16 @@ static int begin_exec(struct process *process, const uint8_t *process_json, size
 		return fail_because(err, EBUSY, "exec in container '%s': it is %s", self->dir.id,
 				    state_name(self->record->state));
 	r = file_replace_fast(AT_FDCWD, json_path, process_json, size, 0600, err);
+	process->is_being_made = true;
+	if (r == 0)
+		r = container_list_execs(self, err);
+	if (r == 0)
+		r = container_save(self, err);
 	if (r == 0)
 		r = process_open_stdio(process, err);
 	if (r < 0)
 		return r;
+	fault_point("shim.before-exec");
 	for (int i = 0; i < 3; i++)
 		fds[i] = (struct child_fd){process->child_ends[i], i};
 	return runtime_start(self, "exec", process->is_terminal ? terminal : plain, fds, 3, exec_done, process, err);

@@ -47,7 +47,7 @@ static void forget_list(record *self)
 /* Something of it is left that a successor is to go on with. */
 static bool is_to_be_listed(const struct container *self, const struct process *process)
 {
-	return process != self->init && process->pid > 0 &&
+	return process != self->init && (process->pid > 0 || process->is_being_made) &&
 	       (!process->has_ended || !process_is_drained(process) || process->clients != NULL);
 }
 
@@ -84,8 +84,11 @@ static void adopt(struct container *self, const Hydra__V1__ExecRecord *item)
 		return;
 	process->is_terminal = item->terminal;
 	process->started_ns = item->started_ns;
-	process->has_started = true;
 	process->waits_for_client = item->waits_for_client;
+	process->is_being_made = item->pid == 0;
+	if (process->is_being_made)
+		return;
+	process->has_started = true;
 	process->has_ended = item->has_ended && exit_record_load(self->dir.fd, item->id, &process->exit, &err) == 0;
 	if (!process->has_ended && process_is_there(item->pid, item->start_time) && process_follow(process, item->pid, &err) < 0)
 		log_error("exec not adopted", "container=%s exec=%s error=\"%s\"", self->dir.id, item->id, err.message);
@@ -103,9 +106,32 @@ void container_adopt_execs(struct container *self)
 void container_end_unseen_execs(struct container *self)
 {
 	for (struct process *process = self->processes; process != NULL; process = process->next) {
-		if (process != self->init && process->pidfd < 0 && !process->has_ended)
+		if (process != self->init && process->pidfd < 0 && !process->has_ended && !process->is_being_made)
 			process_ended_unseen(process, process->pid);
 	}
+}
+
+void container_settle_execs(struct container *self)
+{
+	struct process *next;
+	struct error err;
+
+	for (struct process *process = self->processes; process != NULL; process = next) {
+		char name[96];
+		pid_t pid;
+
+		next = process->next;
+		if (!process->is_being_made)
+			continue;
+		(void) text_fit(name, sizeof(name), "%s.pid", process->exec_id);
+		if (container_read_pid(self, name, &pid, &err) < 0)
+			process_free(process); /* there is none */
+		else if (container_exec_started(process, pid, &err) < 0)
+			process_ended_unseen(process, pid);
+		(void) unlinkat(self->dir.fd, name, 0);
+	}
+	if (container_list_execs(self, &err) < 0 || container_save(self, &err) < 0)
+		log_error("record not written", "container=%s error=\"%s\"", self->dir.id, err.message);
 }
 
 /* Removes the oldest exit record of an exec when there are too many. */

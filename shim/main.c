@@ -8,8 +8,10 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "base/owned.h"
+#include "shim/calls.h"
 #include "shim/container.h"
 #include "shim/containerd.h"
+#include "shim/deposit.h"
 #include "shim/shim.h"
 #include "shim/upgrade.h"
 
@@ -76,7 +78,15 @@ static int begin(struct shim *self, const struct shim_options *options, struct e
 		return r;
 	}
 	r = shim_init(self, options->root, options->namespace, LISTEN_FD, err);
-	return r < 0 ? r : take_charge(self, options, err);
+	if (r < 0)
+		return r;
+	calls_init(self, FD_NONE);
+	r = take_charge(self, options, err);
+	if (r < 0)
+		return r;
+	deposit_everything(self);
+	calls_go_on(self);
+	return 0;
 }
 
 static int run(const struct shim_options *options)

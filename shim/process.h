@@ -34,6 +34,7 @@ struct process {
 	struct event_source pidfd_source;
 	bool is_terminal;
 	bool open_stdin;
+	bool is_being_made; /* of an exec: the runtime was asked for it */
 	bool has_started;
 	bool has_ended;    /* its exit record is written */
 	bool waits_for_client; /* output is not read before somebody attached */

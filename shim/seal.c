@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "proto/message.h"
 #include "proto/ttrpc_seal.h"
+#include "shim/calls.h"
 #include "shim/client.h"
 #include "shim/container.h"
 #include "shim/shim.h"
@@ -89,6 +90,7 @@ Hydra__V1__SealedShim *shim_seal(const struct shim *self)
 	sealed->restart_delay_ns = container->restart_delay_ns;
 	sealed->oom_kills = container->oom_kills;
 	sealed->is_cleaned = container->is_cleaned;
+	sealed->calls_fd = calls_fd(self);
 	sealed->server = ttrpc_server_seal(&self->server, self->upgrade);
 	if (sealed->server == NULL || !seal_processes(container, sealed))
 		return NULL;
@@ -99,6 +101,8 @@ void shim_sealed_fds(const Hydra__V1__SealedShim *sealed, void (*visit)(int fd))
 {
 	ttrpc_sealed_fds(sealed->server, visit);
 	visit(sealed->lock_fd);
+	if (sealed->calls_fd > 0)
+		visit(sealed->calls_fd);
 	for (size_t i = 0; i < sealed->n_processes; i++) {
 		const Hydra__V1__SealedProcess *process = sealed->processes[i];
 

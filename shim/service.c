@@ -5,7 +5,6 @@
 #include "base/owned.h"
 #include "base/text.h"
 #include "proto/message.h"
-#include "proto/ttrpc_seal.h"
 #include "shim.pb-c.h"
 #include "shim/client.h"
 #include "shim/container.h"
@@ -16,6 +15,7 @@
 #include "shim/upgrade.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -39,32 +39,54 @@ static void answer(struct container *container, const struct error *err, void *c
 		ttrpc_reply_empty(call);
 }
 
+/* A predecessor began it and got as far as it changes the state that it starts from: it is answered. */
+static bool is_done_already(struct ttrpc_call *call, Hydra__V1__ContainerState from)
+{
+	if (!call->was_begun || container_of_call(call)->record->state == from)
+		return false;
+	ttrpc_reply_empty(call);
+	return true;
+}
+
 static void handle_create(struct ttrpc_call *call, const ProtobufCMessage *message)
 {
-	if (!deferred_add(container_of_call(call), call, message))
-		container_create(container_of_call(call), answer, call);
+	struct container *container = container_of_call(call);
+
+	if (is_done_already(call, HYDRA__V1__CONTAINER_STATE__STATE_CREATING) || deferred_add(container, call, message))
+		return;
+	ttrpc_call_begin(call);
+	container_create(container, answer, call);
 }
 
 static void handle_start(struct ttrpc_call *call, const ProtobufCMessage *message)
 {
 	struct container *container = container_of_call(call);
 
-	if (deferred_add(container, call, message))
+	if (deferred_add(container, call, message) || is_done_already(call, HYDRA__V1__CONTAINER_STATE__STATE_CREATED))
 		return;
+	ttrpc_call_begin(call);
 	container->record->stop_was_asked = false;
 	container_start(container, answer, call);
 }
 
 static void handle_pause(struct ttrpc_call *call, const ProtobufCMessage *message)
 {
-	if (!deferred_add(container_of_call(call), call, message))
-		container_pause(container_of_call(call), answer, call);
+	struct container *container = container_of_call(call);
+
+	if (deferred_add(container, call, message) || is_done_already(call, HYDRA__V1__CONTAINER_STATE__STATE_RUNNING))
+		return;
+	ttrpc_call_begin(call);
+	container_pause(container, answer, call);
 }
 
 static void handle_resume(struct ttrpc_call *call, const ProtobufCMessage *message)
 {
-	if (!deferred_add(container_of_call(call), call, message))
-		container_resume(container_of_call(call), answer, call);
+	struct container *container = container_of_call(call);
+
+	if (deferred_add(container, call, message) || is_done_already(call, HYDRA__V1__CONTAINER_STATE__STATE_PAUSED))
+		return;
+	ttrpc_call_begin(call);
+	container_resume(container, answer, call);
 }
 
 static void handle_state(struct ttrpc_call *call, const ProtobufCMessage *message)
@@ -105,14 +127,27 @@ static struct process *find_process(struct ttrpc_call *call, const char *exec_id
 	return process;
 }
 
+/* A predecessor may have sent the signal. Twice SIGKILL is as good as once; of others nobody knows. */
+static bool is_answered_again(struct ttrpc_call *call, const struct process *process, int signal_number)
+{
+	if (signal_number == SIGKILL && !process->has_ended)
+		return false;
+	if (signal_number == SIGKILL)
+		ttrpc_reply_empty(call);
+	else
+		ttrpc_refuse(call, TTRPC_ABORTED, "the shim died as it was about to send signal %d: it may have been sent", signal_number);
+	return true;
+}
+
 static void handle_kill(struct ttrpc_call *call, const ProtobufCMessage *message)
 {
 	const Hydra__V1__KillRequest *request = (const void *) message;
 	struct process *process = find_process(call, request->exec_id);
 	struct error err = ERROR_NONE;
 
-	if (process == NULL)
+	if (process == NULL || (call->was_begun && is_answered_again(call, process, (int) request->signal)))
 		return;
+	ttrpc_call_begin(call);
 	(void) container_kill(process->container, process, (int) request->signal, request->all, &err);
 	answer(process->container, &err, call);
 }
@@ -182,15 +217,6 @@ static void handle_wait(struct ttrpc_call *call, const ProtobufCMessage *message
 	message_free(exit);
 }
 
-/* The order is given: whoever handles the call again only waits. */
-static void wait_stopped(struct ttrpc_call *call, struct process *init)
-{
-	Hydra__V1__WaitRequest request = HYDRA__V1__WAIT_REQUEST__INIT;
-
-	(void) ttrpc_call_becomes(call, "Wait", &request.base);
-	service_wait_for(call, init);
-}
-
 static void handle_stop(struct ttrpc_call *call, const ProtobufCMessage *message)
 {
 	const Hydra__V1__StopRequest *request = (const void *) message;
@@ -199,10 +225,16 @@ static void handle_stop(struct ttrpc_call *call, const ProtobufCMessage *message
 
 	if (find_process(call, "") == NULL)
 		return;
-	if (container_stop(container, request->timeout_s, request->signal, &err) < 0)
+	if (call->was_begun) {
+		container_stop_again(container, request->timeout_s);
+	} else {
+		ttrpc_call_begin(call);
+		(void) container_stop(container, request->timeout_s, request->signal, &err);
+	}
+	if (err.code < 0)
 		ttrpc_refuse_error(call, &err);
 	else
-		wait_stopped(call, container->init);
+		service_wait_for(call, container->init);
 }
 
 static void exec_answer(struct container *container, const struct error *err, void *context)
@@ -220,6 +252,24 @@ static void exec_answer(struct container *container, const struct error *err, vo
 	ttrpc_reply(call, &response.base);
 }
 
+/* A predecessor began it, and it came to something. */
+static bool is_exec_answered(struct ttrpc_call *call, struct container *container, const char *exec_id)
+{
+	Hydra__V1__ExecResponse response = HYDRA__V1__EXEC_RESPONSE__INIT;
+	const struct process *process = container_find(container, exec_id);
+	exit_record *exit = NULL;
+	struct error ignored;
+
+	if (process != NULL)
+		response.pid = process->pid;
+	else if (exit_record_load(container->dir.fd, exec_id, &exit, &ignored) == 0)
+		response.pid = exit->pid;
+	message_free(exit);
+	if (response.pid > 0)
+		ttrpc_reply(call, &response.base);
+	return response.pid > 0;
+}
+
 static void handle_exec(struct ttrpc_call *call, const ProtobufCMessage *message)
 {
 	const Hydra__V1__ExecRequest *request = (const void *) message;
@@ -233,6 +283,8 @@ static void handle_exec(struct ttrpc_call *call, const ProtobufCMessage *message
 		ttrpc_refuse_error(call, &err);
 		return;
 	}
+	if (call->was_begun && is_exec_answered(call, container, request->exec_id))
+		return;
 	if (container_find(container, request->exec_id) != NULL) {
 		ttrpc_refuse(call, TTRPC_ALREADY_EXISTS, "exec '%s' exists", request->exec_id);
 		return;
@@ -246,6 +298,7 @@ static void handle_exec(struct ttrpc_call *call, const ProtobufCMessage *message
 	process->open_stdin = request->open_stdin;
 	process->waits_for_client = request->wait_for_attach;
 	call->user = process;
+	ttrpc_call_begin(call);
 	container_exec(process, request->process_json.data, request->process_json.len, exec_answer, call);
 }
 
@@ -258,9 +311,10 @@ static void handle_attach(struct ttrpc_call *call, const ProtobufCMessage *messa
 	struct client *client;
 	struct error err;
 
-	if (process == NULL || ttrpc_call_fd(call) < 0) {
-		if (process != NULL)
-			ttrpc_reply_empty(call); /* nobody hears it */
+	if (process == NULL)
+		return;
+	if (ttrpc_call_fd(call) < 0) {
+		ttrpc_call_hang_up(call);
 		return;
 	}
 	if (client_join(&client, process, ttrpc_call_fd(call), request->input, &err) < 0) {

@@ -71,6 +71,12 @@ static void answer(struct container *container, const struct error *err, void *c
 
 void service_checkpoint(struct ttrpc_call *call, const ProtobufCMessage *message)
 {
-	if (!must_wait(container_of_call(call), call, message))
-		container_checkpoint(container_of_call(call), (const void *) message, answer, call);
+	if (must_wait(container_of_call(call), call, message))
+		return;
+	if (call->was_begun) {
+		ttrpc_refuse(call, TTRPC_ABORTED, "the shim died while it wrote the checkpoint: it may not be whole");
+		return;
+	}
+	ttrpc_call_begin(call);
+	container_checkpoint(container_of_call(call), (const void *) message, answer, call);
 }

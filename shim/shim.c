@@ -167,7 +167,7 @@ int shim_init(struct shim *self, const char *root, const char *namespace, int li
 {
 	int r;
 
-	*self = (struct shim){.root = root, .namespace = namespace, .listen_fd = listen_fd, .lock_fd = FD_NONE};
+	*self = (struct shim){.root = root, .namespace = namespace, .listen_fd = listen_fd, .lock_fd = FD_NONE, .calls_fd = FD_NONE};
 	self->end_timer = (struct event_timer){.handle = lonely, .context = self};
 	(void) fcntl(listen_fd, F_SETFD, FD_CLOEXEC);
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)

@@ -8,6 +8,7 @@
 
 #include "base/event_loop.h"
 #include "proto/ttrpc_server.h"
+#include "seal.pb-c.h"
 
 #include <stdbool.h>
 
@@ -30,10 +31,14 @@ struct shim {
 	struct event_source store_source; /* the monitor's fd store; fd FD_NONE: there is none */
 	struct event_timer store_timer;
 	uint64_t store_retry_ns;
+	bool store_is_stale;
 	int lock_fd;                 /* handed on by the binary before us; FD_NONE mostly */
 	struct ttrpc_call *upgrade;  /* waits for the end of what is under way */
 	char *upgrade_path;
 	struct event_timer upgrade_timer;
+	int calls_fd;                /* kept calls (shim/calls.h); FD_NONE: none was yet */
+	uint32_t connection_numbers; /* so far */
+	Hydra__V1__SealedServer *inherited; /* what a successor has not gone on with yet */
 	struct containerd *containerd; /* NULL: started by hydra-setup or the monitor */
 	bool is_ending;
 };

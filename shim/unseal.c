@@ -9,6 +9,7 @@
 #include "proto/message.h"
 #include "proto/ttrpc_seal.h"
 #include "shim.pb-c.h"
+#include "shim/calls.h"
 #include "shim/client.h"
 #include "shim/container.h"
 #include "shim/deposit.h"
@@ -113,6 +114,7 @@ int shim_unseal(struct shim *self, const char *root, const char *namespace, cons
 	if (r == 0)
 		r = shim_init(self, root, namespace, sealed->server->listen_fd, err);
 	if (r == 0) {
+		calls_init(self, sealed->calls_fd > 0 ? sealed->calls_fd : FD_NONE);
 		self->lock_fd = fcntl(sealed->lock_fd, F_DUPFD_CLOEXEC, 0); /* the binary before keeps its own */
 		r = container_open(&container, self, id, err);
 	}
@@ -121,6 +123,10 @@ int shim_unseal(struct shim *self, const char *root, const char *namespace, cons
 	if (r < 0)
 		return r;
 	shim_sealed_fds(sealed, reexec_keep_not);
+	for (size_t i = 0; i < sealed->server->n_connections; i++) {
+		if (sealed->server->connections[i]->number > self->connection_numbers)
+			self->connection_numbers = sealed->server->connections[i]->number;
+	}
 	reexec_finish(options);
 	(void) close(sealed->lock_fd);
 	resume_timers(container, sealed);

@@ -11,9 +11,11 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-/* *ret_pidfd may be NULL. adopt: take over what the record says is running. The shim is a session of its own. */
-int shim_process_start(const char *root, const char *namespace, const char *id, bool adopt, pid_t *ret_pid, int *ret_pidfd,
-		       struct error *err);
+/* The shim is a session of its own. *ret_pidfd may be NULL. */
+int shim_process_start(const char *root, const char *namespace, const char *id, pid_t *ret_pid, int *ret_pidfd, struct error *err);
+/* One that takes over what the record says is running. listen_fd: the socket of the one before it, on which clients may be
+ * waiting already, the caller's; FD_NONE: that is lost. */
+int shim_process_succeed(const char *root, const char *namespace, const char *id, int listen_fd, pid_t *ret_pid, struct error *err);
 
 /* Connects to its socket; -ENOENT, -ECONNREFUSED: no shim runs. */
 int shim_process_connect(const char *root, const char *namespace, const char *id, int *ret_fd, struct error *err);

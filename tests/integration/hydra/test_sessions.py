@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Attached clients while shims die: a pause, no hang-up, no byte lost or doubled, in either direction."""
 import hashlib
+import json
 import os
 import pty
 
@@ -98,8 +99,10 @@ def test_much_output_comes_once_and_whole(web, rootfs, kind):
         session.stdin.write(b"go\n")
         session.stdin.flush()
     seen = b""
+    kills = 0
     while len(seen) < 1288895:  # the numbers up to 200000, a line each
-        if len(seen) // 200000 != (len(seen) + 65536) // 200000:
+        if len(seen) > kills * 300000:
+            kills += 1
             kill_shim(host, name)
         seen += os.read(session.stdout.fileno(), 65536)
     host.path("/var/lib/hydra/go").touch()
@@ -180,3 +183,76 @@ def test_a_shim_killed_at_any_step_of_an_attached_container(daemon_host, rootfs,
     assert host.has_arrived(point)
     wait_for(lambda: host.inspect("echo")["state"] == "stopped", "its end")
     assert host.ctl("logs", "echo").stdout == "".join(f"got {number}\n" for number in [*range(5), *range(20)])
+
+
+# requests: answered, and carried out once, whatever step their shim dies at
+
+STEPS = ["shim.request-kept", "shim.request-taken", "shim.answered"]
+BEGUN = [*STEPS, "shim.request-begun"]
+
+
+def killed_at(host, point, *arguments, name="web", **options):
+    """A command during which the shim dies at the point; its result."""
+    host.order_fault(point)
+    done = host.ctl(*arguments, **options)
+    wait_for(lambda: host.has_arrived(point), f"the fault {point}")
+    wait_for(lambda: (seen := host.inspect(name))["isReachable"] or seen["state"] == "stopped", "the successor")
+    return done
+
+
+@pytest.mark.parametrize("point", [*BEGUN, "shim.before-exec", "shim.exec-made"])
+def test_an_exec_runs_once(web, point):
+    web.path("/var/lib/hydra/runs").write_text("")
+    done = killed_at(web, point, "exec", "web", "sh", "-c", "echo ran >>/data/runs; echo hello; exit 7", check=False)
+    assert (done.returncode, done.stdout) == (7, "hello\n"), done.stderr
+    assert web.path("/var/lib/hydra/runs").read_text() == "ran\n"
+    web.path("/var/lib/hydra/runs").unlink()
+
+
+@pytest.mark.parametrize("point", BEGUN)
+@pytest.mark.parametrize("verb, before, state", [("pause", [], "paused"), ("resume", ["pause"], "running")])
+def test_a_pause_or_resume_is_carried_out(web, point, verb, before, state):
+    for one in before:
+        web.ctl(one, "web")
+    killed_at(web, point, verb, "web")
+    assert web.inspect("web")["state"] == state
+    if state == "paused":
+        web.ctl("resume", "web")
+
+
+@pytest.mark.parametrize("point", BEGUN)
+def test_a_container_is_started_once(daemon_host, rootfs, point):
+    host = daemon_host
+    host.ctl("create", "--name", "web", "--rootfs", rootfs, "sh", "-c", "echo begun; sleep 1000")
+    killed_at(host, point, "start", "web")
+    wait_for(lambda: host.ctl("logs", "web").stdout == "begun\n", "its output")
+    assert host.inspect("web")["state"] == "running"
+
+
+@pytest.mark.parametrize("point", BEGUN)
+def test_a_stop_ends_with_the_status(web, point):
+    killed_at(web, point, "stop", "-t", "1", "web")
+    seen = web.inspect("web")
+    assert (seen["state"], seen["exit"]["exitCode"]) == ("stopped", 137)
+
+
+@pytest.mark.parametrize("point", BEGUN)
+def test_a_signal_is_not_sent_twice(daemon_host, rootfs, point):
+    host = daemon_host
+    host.ctl("run", "-d", "--name", "web", "--rootfs", rootfs, "sh", "-c", "trap 'echo heard' USR1; echo ready; while true; do sleep 0.02; done")
+    wait_for(lambda: host.ctl("logs", "web").stdout == "ready\n", "the handler")
+    done = killed_at(host, point, "kill", "-s", "USR1", "web", check=False)
+    if done.returncode != 0:
+        assert "may have been sent" in done.stderr and point == "shim.request-begun"
+        host.ctl("kill", "-s", "USR1", "web")
+    wait_for(lambda: "heard\n" in host.ctl("logs", "web").stdout, "the signal to be heard")
+    host.ctl("stop", "-t", "0", "web")
+    assert host.ctl("logs", "web").stdout == "ready\nheard\n"
+
+
+@pytest.mark.parametrize("point", STEPS)
+def test_questions_and_changes_are_answered(web, point):
+    assert killed_at(web, point, "stats", "web").returncode == 0
+    web.forget_faults()
+    killed_at(web, point, "update", "--restart", "always", "web")
+    assert "always" in json.dumps(web.inspect("web")["restart"]).lower()

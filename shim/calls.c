@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "shim/calls.h"
+
+#include "base/fault.h"
+#include "base/log.h"
+#include "base/owned.h"
+#include "proto/message.h"
+#include "proto/ttrpc_connection.h"
+#include "proto/ttrpc_seal.h"
+#include "shim/container.h"
+#include "shim/deposit.h"
+#include "shim/shim.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PAGE_SIZE 4096
+#define FIRST_AT  PAGE_SIZE /* 0 means "not kept" */
+
+enum kept_state { KEPT_NOTHING, KEPT_TAKEN, KEPT_BEGUN };
+
+/* At the start of a page of the file; the request follows. The state is written last. */
+struct kept_call {
+	uint32_t state;
+	uint32_t connection;
+	uint32_t stream_id;
+	uint32_t size;
+};
+
+static uint64_t room_of(size_t request_size)
+{
+	return (sizeof(struct kept_call) + request_size + PAGE_SIZE - 1) / PAGE_SIZE * PAGE_SIZE;
+}
+
+static struct shim *shim_of(const struct ttrpc_server *server)
+{
+	return server->context;
+}
+
+/* The call in the way of [at, at + room); NULL: there is none. */
+static const struct ttrpc_call *find_neighbour(const struct ttrpc_server *server, uint64_t at, uint64_t room)
+{
+	for (const struct ttrpc_connection *connection = server->connections; connection != NULL; connection = connection->next) {
+		for (const struct ttrpc_call *call = connection->calls; call != NULL; call = call->next) {
+			if (call->kept_at != 0 && call->kept_at < at + room && at < call->kept_at + room_of(call->request_size))
+				return call;
+		}
+	}
+	return NULL;
+}
+
+static uint64_t find_room(const struct ttrpc_server *server, uint64_t room)
+{
+	uint64_t at = FIRST_AT;
+
+	for (const struct ttrpc_call *call = find_neighbour(server, at, room); call != NULL; call = find_neighbour(server, at, room))
+		at = call->kept_at + room_of(call->request_size);
+	return at;
+}
+
+static bool write_call(int fd, const struct ttrpc_call *call, uint64_t at)
+{
+	struct kept_call kept = {.connection = call->connection->number, .stream_id = call->stream_id, .size = (uint32_t) call->request_size};
+	uint32_t state = call->was_begun ? KEPT_BEGUN : KEPT_TAKEN;
+
+	return pwrite(fd, &kept, sizeof(kept), (off_t) at) == (ssize_t) sizeof(kept) &&
+	       pwrite(fd, call->request, call->request_size, (off_t) (at + sizeof(kept))) == (ssize_t) call->request_size &&
+	       pwrite(fd, &state, sizeof(state), (off_t) at) == (ssize_t) sizeof(state);
+}
+
+static void keep_call(struct ttrpc_call *call)
+{
+	struct shim *shim = shim_of(call->server);
+	uint64_t at = find_room(call->server, room_of(call->request_size));
+
+	if (!deposits_are_taken(shim) || call->connection == NULL)
+		return;
+	if (shim->calls_fd < 0) {
+		shim->calls_fd = memfd_create("hydra-calls", MFD_CLOEXEC);
+		deposit_put_calls(shim);
+	}
+	if (shim->calls_fd >= 0 && write_call(shim->calls_fd, call, at))
+		call->kept_at = at;
+	fault_point("shim.request-kept");
+}
+
+static void begin_call(struct ttrpc_call *call)
+{
+	uint32_t state = KEPT_BEGUN;
+
+	(void) !pwrite(shim_of(call->server)->calls_fd, &state, sizeof(state), (off_t) call->kept_at);
+	fault_point("shim.request-begun");
+}
+
+static void forget_call(struct ttrpc_call *call)
+{
+	fault_point("shim.answered");
+	(void) fallocate(shim_of(call->server)->calls_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t) call->kept_at,
+			 (off_t) room_of(call->request_size));
+}
+
+static void keep(struct ttrpc_connection *connection, bool is_kept)
+{
+	struct shim *shim = shim_of(connection->server);
+
+	if (connection->number == 0)
+		connection->number = ++shim->connection_numbers;
+	if (is_kept)
+		deposit_put_connection(shim, connection->number, connection->source.fd);
+	else
+		deposit_drop_connection(shim, connection->number);
+}
+
+static const struct ttrpc_keeper keeper = {keep, keep_call, begin_call, forget_call};
+
+void calls_init(struct shim *shim, int fd)
+{
+	shim->calls_fd = fd;
+	shim->server.keeper = &keeper;
+}
+
+int calls_fd(const struct shim *shim)
+{
+	return shim->calls_fd > 0 ? shim->calls_fd : 0;
+}
+
+void calls_deposit(struct shim *shim)
+{
+	if (shim->server.keeper == NULL)
+		return;
+	if (shim->calls_fd >= 0)
+		deposit_put_calls(shim);
+	for (struct ttrpc_connection *connection = shim->server.connections; connection != NULL; connection = connection->next) {
+		for (struct ttrpc_call *call = connection->calls; call != NULL; call = call->next)
+			ttrpc_call_keep(call);
+		if (connection->is_kept)
+			deposit_put_connection(shim, connection->number, connection->source.fd);
+	}
+}
+
+static Hydra__V1__SealedServer *inherited(struct shim *shim)
+{
+	if (shim->inherited == NULL) {
+		shim->inherited = malloc(sizeof(*shim->inherited));
+		if (shim->inherited == NULL)
+			return NULL;
+		hydra__v1__sealed_server__init(shim->inherited);
+	}
+	return shim->inherited;
+}
+
+void calls_keep_connection(struct shim *shim, unsigned number, int fd)
+{
+	Hydra__V1__SealedServer *server = inherited(shim);
+	Hydra__V1__SealedConnection *connection = malloc(sizeof(*connection));
+	void *larger = server != NULL ? realloc(server->connections, (server->n_connections + 1) * sizeof(*server->connections)) : NULL;
+
+	if (larger != NULL)
+		server->connections = larger;
+	if (connection == NULL || larger == NULL) {
+		free(connection);
+		(void) close(fd);
+		return;
+	}
+	hydra__v1__sealed_connection__init(connection);
+	connection->fd = fd;
+	connection->number = number;
+	server->connections[server->n_connections++] = connection;
+	if (number > shim->connection_numbers)
+		shim->connection_numbers = number;
+}
+
+void calls_keep_file(struct shim *shim, int fd)
+{
+	owned_fd_release(&shim->calls_fd);
+	shim->calls_fd = fd;
+}
+
+static Hydra__V1__SealedConnection *find_connection(const struct shim *shim, uint32_t number)
+{
+	for (size_t i = 0; shim->inherited != NULL && i < shim->inherited->n_connections; i++) {
+		if (shim->inherited->connections[i]->number == number)
+			return shim->inherited->connections[i];
+	}
+	return NULL;
+}
+
+/* It was killed between keeping the request and taking it. */
+static void take_from_socket(const Hydra__V1__SealedConnection *connection, const struct kept_call *kept)
+{
+	uint8_t bytes[TTRPC_HEADER_SIZE];
+	struct ttrpc_header header;
+	auto_free uint8_t *frame = NULL;
+
+	if (recv(connection->fd, bytes, sizeof(bytes), MSG_DONTWAIT | MSG_PEEK) != (ssize_t) sizeof(bytes))
+		return;
+	ttrpc_header_read(bytes, &header);
+	if (header.stream_id != kept->stream_id || header.size != kept->size)
+		return;
+	frame = malloc(TTRPC_HEADER_SIZE + (size_t) header.size);
+	if (frame != NULL)
+		(void) !recv(connection->fd, frame, TTRPC_HEADER_SIZE + (size_t) header.size, MSG_DONTWAIT);
+}
+
+static bool add_call(Hydra__V1__SealedConnection *connection, const struct kept_call *kept, int fd, uint64_t at)
+{
+	Hydra__V1__SealedCall *call = malloc(sizeof(*call));
+	void *larger = realloc(connection->calls, (connection->n_calls + 1) * sizeof(*connection->calls));
+
+	if (larger != NULL)
+		connection->calls = larger;
+	if (call == NULL || larger == NULL) {
+		free(call);
+		return false;
+	}
+	hydra__v1__sealed_call__init(call);
+	connection->calls[connection->n_calls++] = call;
+	call->stream_id = kept->stream_id;
+	call->was_begun = kept->state == KEPT_BEGUN;
+	call->kept_at = at;
+	call->request.data = malloc(kept->size + 1);
+	call->request.len = kept->size;
+	return call->request.data != NULL &&
+	       pread(fd, call->request.data, kept->size, (off_t) (at + sizeof(*kept))) == (ssize_t) kept->size;
+}
+
+/* What it has at `at`; how much further the next one may be. */
+static uint64_t read_kept(struct shim *shim, uint64_t at)
+{
+	Hydra__V1__SealedConnection *connection;
+	struct kept_call kept;
+
+	if (pread(shim->calls_fd, &kept, sizeof(kept), (off_t) at) != (ssize_t) sizeof(kept) || kept.state == KEPT_NOTHING ||
+	    kept.size > TTRPC_DATA_MAX)
+		return PAGE_SIZE;
+	connection = find_connection(shim, kept.connection);
+	if (connection != NULL)
+		take_from_socket(connection, &kept);
+	if (connection == NULL || !add_call(connection, &kept, shim->calls_fd, at)) /* its client has gone */
+		(void) fallocate(shim->calls_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t) at, (off_t) room_of(kept.size));
+	return room_of(kept.size);
+}
+
+void calls_go_on(struct shim *shim)
+{
+	struct ttrpc_call *ignored;
+	struct stat info;
+
+	if (shim->calls_fd >= 0 && fstat(shim->calls_fd, &info) == 0) {
+		for (uint64_t at = FIRST_AT; at < (uint64_t) info.st_size;)
+			at += read_kept(shim, at);
+	}
+	if (shim->inherited == NULL)
+		return;
+	ttrpc_server_unseal(&shim->server, shim->inherited, &ignored);
+	message_free(shim->inherited);
+	shim->inherited = NULL;
+}
