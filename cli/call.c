@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/child.h"
-#include "base/clock.h"
 #include "base/fd_pass.h"
 #include "base/file.h"
 #include "base/owned.h"
@@ -8,34 +7,15 @@
 #include "cli/cli.h"
 #include "proto/message.h"
 #include "proto/ttrpc_call.h"
-#include "state/record.h"
-#include "state/run_dir.h"
 #include "state/shim_process.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-#define ATTACH_TIMEOUT_MS     10000
-#define SUCCESSOR_LOOK_MS     10
-#define SUCCESSOR_PATIENCE_NS (5 * NS_PER_S)
-
-/* Something of the container still runs: a monitor makes a successor of its shim. */
-static bool has_successor(const struct cli *cli, const char *id)
-{
-	auto_record *container = NULL;
-	struct run_dir dir;
-	struct error ignored;
-	bool is_alive;
-
-	if (run_dir_open(&dir, cli->root, cli->namespace, id, &ignored) < 0)
-		return false;
-	is_alive = record_load(dir.fd, &container, &ignored) == 0 && container->pid > 0;
-	run_dir_close(&dir);
-	return is_alive;
-}
+#define ATTACH_TIMEOUT_MS 10000
+#define ATTEMPTS          5 /* against shims that are killed one after the other */
 
 /* Questions, and what has no effect before it is answered: may be asked again when the shim died before its answer. */
 static bool is_question(const char *method)
@@ -46,29 +26,32 @@ static bool is_question(const char *method)
 }
 
 /* kept may be NULL. */
+static int call_once(const struct cli *cli, const char *id, const char *method, const ProtobufCMessage *request,
+		     const ProtobufCMessageDescriptor *response, int timeout_ms, void *ret_response, struct cli_connection *kept,
+		     struct error *err)
+{
+	auto_close int fd = FD_NONE;
+	auto_close int passed_fd = FD_NONE;
+	int r = shim_process_connect(cli->root, cli->namespace, id, &fd, err);
+
+	if (r == 0)
+		r = ttrpc_call_for_fd(fd, "hydra.v1.Shim", method, request, response, timeout_ms, ret_response, &passed_fd, err);
+	if (r == 0 && kept != NULL)
+		*kept = (struct cli_connection){.fd = take_fd(&fd), .passed_fd = take_fd(&passed_fd)};
+	return r;
+}
+
+/* A shim that dies keeps its connections, as a rule: its successor answers. One that was just being let in, or had sent a part
+ * of its answer, is hung up on; it connects to the socket that the shims of a container have one after the other. */
 static int call_shim(const struct cli *cli, const char *id, const char *method, const ProtobufCMessage *request,
 		     const ProtobufCMessageDescriptor *response, int timeout_ms, void *ret_response, struct cli_connection *kept,
 		     struct error *err)
 {
-	const struct timespec pause = {.tv_nsec = (long) (SUCCESSOR_LOOK_MS * NS_PER_MS)};
-	bool was_lost = false;
+	int r;
 
-	for (uint64_t lost_ns = 0;; (void) nanosleep(&pause, NULL)) {
-		auto_close int fd = FD_NONE;
-		auto_close int passed_fd = FD_NONE;
-		int r = shim_process_connect(cli->root, cli->namespace, id, &fd, err);
-
-		if (r == 0)
-			r = ttrpc_call_for_fd(fd, "hydra.v1.Shim", method, request, response, timeout_ms, ret_response, &passed_fd, err);
-		if (r == 0 && kept != NULL)
-			*kept = (struct cli_connection){.fd = take_fd(&fd), .passed_fd = take_fd(&passed_fd)};
-		if (r == -ECONNRESET || r == -EPIPE) {
-			was_lost = is_question(method);
-			lost_ns = clock_monotonic_ns();
-		} else if (!was_lost || (r != -ECONNREFUSED && r != -ENOENT)) {
-			return r;
-		}
-		if (!was_lost || !has_successor(cli, id) || clock_monotonic_ns() - lost_ns > SUCCESSOR_PATIENCE_NS)
+	for (int attempt = 0;; attempt++) {
+		r = call_once(cli, id, method, request, response, timeout_ms, ret_response, kept, err);
+		if ((r != -ECONNRESET && r != -EPIPE) || !is_question(method) || attempt == ATTEMPTS)
 			return r;
 	}
 }
