@@ -56,6 +56,7 @@ void store_drop(struct monitor *monitor, const char *namespace, const char *id, 
 		if (strcmp(deposit->id, id) == 0 && strcmp(deposit->namespace, namespace) == 0 &&
 		    (strcmp(name, "*") == 0 || strcmp(deposit->name, name) == 0)) {
 			*link = deposit->next;
+			keeper_forget(monitor, deposit->namespace, deposit->id, deposit->name);
 			deposit_free(deposit);
 		} else {
 			link = &deposit->next;
@@ -74,21 +75,45 @@ bool store_has_output(const struct monitor *monitor, const char *namespace, cons
 	return false;
 }
 
-static void put(struct monitor *monitor, const struct store_request *request, int fd)
+static struct deposit *find(const struct monitor *monitor, const struct store_request *request)
+{
+	struct deposit *deposit = monitor->deposits;
+
+	while (deposit != NULL && (strcmp(deposit->id, request->id) != 0 || strcmp(deposit->name, request->name) != 0 ||
+				   strcmp(deposit->namespace, request->namespace) != 0))
+		deposit = deposit->next;
+	return deposit;
+}
+
+void store_add(struct monitor *monitor, const char *namespace, const char *id, const char *name, int fd)
 {
 	struct deposit *deposit = calloc(1, sizeof(*deposit));
 
-	store_drop(monitor, request->namespace, request->id, request->name);
 	if (deposit == NULL) {
 		(void) close(fd);
 		return;
 	}
-	*deposit = (struct deposit){.namespace = text_copy(request->namespace),
-				    .id = text_copy(request->id),
-				    .name = text_copy(request->name),
+	*deposit = (struct deposit){.namespace = text_copy(namespace),
+				    .id = text_copy(id),
+				    .name = text_copy(name),
 				    .fd = fd,
 				    .next = monitor->deposits};
 	monitor->deposits = deposit;
+}
+
+/* Shims deposit everything again when we are back: what we have already stays, and stays kept. */
+static void put(struct monitor *monitor, const struct store_request *request, int fd)
+{
+	const struct deposit *before = find(monitor, request);
+
+	log_debug("descriptor deposited", "container=%s/%s name=%s", request->namespace, request->id, request->name);
+	if (before != NULL && kernel_is_same_file(before->fd, fd)) {
+		(void) close(fd);
+		return;
+	}
+	store_drop(monitor, request->namespace, request->id, request->name);
+	keeper_keep(monitor, request->namespace, request->id, request->name, fd);
+	store_add(monitor, request->namespace, request->id, request->name, fd);
 }
 
 static void give(struct monitor *monitor, const struct store_request *request, int client_fd)
@@ -203,29 +228,48 @@ static void handle_depositor(struct event_source *source, uint32_t events)
 		depositor_free(self);
 }
 
-/* Takes fd. */
-static void depositor_new(struct monitor *monitor, int fd)
+static struct depositor *depositor_new(struct monitor *monitor, pid_t pid)
 {
 	struct depositor *self = calloc(1, sizeof(*self));
+
+	if (self == NULL)
+		return NULL;
+	self->monitor = monitor;
+	self->pid = pid;
+	self->source = (struct event_source){.handle = handle_depositor, .context = self, .fd = FD_NONE};
+	self->life = (struct event_source){.handle = handle_end, .context = self, .fd = FD_NONE};
+	self->next = monitor->depositors;
+	monitor->depositors = self;
+	return self;
+}
+
+/* Takes fd. */
+static void depositor_connected(struct monitor *monitor, int fd)
+{
+	struct depositor *self = depositor_new(monitor, socket_peer_pid(fd));
 	struct error err;
 
 	if (self == NULL) {
 		owned_fd_release(&fd);
 		return;
 	}
-	self->monitor = monitor;
-	self->pid = socket_peer_pid(fd);
-	self->source = (struct event_source){.handle = handle_depositor, .context = self, .fd = FD_NONE};
-	self->life = (struct event_source){.handle = handle_end, .context = self, .fd = FD_NONE};
 	if (event_loop_add(&monitor->loop, &self->source, fd, EPOLLIN, &err) < 0) {
 		log_error("depositor not served", "error=\"%s\"", err.message);
 		(void) close(fd);
-		free(self);
+		depositor_free(self);
 		return;
 	}
-	self->next = monitor->depositors;
-	monitor->depositors = self;
 	watch_life(self);
+}
+
+void store_await(struct monitor *monitor, pid_t pid)
+{
+	struct depositor *self = depositor_new(monitor, pid);
+
+	if (self != NULL)
+		watch_life(self);
+	if (self != NULL && self->life.fd < 0)
+		depositor_free(self);
 }
 
 static void handle_listener(struct event_source *source, uint32_t events)
@@ -234,7 +278,7 @@ static void handle_listener(struct event_source *source, uint32_t events)
 
 	(void) events;
 	if (fd >= 0 && socket_peer_is_trusted(fd))
-		depositor_new(source->context, fd);
+		depositor_connected(source->context, fd);
 	else
 		owned_fd_release(&fd);
 }
@@ -328,5 +372,5 @@ void store_unseal(struct monitor *monitor, const Hydra__V1__SealedMonitor *seale
 		put(monitor, &request, item->fd);
 	}
 	for (size_t i = 0; i < sealed->n_depositor_fds; i++)
-		depositor_new(monitor, sealed->depositor_fds[i]);
+		depositor_connected(monitor, sealed->depositor_fds[i]);
 }

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What hydra-monitor and hydrad say to a service manager, and what they get from it; tests/integration/systemd has the real one."""
+import os
+import re
+import signal
+import socket
+
+import pytest
+
+from hosts import program, wait_for
+from logs import lines, log_bytes
+from service_manager import ServiceManager
+
+COUNT = "i=0; while [ ! -e /data/go ]; do i=$((i+1)); echo $i; sleep 0.01; done; echo end $i; exit 5"
+
+
+@pytest.fixture
+def monitor(host):
+    host.path("/run/config").mkdir()
+    host.path("/run/config/log-level").write_text("debug")
+    with ServiceManager(host, "hydra-monitor", "--no-daemon", HYDRA_CONFIG="/run/config") as manager:
+        manager.start()
+        yield manager
+
+
+def counting(host, rootfs, name="web", *options):
+    host.ctl("run", "-d", "--name", name, "--rootfs", rootfs, "-v", "/var/lib/hydra:/data", *options, "sh", "-c", COUNT)
+
+
+def kill_all(host, monitor):
+    """The monitor and all shims, in one moment."""
+    for pid in host.pids("hydra-monitor") + host.pids("hydra-shim"):
+        os.kill(pid, signal.SIGKILL)
+    host.kill("hydra-shim")  # returns when they are gone
+    monitor.kill()
+
+
+def reachable(host, name):
+    return wait_for(lambda: (seen := host.inspect(name))["isReachable"] and seen, f"the shim of {name}")
+
+
+def finish(host, name="web"):
+    """Ends what counts, and looks that nothing is missing in its log and nothing there twice."""
+    host.path("/var/lib/hydra/go").touch()
+    assert host.ctl("wait", name).stdout == "5\n"
+    *counted, last = log_bytes(host, name).splitlines(keepends=True)
+    assert b"".join(counted) == lines(1, len(counted)) and last == f"end {len(counted)}\n".encode()
+    host.path("/var/lib/hydra/go").unlink()
+
+
+def test_what_shims_deposit_is_kept_until_their_containers_end(host, monitor, rootfs):
+    counting(host, rootfs)
+    wait_for(lambda: monitor.hear() or len(monitor.kept) == 2, "both outputs to be kept")
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{11}", name) for name, _ in monitor.kept)
+    exec_id = host.ctl("exec", "-d", "web", "sh", "-c", "while [ ! -e /data/go ]; do sleep 0.05; done").stdout.strip()
+    wait_for(lambda: monitor.hear() or len(monitor.kept) == 4, f"those of {exec_id}")
+    finish(host)
+    wait_for(lambda: monitor.hear() or not monitor.kept, "nothing to be kept")
+
+
+def test_a_monitor_and_a_shim_killed_together_lose_nothing(host, monitor, rootfs):
+    counting(host, rootfs)
+    counting(host, rootfs, "other")
+    wait_for(lambda: monitor.hear() or len(monitor.kept) == 4, "their outputs to be kept")
+    for _ in range(3):
+        kill_all(host, monitor)
+        assert [host.inspect(name)["state"] for name in ("web", "other")] == ["unknown", "unknown"]
+        monitor.start()
+        reachable(host, "web")
+        reachable(host, "other")
+    host.path("/var/lib/hydra/go").touch()
+    assert host.ctl("wait", "other").stdout == "5\n"
+    finish(host)
+    wait_for(lambda: monitor.hear() or not monitor.kept, "nothing to be kept")
+
+
+def test_what_ended_while_the_monitor_and_the_shim_were_dead_is_read_to_its_end(host, monitor, rootfs):
+    counting(host, rootfs)
+    wait_for(lambda: monitor.hear() or len(monitor.kept) == 2, "its outputs to be kept")
+    kill_all(host, monitor)
+    pid = host.inspect("web")["pid"]
+    host.path("/var/lib/hydra/go").touch()
+    wait_for(lambda: host.run("kill", "-0", str(pid), check=False).returncode != 0, "its end")
+    monitor.start()
+    wait_for(lambda: host.inspect("web")["state"] == "stopped" and not host.inspect("web")["isReachable"], "its shim's end")
+    *counted, last = log_bytes(host, "web").splitlines(keepends=True)
+    assert b"".join(counted) == lines(1, len(counted)) and last == f"end {len(counted)}\n".encode()
+    host.path("/var/lib/hydra/go").unlink()
+
+
+def test_what_is_deposited_again_is_not_kept_twice(host, monitor, rootfs):
+    counting(host, rootfs)
+    wait_for(lambda: monitor.hear() or len(monitor.kept) == 2, "its outputs to be kept")
+    monitor.kill()
+    monitor.start()
+    wait_for(lambda: host.log("service").count("descriptor deposited") == 4, "the same outputs again")
+    counting(host, rootfs, "other")
+    wait_for(lambda: monitor.hear() or len(monitor.kept) == 4, "the other's outputs to be kept")
+    assert monitor.told.count("FDSTORE=1") == 2
+    host.path("/var/lib/hydra/go").touch()
+    assert host.ctl("wait", "other").stdout == "5\n"
+    finish(host)
+
+
+def test_what_was_kept_of_a_container_that_is_gone_is_dropped(host, monitor, rootfs):
+    counting(host, rootfs)
+    wait_for(lambda: monitor.hear() or len(monitor.kept) == 2, "its outputs to be kept")
+    monitor.kill()
+    host.ctl("rm", "-f", "web")
+    assert len(monitor.kept) == 2
+    monitor.start()
+    wait_for(lambda: monitor.hear() or not monitor.kept, "nothing to be kept")
+
+
+def test_a_shim_that_dies_before_it_deposits_again_has_a_successor(host, monitor, rootfs):
+    counting(host, rootfs)
+    wait_for(lambda: monitor.hear() or len(monitor.kept) == 2, "its outputs to be kept")
+    host.kill("hydra-shim", signal.SIGSTOP)
+    monitor.kill()
+    monitor.start()
+    host.kill("hydra-shim")
+    reachable(host, "web")
+    finish(host)
+    wait_for(lambda: monitor.hear() or not monitor.kept, "nothing to be kept")
+
+
+def test_an_upgraded_monitor_keeps_what_was_kept(host, monitor, rootfs):
+    counting(host, rootfs)
+    wait_for(lambda: monitor.hear() or len(monitor.kept) == 2, "its outputs to be kept")
+    names = {name for name, _ in monitor.kept}
+    pid = monitor.pid()
+    host.ctl("upgrade", "monitor")
+    monitor.wait_for("READY=1")
+    assert monitor.pid() == pid and {name for name, _ in monitor.kept} == names
+    kill_all(host, monitor)
+    # systemd would not have kept them twice
+    monitor.kept = list({name: (name, fd) for name, fd in monitor.kept}.values())
+    monitor.start()
+    reachable(host, "web")
+    finish(host)
+
+
+@pytest.mark.parametrize("name, arguments", [("hydra-monitor", ["--no-daemon"]), ("hydrad", [])])
+def test_a_reload_reads_the_log_level_and_says_when_it_is_done(host, name, arguments):
+    host.path("/run/config").mkdir()
+    with ServiceManager(host, name, *arguments, HYDRA_CONFIG="/run/config") as manager:
+        manager.start()
+        for level in ("debug", "error", "nonsense", "info"):
+            host.path("/run/config/log-level").write_text(level + "\n")
+            manager.told.clear()
+            manager.send(signal.SIGHUP)
+            manager.wait_for("READY=1")
+            assert manager.told[0] == "RELOADING=1" and re.fullmatch(r"MONOTONIC_USEC=\d+", manager.told[1])
+        assert host.log("service").count("reloaded") == 2  # not while errors alone were wanted
+        manager.send(signal.SIGTERM)
+        manager.wait_for("STOPPING=1")
+
+
+@pytest.mark.parametrize("name, arguments", [("hydra-monitor", ["--no-daemon"]), ("hydrad", [])])
+def test_a_watchdog_hears_that_the_loop_goes_round(host, name, arguments):
+    with ServiceManager(host, name, *arguments, WATCHDOG_USEC="20000") as manager:
+        manager.start()
+        wait_for(lambda: manager.hear() or manager.told.count("WATCHDOG=1") > 5, "signs of life")
+    with ServiceManager(host, name, *arguments) as manager:
+        manager.start()
+        assert "WATCHDOG=1" not in manager.told
+
+
+def test_hydrad_serves_the_socket_it_is_given(host):
+    host.path("/run/hydra").mkdir(mode=0o700)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+        listener.bind(str(host.path("/run/hydra/hydrad.sock")))
+        listener.listen()
+        with ServiceManager(host, "hydrad") as manager:
+            waiting = host.popen([program("hydractl"), "daemon"], stdout=-1, text=True)  # its question comes first
+            for _ in range(2):
+                manager.start([("hydrad.socket", listener.fileno())])
+                assert "version" in host.ctl("daemon").stdout
+                manager.kill()
+            assert "version" in waiting.communicate(timeout=60)[0]
+            manager.launch([("hydrad.socket", other.fileno())])
+            assert manager.process.wait(60) == 1
+        assert "expected a listening Unix socket" in host.log("service")
