@@ -113,6 +113,7 @@ static void handle_signal(struct event_loop *loop, const int signal_number, void
 	}
 	if (self->daemon_pid > 0)
 		(void) kill(self->daemon_pid, SIGTERM);
+	store_let_inputs_go(self);
 	event_loop_stop(loop, EXIT_SUCCESS);
 }
 

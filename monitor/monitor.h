@@ -106,6 +106,8 @@ bool store_has_output(const struct monitor *monitor, const char *namespace, cons
 void store_add(struct monitor *monitor, const char *namespace, const char *id, const char *name, int fd);
 /* A shim that we know of and that has not connected yet: its end is to be seen too. */
 void store_await(struct monitor *monitor, pid_t pid);
+/* We end and may stay away: what is written to would not be seen to be closed by who reads it. */
+void store_let_inputs_go(struct monitor *monitor);
 bool store_seal(const struct monitor *monitor, Hydra__V1__SealedMonitor *sealed);
 void store_unseal(struct monitor *monitor, const Hydra__V1__SealedMonitor *sealed);
 

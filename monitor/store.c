@@ -262,6 +262,14 @@ static void depositor_connected(struct monitor *monitor, int fd)
 	watch_life(self);
 }
 
+void store_let_inputs_go(struct monitor *monitor)
+{
+	for (const struct deposit *deposit = monitor->deposits; deposit != NULL; deposit = deposit->next) {
+		if (deposit->name[0] == '0')
+			keeper_forget(monitor, deposit->namespace, deposit->id, deposit->name);
+	}
+}
+
 void store_await(struct monitor *monitor, pid_t pid)
 {
 	struct depositor *self = depositor_new(monitor, pid);

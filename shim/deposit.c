@@ -21,12 +21,21 @@ static void name_end(const struct process *process, int end, char *name, size_t 
 	(void) text_fit(name, size, "%d%s", end, process->exec_id);
 }
 
+static void forget(struct process *process, int end)
+{
+	const struct container *container = process->container;
+	char name[96];
+
+	name_end(process, end, name, sizeof(name));
+	(void) store_send(container->shim->store_source.fd, "drop", container->shim->namespace, container->dir.id, name, FD_NONE);
+}
+
 void deposit_everything(struct shim *shim)
 {
 	for (struct container *container = shim->containers; container != NULL; container = container->next) {
 		for (struct process *process = container->processes; process != NULL; process = process->next) {
-			for (int end = 0; end < STREAM_ENDS; end++)
-				deposit_put(process, end);
+			for (int end = 0; end < STREAM_ENDS && shim->store_source.fd >= 0; end++)
+				(process->ends[end] >= 0 ? deposit_put : forget)(process, end);
 		}
 	}
 }
@@ -93,14 +102,8 @@ void deposit_put(struct process *process, int end)
 
 void deposit_drop(struct process *process, int end)
 {
-	struct container *container = process->container;
-	struct shim *shim = container->shim;
-	char name[96];
-
-	if (shim->store_source.fd < 0 || process->ends[end] < 0)
-		return;
-	name_end(process, end, name, sizeof(name));
-	(void) store_send(shim->store_source.fd, "drop", shim->namespace, container->dir.id, name, FD_NONE);
+	if (process->container->shim->store_source.fd >= 0 && process->ends[end] >= 0)
+		forget(process, end);
 }
 
 void deposit_drop_all(struct container *container)

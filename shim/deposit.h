@@ -14,7 +14,7 @@ struct container;
 struct process;
 
 void deposits_init(struct shim *shim);
-/* Every open end of every process; what is kept under the same name is replaced. */
+/* Every open end of every process; what is kept under the same name is replaced, what was closed meanwhile dropped. */
 void deposit_everything(struct shim *shim);
 /* Keeps an end of process; name it by exec id and number. */
 void deposit_put(struct process *process, int end);

@@ -6,10 +6,23 @@ import signal
 import socket
 import subprocess
 
-from hosts import DEADLINE, program, wait_for
+from hosts import DEADLINE, program, signal_if_there, wait_for
 
 SOCKET = "/run/notify"
-FIRST_HIGH = 500  # nobody has so many
+HAND_OVER = "/run/hand-over"
+# Descriptors go to the program and to nobody between us and it: nsenter would keep what it inherits.
+LAUNCH = """
+import os, socket, sys
+with socket.socket(socket.AF_UNIX) as connection:
+    connection.connect(sys.argv[1])
+    fds = socket.recv_fds(connection, 1, 16)[1]
+high = [os.dup2(fd, 500 + number, False) for number, fd in enumerate(fds)]
+for number, fd in enumerate(high):
+    os.dup2(fd, 3 + number)
+os.closerange(3 + len(fds), 600)
+os.environ.update(LISTEN_PID=str(os.getpid()), WATCHDOG_PID=str(os.getpid()))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 
 class ServiceManager:
@@ -37,15 +50,15 @@ class ServiceManager:
         passed = [*fds, *self.kept]
         environment = {**self.host.env, "NOTIFY_SOCKET": SOCKET, "LISTEN_FDS": str(len(passed)),
                        "LISTEN_FDNAMES": ":".join(name for name, _ in passed), **self.environment}
-        # they become 3, 4, … in a shell that then is the program, with its pid in LISTEN_PID
-        high = [os.dup2(fd, FIRST_HIGH + number) for number, (_, fd) in enumerate(passed)]
-        moves = " ".join(f"{3 + number}<&{fd} {fd}<&-" for number, fd in enumerate(high))
-        script = f'exec {moves}; export LISTEN_PID=$$ WATCHDOG_PID=$$; exec "$@"'
-        with open(self.host.path("/run/service.log"), "ab") as log:
-            self.process = self.host.popen(["bash", "-c", script, "bash", *self.command], env=environment, pass_fds=high,
+        with socket.socket(socket.AF_UNIX) as listener, open(self.host.path("/run/service.log"), "ab") as log:
+            listener.bind(str(self.host.path(HAND_OVER)))
+            listener.listen()
+            self.process = self.host.popen(["python3", "-c", LAUNCH, HAND_OVER, *self.command], env=environment,
                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        for fd in high:
-            os.close(fd)
+            connection = listener.accept()[0]
+            with connection:
+                socket.send_fds(connection, [b"x"], [fd for _, fd in passed])
+        self.host.path(HAND_OVER).unlink()
         self.told.clear()
 
     def start(self, fds=()):
@@ -83,7 +96,7 @@ class ServiceManager:
     def kill(self, signal_number=signal.SIGKILL):
         if self.process is not None:
             for pid in self.host.pids(os.path.basename(self.command[0])):
-                os.kill(pid, signal_number)
+                signal_if_there(pid, signal_number)
             self.process.wait(DEADLINE)
             self.hear()
         self.process = None

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What hydra-monitor and hydrad say to a service manager, and what they get from it; tests/integration/systemd has the real one."""
-import os
 import re
 import signal
 import socket
+import subprocess
 
 import pytest
 
-from hosts import program, wait_for
+from hosts import program, signal_if_there, wait_for
 from logs import lines, log_bytes
 from service_manager import ServiceManager
 
@@ -30,7 +30,7 @@ def counting(host, rootfs, name="web", *options):
 def kill_all(host, monitor):
     """The monitor and all shims, in one moment."""
     for pid in host.pids("hydra-monitor") + host.pids("hydra-shim"):
-        os.kill(pid, signal.SIGKILL)
+        signal_if_there(pid, signal.SIGKILL)
     host.kill("hydra-shim")  # returns when they are gone
     monitor.kill()
 
@@ -100,6 +100,27 @@ def test_what_is_deposited_again_is_not_kept_twice(host, monitor, rootfs):
     host.path("/var/lib/hydra/go").touch()
     assert host.ctl("wait", "other").stdout == "5\n"
     finish(host)
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("command", [["run", "-i", "--name", "cat", "--rootfs"], ["exec", "-i"]], ids=["init", "exec"])
+def test_the_end_of_input_arrives_although_somebody_keeps_a_copy(host, monitor, rootfs, command, end):
+    host.ctl("run", "-d", "--name", "web", "--rootfs", rootfs, "sleep", "1000")
+    session = host.popen([program("hydractl"), *command, rootfs if command[0] == "run" else "web", "cat"],
+                         stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: monitor.hear() or len(monitor.kept) == 5, "both outputs and the ends of what reads to be kept")
+        wait_for(lambda: command[0] == "exec" or host.inspect("cat")["state"] == "running", "its start")
+        monitor.kill(end)
+        assert len(monitor.kept) == (5 if end == signal.SIGKILL else 4)
+        session.stdin.close()
+        if end == signal.SIGKILL:
+            monitor.start()
+        wait_for(lambda: monitor.hear() or session.poll() is not None, "its end")
+        assert session.returncode == 0
+    finally:
+        host.kill("hydractl")
+        session.wait()
 
 
 def test_what_was_kept_of_a_container_that_is_gone_is_dropped(host, monitor, rootfs):
