@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whatever is done to a unit, containers run on and no byte is lost."""
+import contextlib
 import os
 import pathlib
+import shutil
 import signal
+import subprocess
 
 import pytest
 
@@ -22,7 +25,7 @@ def test_enabling_the_monitor_is_all_there_is_to_do(installed, rootfs):
     assert [unit for unit in UNITS if is_active(unit)] == list(UNITS[:-1])
     assert "version" in ctl("daemon").stdout  # the first question starts hydrad
     assert is_active("hydrad.service")
-    assert ctl("run", "--rm", "--rootfs", rootfs, "cat", "/proc/self/oom_score_adj").stdout == "0\n"
+    assert ctl("run", "--rm", "--rootfs", rootfs, "echo", "hello").stdout == "hello\n"
 
 
 def test_containers_and_shims_have_a_unit_of_their_own(web):
@@ -30,6 +33,10 @@ def test_containers_and_shims_have_a_unit_of_their_own(web):
     assert cgroup(seen["pid"]) == "/hydra.slice/hydra-containers.service/containers/default/web"
     assert cgroup(seen["shimPid"]) == "/hydra.slice/hydra-containers.service/supervisors"
     assert (CONTAINERS / "cgroup.procs").read_text() == ""
+    # what spares shims when memory runs out is not for containers
+    assert pathlib.Path(f"/proc/{seen['shimPid']}/oom_score_adj").read_text() == "-900\n"
+    assert pathlib.Path(f"/proc/{seen['pid']}/oom_score_adj").read_text() == "0\n"
+    assert ctl("exec", "web", "cat", "/proc/self/oom_score_adj").stdout == "0\n"
 
 
 @pytest.mark.parametrize("unit", ["hydra-containers.service", "hydra-shutdown.service", "hydra.slice"])
@@ -91,22 +98,47 @@ def test_the_monitor_and_the_shim_die_together(web, downtime):
     assert cgroup(inspect("web")["shimPid"]) == "/hydra.slice/hydra-containers.service/supervisors"
 
 
-@pytest.mark.parametrize("unit", ["hydra-monitor", "hydrad"])
-def test_what_hangs_is_started_anew(web, unit):
-    drop_in = pathlib.Path(f"/run/systemd/system/{unit}.service.d/watchdog.conf")
+@contextlib.contextmanager
+def settings(unit, *lines):
+    """The unit runs with them."""
+    drop_in = pathlib.Path(f"/run/systemd/system/{unit}.service.d/test.conf")
     drop_in.parent.mkdir(parents=True)
-    drop_in.write_text("[Service]\nWatchdogSec=3s\nTimeoutAbortSec=500ms\n")
+    drop_in.write_text("\n".join(["[Service]", *lines, ""]))
     systemctl("daemon-reload")
     systemctl("restart", unit)
-    before = main_pid(unit)
-    os.kill(before, signal.SIGSTOP)
-    wait_for(lambda: main_pid(unit) not in (0, before), f"another {unit}")
-    assert "watchdog" in run("journalctl", "-b", "--no-pager", "-u", unit).stdout.lower()
-    web.is_running_on()
+    yield
     drop_in.unlink()
     drop_in.parent.rmdir()
     systemctl("daemon-reload")
     systemctl("restart", unit)
+
+
+@pytest.mark.parametrize("unit", ["hydra-monitor", "hydrad"])
+def test_what_hangs_is_started_anew(web, unit):
+    with settings(unit, "WatchdogSec=3s", "TimeoutAbortSec=500ms"):
+        before = main_pid(unit)
+        os.kill(before, signal.SIGSTOP)
+        wait_for(lambda: main_pid(unit) not in (0, before), f"another {unit}")
+        assert "watchdog" in run("journalctl", "-b", "--no-pager", "-u", unit).stdout.lower()
+        web.is_running_on()
+
+
+def test_what_hydrad_was_asked_for_is_finished_when_it_is_restarted(installed, rootfs):
+    faults = pathlib.Path("/run/faults")
+    faults.mkdir()
+    with settings("hydrad", f"Environment=HYDRA_FAULTS={faults}"):
+        faults.joinpath("setup.bundle").write_text("stop")
+        asker = subprocess.Popen(["hydractl", "create", "--name", "made", "--rootfs", rootfs, "true"], stderr=subprocess.DEVNULL)
+        wait_for(faults.joinpath("setup.bundle.arrived").exists, "the worker")
+        systemctl("restart", "hydrad")
+        assert asker.wait(60) == 125
+        workers = [pid for pid in map(int, (CONTAINERS / "supervisors/cgroup.procs").read_text().split())
+                   if pathlib.Path(f"/proc/{pid}/comm").read_text() == "hydra-setup\n"]
+        assert len(workers) == 1
+        os.kill(workers[0], signal.SIGCONT)
+        wait_for(lambda: inspect("made")["state"] == "created", "the worker to finish")
+    ctl("rm", "-f", "made")
+    shutil.rmtree(faults)
 
 
 def test_a_reload_reads_the_log_level(installed):
