@@ -57,6 +57,7 @@ int event_loop_watch_usual_signals(struct event_loop *self, signal_handler *hand
 	(void) sigaddset(&mask, SIGCHLD);
 	(void) sigaddset(&mask, SIGTERM);
 	(void) sigaddset(&mask, SIGINT);
+	(void) sigaddset(&mask, SIGHUP);
 	(void) signal(SIGPIPE, SIG_IGN);
 	return event_loop_watch_signals(self, &mask, handle, context, err);
 }

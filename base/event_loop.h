@@ -54,7 +54,7 @@ void event_loop_deinit(struct event_loop *self);
 /* Blocks the signals of mask and delivers them to handle from the loop. */
 int event_loop_watch_signals(struct event_loop *self, const sigset_t *mask, signal_handler *handle, void *context,
 			     struct error *err);
-/* The signals of a program that stays: SIGCHLD, SIGTERM and SIGINT are watched, SIGPIPE is ignored. */
+/* The signals of a program that stays: SIGCHLD, SIGTERM, SIGINT and SIGHUP are watched, SIGPIPE is ignored. */
 int event_loop_watch_usual_signals(struct event_loop *self, signal_handler *handle, void *context, struct error *err);
 
 int event_loop_add(struct event_loop *self, struct event_source *source, int fd, uint32_t events, struct error *err);

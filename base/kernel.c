@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kcmp.h>
 #include <linux/mount.h>
 #include <linux/openat2.h>
 #include <linux/sched.h>
@@ -25,6 +26,11 @@ int kernel_pidfd_send_signal(int pidfd, int signal_number)
 int kernel_pidfd_getfd(int pidfd, int target_fd)
 {
 	return (int) syscall(SYS_pidfd_getfd, pidfd, target_fd, 0);
+}
+
+bool kernel_is_same_file(int fd, int other_fd)
+{
+	return syscall(SYS_kcmp, getpid(), getpid(), KCMP_FILE, fd, other_fd) == 0;
 }
 
 int kernel_close_range(unsigned int first, unsigned int last, unsigned int flags)

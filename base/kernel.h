@@ -13,6 +13,8 @@
 int kernel_pidfd_open(pid_t pid, unsigned int flags);
 int kernel_pidfd_send_signal(int pidfd, int signal_number);
 int kernel_pidfd_getfd(int pidfd, int target_fd);
+/* Two of our descriptors are one open file; false also when the kernel can't tell. */
+bool kernel_is_same_file(int fd, int other_fd);
 int kernel_close_range(unsigned int first, unsigned int last, unsigned int flags);
 int kernel_openat2(int dir_fd, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve);
 int kernel_pivot_root(const char *new_root, const char *put_old);

@@ -14,6 +14,9 @@ enum log_level {
 
 /* program is put in front when stderr is a terminal or a file; journald gets the priority prefix. */
 void log_open(const char *program, enum log_level most_detailed);
+/* The level that the first line of the file log-level in $HYDRA_CONFIG (default /etc/hydra) names: error, warning, info or
+ * debug. Without such a file it stays as log_open() was told; another word changes nothing and is logged. */
+void log_level_load(void);
 /* format may be NULL: no fields. Never blocks for long: a full stderr loses the line. */
 void log_write(enum log_level level, const char *event, const char *format, ...) __attribute__((format(printf, 3, 4)));
 

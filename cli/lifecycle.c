@@ -8,11 +8,14 @@
 #include "cli/cli.h"
 #include "cli/signals.h"
 #include "proto/message.h"
+#include "state/run_dir.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 typedef int one_container(const struct cli *cli, const char *id, const void *options, struct error *err);
 
@@ -108,12 +111,14 @@ const struct command command_resume = {"resume", "CONTAINER...", "thaw paused co
 struct stop_options {
 	const char *timeout;
 	const char *signal;
+	bool all;
 };
 
 static const struct option_entry stop_entries[] = {
 	{'t', "timeout", "SECONDS", OPTION_STRING, offsetof(struct stop_options, timeout),
 	 "between the signal and SIGKILL (default: the container's)"},
 	{'s', "signal", "SIGNAL", OPTION_STRING, offsetof(struct stop_options, signal), "the signal (default SIGTERM)"},
+	{'a', "all", NULL, OPTION_FLAG, offsetof(struct stop_options, all), "every container of every namespace, all at the same time"},
 	{0, NULL, NULL, OPTION_FLAG, 0, NULL},
 };
 
@@ -144,13 +149,62 @@ static int stop_one(const struct cli *cli, const char *id, const void *context, 
 	return explain(cli, id, r, err);
 }
 
-static int stop(const struct cli *cli, void *options, const struct option_rest *rest, struct error *err)
+struct everything {
+	const struct cli *cli;
+	const struct stop_options *options;
+	bool has_failed;
+};
+
+static int stop_in_child(const struct everything *self, const char *namespace, const char *id)
 {
-	return for_each(cli, rest, stop_one, options, err);
+	struct cli cli = *self->cli;
+	struct error err;
+	int r;
+
+	cli.namespace = namespace;
+	r = stop_one(&cli, id, self->options, &err);
+	if (r < 0 && r != -ENOENT)
+		(void) fprintf(stderr, "hydractl: %s/%s: %s\n", namespace, id, err.message);
+	else if (r >= 0)
+		(void) printf("%s/%s\n", namespace, id);
+	(void) fflush(stdout);
+	return r < 0 && r != -ENOENT;
+}
+
+/* A process for each: nobody waits for another one's time-out. */
+static bool begin_to_stop(const char *namespace, const char *id, void *context)
+{
+	struct everything *self = context;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(stop_in_child(self, namespace, id));
+	self->has_failed = self->has_failed || pid < 0;
+	return true;
+}
+
+static int stop_everything(const struct cli *cli, const struct stop_options *options, struct error *err)
+{
+	struct everything everything = {.cli = cli, .options = options};
+	int r = run_dir_visit(cli->root, NULL, begin_to_stop, &everything, err);
+	int status;
+
+	while (wait(&status) >= 0 || errno == EINTR)
+		everything.has_failed = everything.has_failed || status != 0;
+	return r < 0 ? r : everything.has_failed;
+}
+
+static int stop(const struct cli *cli, void *context, const struct option_rest *rest, struct error *err)
+{
+	const struct stop_options *options = context;
+
+	if (options->all == (rest->count > 0))
+		return fail_because(err, EINVAL, "usage: hydractl stop [OPTIONS] CONTAINER..., or --all");
+	return options->all ? stop_everything(cli, options, err) : for_each(cli, rest, stop_one, options, err);
 }
 
 const struct command command_stop = {
-	"stop", "[OPTIONS] CONTAINER...", "end containers: SIGTERM, then SIGKILL", stop_entries, sizeof(struct stop_options), 1, -1,
+	"stop", "[OPTIONS] [CONTAINER...]", "end containers: SIGTERM, then SIGKILL", stop_entries, sizeof(struct stop_options), 0, -1,
 	false,	stop};
 
 struct kill_options {

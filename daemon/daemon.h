@@ -8,6 +8,7 @@
 #pragma once
 
 #include "base/event_loop.h"
+#include "base/notify.h"
 #include "base/reexec.h"
 #include "daemon.pb-c.h"
 #include "proto/ttrpc_client.h"
@@ -46,6 +47,7 @@ struct daemon {
 	char *upgrade_path;
 	struct event_timer upgrade_timer;
 	struct held *held;       /* requests that wait for it */
+	struct watchdog watchdog;
 };
 
 /* entries.c: the containers, as their shims tell. */

@@ -7,6 +7,7 @@
 #include "base/fd_pass.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/notify.h"
 #include "base/options.h"
 #include "base/owned.h"
 #include "base/text.h"
@@ -19,7 +20,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 struct daemon_options {
@@ -49,20 +49,48 @@ static int take_lock(struct daemon *self, struct error *err)
 	return r == -EBUSY ? fail_because(err, EBUSY, "another hydrad serves '%s'", self->root) : r;
 }
 
+static void take_socket(int fd, const char *name, void *context)
+{
+	int *listen_fd = context;
+
+	(void) name;
+	if (*listen_fd < 0)
+		*listen_fd = fd;
+	else
+		(void) close(fd);
+}
+
+static bool has_option(int fd, int option, int expected)
+{
+	socklen_t size = sizeof(int);
+	int value;
+
+	return getsockopt(fd, SOL_SOCKET, option, &value, &size) == 0 && value == expected;
+}
+
 /* The socket systemd gives us, or one of our own. */
 static int open_socket(struct daemon *self, struct error *err)
 {
 	auto_free char *path = text_format("%s/hydrad.sock", self->root);
 
-	if (sd_listen_fds(1) >= 1) {
-		if (sd_is_socket_unix(SD_LISTEN_FDS_START, SOCK_STREAM, 1, NULL, 0) <= 0)
-			return fail_because(err, EINVAL, "descriptor %d from systemd: expected a listening Unix socket",
-					    SD_LISTEN_FDS_START);
-		self->listen_fd = SD_LISTEN_FDS_START;
-		(void) fcntl(self->listen_fd, F_SETFL, fcntl(self->listen_fd, F_GETFL) | O_NONBLOCK);
-		return 0;
-	}
-	return socket_listen(path, &self->listen_fd, err);
+	notify_take_fds(take_socket, &self->listen_fd);
+	if (self->listen_fd < 0)
+		return socket_listen(path, &self->listen_fd, err);
+	if (!has_option(self->listen_fd, SO_DOMAIN, AF_UNIX) || !has_option(self->listen_fd, SO_TYPE, SOCK_STREAM) ||
+	    !has_option(self->listen_fd, SO_ACCEPTCONN, 1))
+		return fail_because(err, EINVAL, "the descriptor from systemd: expected a listening Unix socket");
+	(void) fcntl(self->listen_fd, F_SETFL, fcntl(self->listen_fd, F_GETFL) | O_NONBLOCK);
+	return 0;
+}
+
+/* Also a look at what came or went without our doing. */
+static void reload(struct daemon *self)
+{
+	notify_reloading();
+	log_level_load();
+	entries_rescan(self);
+	log_info("reloaded", NULL);
+	notify("READY=1");
 }
 
 static void handle_signal(struct event_loop *loop, const int signal_number, void *context)
@@ -71,6 +99,8 @@ static void handle_signal(struct event_loop *loop, const int signal_number, void
 
 	if (signal_number == SIGCHLD)
 		workers_reap(self);
+	else if (signal_number == SIGHUP)
+		reload(self);
 	else
 		event_loop_stop(loop, EXIT_SUCCESS);
 }
@@ -165,9 +195,10 @@ static int serve(const struct daemon_options *options, char **argv)
 		return EXIT_FAILURE;
 	}
 	log_info("daemon started", "root=%s version=%s", self.root, HYDRA_VERSION);
-	(void) sd_notify(0, "READY=1\nSTATUS=Containers run whether or not I do.");
+	notify("READY=1\nSTATUS=Containers run whether or not I do.");
+	watchdog_begin(&self.watchdog, &self.loop);
 	exit_code = event_loop_run(&self.loop);
-	(void) sd_notify(0, "STOPPING=1");
+	notify("STOPPING=1");
 	daemon_deinit(&self);
 	return exit_code;
 }
@@ -184,6 +215,7 @@ int main(int argc, char **argv)
 	int r;
 
 	log_open("hydrad", LOG_INFO);
+	log_level_load();
 	r = options_begin(&table, argc, argv, &options, &rest, &err);
 	if (r < 0)
 		log_error(err.message, NULL);

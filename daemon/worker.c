@@ -5,6 +5,7 @@
 #include "base/owned.h"
 #include "base/text.h"
 #include "daemon/daemon.h"
+#include "state/cgroup_place.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -40,7 +41,8 @@ static int start(struct daemon *daemon, struct worker *worker, const char *progr
 {
 	auto_free char *path = child_program(program);
 	const char *argv[24] = {program};
-	struct child_spec spec = {.path = path, .argv = argv, .cwd = "/", .new_session = true};
+	struct supervisor_cgroups cgroups;
+	struct child_spec spec = {.path = path, .argv = argv, .cwd = "/", .new_session = true, .cgroup_dirs = cgroups.list};
 	int r;
 
 	for (size_t i = 0; arguments[i] != NULL && i < 22; i++)
@@ -50,6 +52,7 @@ static int start(struct daemon *daemon, struct worker *worker, const char *progr
 		spec.fds[spec.fd_count++] = (struct child_fd){fds[0], 0};
 	if (fds[1] >= 0)
 		spec.fds[spec.fd_count++] = (struct child_fd){fds[1], 3};
+	supervisor_cgroups_find(&cgroups);
 	r = child_start(&spec, &worker->pid, NULL, err);
 	if (r < 0)
 		return r;

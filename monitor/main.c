@@ -8,6 +8,7 @@
 #include "base/fd_pass.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/notify.h"
 #include "base/options.h"
 #include "base/owned.h"
 #include "base/text.h"
@@ -20,8 +21,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -91,6 +90,15 @@ static void reap(struct monitor *self)
 	reap_orphans_later(self);
 }
 
+static void reload(struct monitor *self)
+{
+	notify_reloading();
+	log_level_load();
+	shims_recover(self);
+	log_info("reloaded", NULL);
+	notify("READY=1");
+}
+
 static void handle_signal(struct event_loop *loop, const int signal_number, void *context)
 {
 	struct monitor *self = context;
@@ -99,8 +107,13 @@ static void handle_signal(struct event_loop *loop, const int signal_number, void
 		reap(self);
 		return;
 	}
+	if (signal_number == SIGHUP) {
+		reload(self);
+		return;
+	}
 	if (self->daemon_pid > 0)
 		(void) kill(self->daemon_pid, SIGTERM);
+	store_let_inputs_go(self);
 	event_loop_stop(loop, EXIT_SUCCESS);
 }
 
@@ -173,42 +186,32 @@ static int begin(struct monitor *self, const struct monitor_options *options, st
 		reap(self);
 		return 0;
 	}
+	keeper_recover(self);
 	shims_recover(self);
 	if (!options->no_daemon)
 		daemon_start(self);
 	return 0;
 }
 
-/* As sd_notify(3), by the datagram it is: the monitor has no library to load for it. */
-static void notify_ready(void)
-{
-	const char *path = getenv("NOTIFY_SOCKET");
-	auto_close int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-
-	if (path == NULL || fd < 0 || strlen(path) >= sizeof(address.sun_path))
-		return;
-	memcpy(address.sun_path, path, strlen(path));
-	if (address.sun_path[0] == '@')
-		address.sun_path[0] = '\0';
-	(void) sendto(fd, "READY=1", 7, MSG_NOSIGNAL, (struct sockaddr *) &address,
-		      (socklen_t) (offsetof(struct sockaddr_un, sun_path) + strlen(path)));
-}
-
 static int serve(const struct monitor_options *options, const struct option_rest *rest, char **argv)
 {
 	static struct monitor self = {.lock_fd = FD_NONE, .listen_fd = FD_NONE};
 	struct error err;
+	int r;
 
 	self.argv = (const char *const *) argv;
+	self.runs_daemon = !options->no_daemon;
 	self.daemon_arguments = rest->positional;
 	self.daemon_argument_count = rest->count;
 	if (begin(&self, options, &err) < 0) {
 		log_error("monitor did not start", "error=\"%s\"", err.message);
 		return EXIT_FAILURE;
 	}
-	notify_ready();
-	return event_loop_run(&self.loop);
+	notify("READY=1\nSTATUS=Containers run whether or not I do.");
+	watchdog_begin(&self.watchdog, &self.loop);
+	r = event_loop_run(&self.loop);
+	notify("STOPPING=1");
+	return r;
 }
 
 int main(int argc, char **argv)
@@ -223,6 +226,7 @@ int main(int argc, char **argv)
 	int r;
 
 	log_open("hydra-monitor", LOG_INFO);
+	log_level_load();
 	r = options_begin(&table, argc, argv, &options, &rest, &err);
 	if (r < 0)
 		log_error(err.message, NULL);

@@ -18,6 +18,14 @@
 #define SCRAPES_MAX 32
 #define HEADER "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n"
 
+static void render_daemon(const struct monitor *monitor, struct text *text)
+{
+	text_add(text, "# HELP hydra_daemon_up Whether hydrad runs.\n# TYPE hydra_daemon_up gauge\n");
+	text_addf(text, "hydra_daemon_up %d\n", monitor->daemon_pid > 0);
+	text_add(text, "# HELP hydra_daemon_restarts_total Restarts of hydrad after it died.\n# TYPE hydra_daemon_restarts_total counter\n");
+	text_addf(text, "hydra_daemon_restarts_total %u\n", monitor->daemon_restarts);
+}
+
 static char *render(const struct monitor *monitor)
 {
 	auto_text text = TEXT_EMPTY;
@@ -27,10 +35,8 @@ static char *render(const struct monitor *monitor)
 		deaths += !monitor->ledger[i].is_up && strncmp(monitor->ledger[i].detail, "signal", 6) == 0;
 	text_add(&text, "# HELP hydra_shims Shims that run under this monitor.\n# TYPE hydra_shims gauge\n");
 	text_addf(&text, "hydra_shims %u\n", shims_count(monitor));
-	text_add(&text, "# HELP hydra_daemon_up Whether hydrad runs.\n# TYPE hydra_daemon_up gauge\n");
-	text_addf(&text, "hydra_daemon_up %d\n", monitor->daemon_pid > 0);
-	text_add(&text, "# HELP hydra_daemon_restarts_total Restarts of hydrad after it died.\n# TYPE hydra_daemon_restarts_total counter\n");
-	text_addf(&text, "hydra_daemon_restarts_total %u\n", monitor->daemon_restarts);
+	if (monitor->runs_daemon)
+		render_daemon(monitor, &text);
 	text_add(&text, "# HELP hydra_recent_kills Ends by a signal among the last 512 ledger entries.\n# TYPE hydra_recent_kills gauge\n");
 	text_addf(&text, "hydra_recent_kills %u\n", deaths);
 	return text_take(&text);

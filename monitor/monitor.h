@@ -7,6 +7,7 @@
 #pragma once
 
 #include "base/event_loop.h"
+#include "base/notify.h"
 #include "base/reexec.h"
 #include "monitor.pb-c.h"
 #include "proto/ttrpc_server.h"
@@ -58,6 +59,9 @@ struct monitor {
 	struct event_source store_source;
 	struct deposit *deposits;
 	struct depositor *depositors;
+	struct errand *errands; /* what the service manager did not take yet */
+	struct event_timer errand_timer;
+	struct watchdog watchdog;
 	struct event_source metrics_source;
 	struct event_source metrics_tcp_source;
 	unsigned scrapes; /* connections that have not asked yet */
@@ -100,8 +104,20 @@ void store_hear_out(struct monitor *monitor, pid_t pid);
 int store_find(const struct monitor *monitor, const char *namespace, const char *id, const char *name);
 bool store_has_output(const struct monitor *monitor, const char *namespace, const char *id);
 
+/* Without a word to keeper.c, which has a copy already; takes fd. */
+void store_add(struct monitor *monitor, const char *namespace, const char *id, const char *name, int fd);
+/* A shim that we know of and that has not connected yet: its end is to be seen too. */
+void store_await(struct monitor *monitor, pid_t pid);
+/* We end and may stay away: what is written to would not be seen to be closed by who reads it. */
+void store_let_inputs_go(struct monitor *monitor);
 bool store_seal(const struct monitor *monitor, Hydra__V1__SealedMonitor *sealed);
 void store_unseal(struct monitor *monitor, const Hydra__V1__SealedMonitor *sealed);
+
+/* keeper.c: a copy of each deposit with the service manager; nothing happens when there is none. */
+void keeper_keep(struct monitor *monitor, const char *namespace, const char *id, const char *name, int fd);
+void keeper_forget(struct monitor *monitor, const char *namespace, const char *id, const char *name);
+/* At an ordinary start: what was kept of containers that still are goes back into the store. */
+void keeper_recover(struct monitor *monitor);
 
 /* supervise.c: hydrad. */
 void daemon_start(struct monitor *monitor);

@@ -26,6 +26,7 @@ struct deposit {
 	char *id;
 	char *name;
 	int fd;
+	const struct depositor *by; /* NULL: from before us, or its connection is gone */
 	struct deposit *next;
 };
 
@@ -46,19 +47,41 @@ static void deposit_free(struct deposit *self)
 	free(self);
 }
 
+static void remove_at(struct monitor *monitor, struct deposit **link)
+{
+	struct deposit *deposit = *link;
+
+	*link = deposit->next;
+	keeper_forget(monitor, deposit->namespace, deposit->id, deposit->name);
+	deposit_free(deposit);
+}
+
+static void drop_what_is_not_of(const struct depositor *self, const struct store_request *request)
+{
+	struct deposit **link = &self->monitor->deposits;
+
+	while (*link != NULL) {
+		const struct deposit *deposit = *link;
+
+		if (deposit->by != self && strcmp(deposit->id, request->id) == 0 && strcmp(deposit->namespace, request->namespace) == 0)
+			remove_at(self->monitor, link);
+		else
+			link = &(*link)->next;
+	}
+}
+
 void store_drop(struct monitor *monitor, const char *namespace, const char *id, const char *name)
 {
 	struct deposit **link = &monitor->deposits;
 
 	while (*link != NULL) {
-		struct deposit *deposit = *link;
+		const struct deposit *deposit = *link;
 
 		if (strcmp(deposit->id, id) == 0 && strcmp(deposit->namespace, namespace) == 0 &&
 		    (strcmp(name, "*") == 0 || strcmp(deposit->name, name) == 0)) {
-			*link = deposit->next;
-			deposit_free(deposit);
+			remove_at(monitor, link);
 		} else {
-			link = &deposit->next;
+			link = &(*link)->next;
 		}
 	}
 }
@@ -85,21 +108,50 @@ int store_find(const struct monitor *monitor, const char *namespace, const char 
 	return FD_NONE;
 }
 
-static void put(struct monitor *monitor, const struct store_request *request, int fd)
+static struct deposit *find(const struct monitor *monitor, const struct store_request *request)
+{
+	struct deposit *deposit = monitor->deposits;
+
+	while (deposit != NULL && (strcmp(deposit->id, request->id) != 0 || strcmp(deposit->name, request->name) != 0 ||
+				   strcmp(deposit->namespace, request->namespace) != 0))
+		deposit = deposit->next;
+	return deposit;
+}
+
+void store_add(struct monitor *monitor, const char *namespace, const char *id, const char *name, int fd)
 {
 	struct deposit *deposit = calloc(1, sizeof(*deposit));
 
-	store_drop(monitor, request->namespace, request->id, request->name);
 	if (deposit == NULL) {
 		(void) close(fd);
 		return;
 	}
-	*deposit = (struct deposit){.namespace = text_copy(request->namespace),
-				    .id = text_copy(request->id),
-				    .name = text_copy(request->name),
+	*deposit = (struct deposit){.namespace = text_copy(namespace),
+				    .id = text_copy(id),
+				    .name = text_copy(name),
 				    .fd = fd,
 				    .next = monitor->deposits};
 	monitor->deposits = deposit;
+}
+
+/* Shims deposit everything again when we are back: what we have already stays, and stays kept. */
+static void put(const struct depositor *self, const struct store_request *request, int fd)
+{
+	struct monitor *monitor = self->monitor;
+	struct deposit *before = find(monitor, request);
+
+	log_debug("descriptor deposited", "container=%s/%s name=%s", request->namespace, request->id, request->name);
+	if (before != NULL && kernel_is_same_file(before->fd, fd)) {
+		before->by = self;
+		(void) close(fd);
+		return;
+	}
+	store_drop(monitor, request->namespace, request->id, request->name);
+	keeper_keep(monitor, request->namespace, request->id, request->name, fd);
+	store_add(monitor, request->namespace, request->id, request->name, fd);
+	before = find(monitor, request);
+	if (before != NULL)
+		before->by = self;
 }
 
 static void give(struct monitor *monitor, const struct store_request *request, int client_fd)
@@ -123,6 +175,8 @@ static void depositor_free(struct depositor *self)
 {
 	int pidfd = self->life.fd;
 
+	for (struct deposit *deposit = self->monitor->deposits; deposit != NULL; deposit = deposit->next)
+		deposit->by = deposit->by == self ? NULL : deposit->by;
 	for (struct depositor **link = &self->monitor->depositors; *link != NULL; link = &(*link)->next) {
 		if (*link == self) {
 			*link = self->next;
@@ -154,9 +208,11 @@ static ssize_t serve(struct depositor *self)
 	bool is_valid = size > 0 && store_request_parse(&request, (size_t) size);
 
 	if (is_valid && strcmp(request.verb, "put") == 0 && count == 1)
-		put(self->monitor, &request, fds[--count]);
+		put(self, &request, fds[--count]);
 	else if (is_valid && strcmp(request.verb, "drop") == 0)
 		store_drop(self->monitor, request.namespace, request.id, request.name);
+	else if (is_valid && strcmp(request.verb, "only") == 0)
+		drop_what_is_not_of(self, &request);
 	else if (is_valid && strcmp(request.verb, "take") == 0)
 		give(self->monitor, &request, self->source.fd);
 	while (count > 0)
@@ -214,29 +270,56 @@ static void handle_depositor(struct event_source *source, uint32_t events)
 		depositor_free(self);
 }
 
-/* Takes fd. */
-static void depositor_new(struct monitor *monitor, int fd)
+static struct depositor *depositor_new(struct monitor *monitor, pid_t pid)
 {
 	struct depositor *self = calloc(1, sizeof(*self));
+
+	if (self == NULL)
+		return NULL;
+	self->monitor = monitor;
+	self->pid = pid;
+	self->source = (struct event_source){.handle = handle_depositor, .context = self, .fd = FD_NONE};
+	self->life = (struct event_source){.handle = handle_end, .context = self, .fd = FD_NONE};
+	self->next = monitor->depositors;
+	monitor->depositors = self;
+	return self;
+}
+
+/* Takes fd. */
+static void depositor_connected(struct monitor *monitor, int fd)
+{
+	struct depositor *self = depositor_new(monitor, socket_peer_pid(fd));
 	struct error err;
 
 	if (self == NULL) {
 		owned_fd_release(&fd);
 		return;
 	}
-	self->monitor = monitor;
-	self->pid = socket_peer_pid(fd);
-	self->source = (struct event_source){.handle = handle_depositor, .context = self, .fd = FD_NONE};
-	self->life = (struct event_source){.handle = handle_end, .context = self, .fd = FD_NONE};
 	if (event_loop_add(&monitor->loop, &self->source, fd, EPOLLIN, &err) < 0) {
 		log_error("depositor not served", "error=\"%s\"", err.message);
 		(void) close(fd);
-		free(self);
+		depositor_free(self);
 		return;
 	}
-	self->next = monitor->depositors;
-	monitor->depositors = self;
 	watch_life(self);
+}
+
+void store_let_inputs_go(struct monitor *monitor)
+{
+	for (const struct deposit *deposit = monitor->deposits; deposit != NULL; deposit = deposit->next) {
+		if (deposit->name[0] == '0')
+			keeper_forget(monitor, deposit->namespace, deposit->id, deposit->name);
+	}
+}
+
+void store_await(struct monitor *monitor, pid_t pid)
+{
+	struct depositor *self = depositor_new(monitor, pid);
+
+	if (self != NULL)
+		watch_life(self);
+	if (self != NULL && self->life.fd < 0)
+		depositor_free(self);
 }
 
 static void handle_listener(struct event_source *source, uint32_t events)
@@ -245,7 +328,7 @@ static void handle_listener(struct event_source *source, uint32_t events)
 
 	(void) events;
 	if (fd >= 0 && socket_peer_is_trusted(fd))
-		depositor_new(source->context, fd);
+		depositor_connected(source->context, fd);
 	else
 		owned_fd_release(&fd);
 }
@@ -334,10 +417,10 @@ void store_unseal(struct monitor *monitor, const Hydra__V1__SealedMonitor *seale
 {
 	for (size_t i = 0; i < sealed->n_deposits; i++) {
 		const Hydra__V1__SealedDeposit *item = sealed->deposits[i];
-		struct store_request request = {.namespace = item->namespace_, .id = item->id, .name = item->name};
 
-		put(monitor, &request, item->fd);
+		keeper_keep(monitor, item->namespace_, item->id, item->name, item->fd);
+		store_add(monitor, item->namespace_, item->id, item->name, item->fd);
 	}
 	for (size_t i = 0; i < sealed->n_depositor_fds; i++)
-		depositor_new(monitor, sealed->depositor_fds[i]);
+		depositor_connected(monitor, sealed->depositor_fds[i]);
 }

@@ -22,7 +22,7 @@ bool store_request_parse(struct store_request *self, size_t size)
 	for (size_t i = 0; i < 4 && at < self->text + size; i++) {
 		*words[i] = at;
 		at += strlen(at) + 1;
-		if (i == 2 && strcmp(self->verb, "take") == 0)
+		if (i == 2 && (strcmp(self->verb, "take") == 0 || strcmp(self->verb, "only") == 0))
 			return at == self->text + size;
 		if (i == 3)
 			return at == self->text + size && (strcmp(self->verb, "put") == 0 || strcmp(self->verb, "drop") == 0);

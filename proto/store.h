@@ -6,6 +6,7 @@
  *
  *   put NAMESPACE ID NAME   with one descriptor; replaces an older one of this name
  *   drop NAMESPACE ID NAME  forgets it; NAME "*" forgets all of the container
+ *   only NAMESPACE ID       forgets what of the container did not come through this connection
  *   take NAMESPACE ID       answered by one message "NAME" with a descriptor for each, then by an empty one
  *
  * Nothing else is answered: a shim never waits for the monitor, except a successor for what it takes.
@@ -31,7 +32,7 @@ bool store_request_parse(struct store_request *self, size_t size);
 
 /* *ret_fd is non-blocking. -ENOENT, -ECONNREFUSED: no monitor runs. */
 int store_connect(const char *root, int *ret_fd, struct error *err);
-/* verb "put" or "drop"; fd FD_NONE for drop. Returns 0 or -errno; never waits. */
+/* verb "put", "drop" or "only" (name NULL); fd FD_NONE but for put. Returns 0 or -errno; never waits. */
 int store_send(int store_fd, const char *verb, const char *namespace, const char *id, const char *name, int fd);
 
 typedef void store_visitor(const char *name, int fd, void *context);

@@ -57,6 +57,9 @@ static void connection_free(struct ttrpc_connection *self)
 	struct ttrpc_server *server = self->server;
 	int fd = self->source.fd;
 
+	/* somebody keeps a copy of it: the client is not to wait until that is closed too */
+	if (self->is_kept && fd >= 0)
+		(void) shutdown(fd, SHUT_RDWR);
 	unlink_connection(self);
 	ttrpc_connection_keep(self, false);
 	event_loop_remove(server->loop, &self->source);

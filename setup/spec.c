@@ -7,6 +7,7 @@
 #include "base/owned.h"
 #include "base/text.h"
 #include "setup/setup.h"
+#include "state/cgroup_place.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -138,6 +139,7 @@ static int add_process(yyjson_mut_doc *doc, yyjson_mut_val *root, const create_r
 	if (!request->privileged)
 		add_capabilities(doc, process, request);
 	(void) yyjson_mut_obj_add_bool(doc, process, "noNewPrivileges", false);
+	(void) yyjson_mut_obj_add_int(doc, process, "oomScoreAdj", 0); /* not its shim's, which is to be spared */
 	return add_user(doc, process, request->user, err);
 }
 

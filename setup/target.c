@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "proto/message.h"
 #include "setup/setup.h"
+#include "state/cgroup_place.h"
 
 #include <errno.h>
 #include <fcntl.h>

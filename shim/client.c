@@ -61,6 +61,9 @@ void client_free(struct client *self)
 		}
 	}
 	event_loop_remove(loop_of(process), &self->source);
+	/* others keep copies of it for a little while: the client is not to wait for these */
+	if (fd >= 0)
+		(void) shutdown(fd, SHUT_RDWR);
 	owned_fd_release(&fd);
 	free(self);
 	leave_feed(process, place);

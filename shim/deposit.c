@@ -21,12 +21,11 @@
 #define RETRY_LAST_NS   (10 * NS_PER_S)
 #define TAKE_TIMEOUT_MS 5000
 
-/* is_stale: the monitor has or lacks what it should not; it will be told everything anew. */
-static void lose_store(struct shim *shim, bool is_stale)
+/* It is told everything anew soon. */
+static void lose_store(struct shim *shim)
 {
 	int fd = shim->store_source.fd;
 
-	shim->store_is_stale |= is_stale;
 	event_loop_remove(&shim->loop, &shim->store_source);
 	owned_fd_release(&fd);
 	event_loop_arm(&shim->loop, &shim->store_timer, RETRY_FIRST_NS);
@@ -50,7 +49,7 @@ static void put_for(struct container *container, const char *name, int fd)
 		return;
 	r = store_send(shim->store_source.fd, "put", shim->namespace, container->dir.id, name, fd);
 	if (r < 0)
-		lose_store(shim, r == -EAGAIN);
+		lose_store(shim);
 }
 
 static void drop_for(struct container *container, const char *name)
@@ -58,7 +57,7 @@ static void drop_for(struct container *container, const char *name)
 	struct shim *shim = container->shim;
 
 	if (deposits_are_taken(shim) && store_send(shim->store_source.fd, "drop", shim->namespace, container->dir.id, name, FD_NONE) < 0)
-		lose_store(shim, true);
+		lose_store(shim);
 }
 
 static void put(struct process *process, const char *name, int fd)
@@ -112,6 +111,8 @@ void deposit_everything(struct shim *shim)
 				deposit_put(process, end);
 			clients_deposit(process);
 		}
+		if (deposits_are_taken(shim))
+			(void) store_send(shim->store_source.fd, "only", shim->namespace, container->dir.id, NULL, FD_NONE);
 	}
 }
 
@@ -125,9 +126,6 @@ static void try_connect(struct event_timer *timer)
 		/* watched for nothing but its end */
 		if (event_loop_add(&shim->loop, &shim->store_source, fd, EPOLLRDHUP, &ignored) == 0) {
 			shim->store_retry_ns = 0;
-			for (struct container *container = shim->containers; container != NULL && shim->store_is_stale; container = container->next)
-				deposit_drop_all(container);
-			shim->store_is_stale = false;
 			deposit_everything(shim);
 			return;
 		}
@@ -142,7 +140,7 @@ static void try_connect(struct event_timer *timer)
 static void handle_store(struct event_source *source, uint32_t events)
 {
 	(void) events;
-	lose_store(source->context, false);
+	lose_store(source->context);
 }
 
 void deposits_init(struct shim *shim)

@@ -23,7 +23,7 @@ bool deposits_are_taken(const struct shim *shim);
 void deposit_put_calls(struct shim *shim);
 void deposit_put_connection(struct shim *shim, unsigned number, int fd);
 void deposit_drop_connection(struct shim *shim, unsigned number);
-/* Every open end of every process; what is kept under the same name is replaced. */
+/* Everything that is open; what the monitor keeps besides, of a shim before us or closed meanwhile, is forgotten there. */
 void deposit_everything(struct shim *shim);
 /* Keeps an end of process; name it by exec id and number. */
 void deposit_put(struct process *process, int end);

@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define LISTEN_FD 3
@@ -89,6 +90,17 @@ static int begin(struct shim *self, const struct shim_options *options, struct e
 	return 0;
 }
 
+/* Others keep copies of the socket for a little while: nobody is to wait there. */
+static void stop_listening(struct shim *self)
+{
+	int waiting;
+
+	(void) shutdown(self->listen_fd, SHUT_RDWR);
+	for (waiting = accept(self->listen_fd, NULL, NULL); waiting >= 0; waiting = accept(self->listen_fd, NULL, NULL))
+		(void) close(waiting);
+	owned_fd_release(&self->listen_fd);
+}
+
 static int run(const struct shim_options *options)
 {
 	struct shim self;
@@ -101,7 +113,7 @@ static int run(const struct shim_options *options)
 	}
 	exit_code = event_loop_run(&self.loop);
 	/* before the lock: who gets that may listen there at once */
-	owned_fd_release(&self.listen_fd);
+	stop_listening(&self);
 	remove_if_asked(&self, options);
 	return exit_code;
 }

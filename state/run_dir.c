@@ -27,13 +27,6 @@ const char *data_root(void)
 	return root != NULL && root[0] == '/' ? root : DATA_ROOT_DEFAULT;
 }
 
-const char *cgroup_parent(void)
-{
-	const char *parent = getenv("HYDRA_CGROUP");
-
-	return parent != NULL && parent[0] == '/' ? parent : "/hydra";
-}
-
 int id_check(const char *what, const char *id, struct error *err)
 {
 	size_t size = strlen(id);

@@ -36,8 +36,6 @@ struct run_dir {
 /* HYDRA_ROOT, else /run/hydra. HYDRA_DATA, else /var/lib/hydra. */
 const char *run_root(void);
 const char *data_root(void);
-/* HYDRA_CGROUP, else /hydra: below it each container has the group NAMESPACE/ID. */
-const char *cgroup_parent(void);
 
 /* 1..76 of [A-Za-z0-9_.+-], beginning with a letter or digit. err names the id and what is allowed. */
 int id_check(const char *what, const char *id, struct error *err);

@@ -5,6 +5,7 @@
 #include "base/fd_pass.h"
 #include "base/owned.h"
 #include "base/text.h"
+#include "state/cgroup_place.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,11 +17,13 @@ static int start(const char *root, const char *namespace, const char *id, int li
 	auto_free char *log_path = text_format("%s/%s/%s/shim.log", root, namespace, id);
 	auto_close int log_fd = FD_NONE;
 	const char *argv[] = {"hydra-shim", "--root", root, "--namespace", namespace, "--id", id, adopt, NULL};
-	struct child_spec spec = {.path = program, .argv = argv, .cwd = "/", .new_session = true};
+	struct supervisor_cgroups cgroups;
+	struct child_spec spec = {.path = program, .argv = argv, .cwd = "/", .new_session = true, .cgroup_dirs = cgroups.list};
 
 	log_fd = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	if (log_fd < 0)
 		return fail_errno(err, errno, "start the shim of '%s': open '%s'", id, log_path);
+	supervisor_cgroups_find(&cgroups);
 	spec.fds[spec.fd_count++] = (struct child_fd){log_fd, STDERR_FILENO};
 	spec.fds[spec.fd_count++] = (struct child_fd){listen_fd, 3};
 	return child_start(&spec, ret_pid, ret_pidfd, err);

@@ -56,6 +56,20 @@ def test_stop_kills_what_does_not_listen(any_host, rootfs):
     assert any_host.inspect("deaf")["exit"]["signal"] == 9
 
 
+def test_stop_all_ends_every_container_of_every_namespace(any_host, rootfs):
+    start(any_host, rootfs, "web", options=["--restart", "always"])
+    start(any_host, rootfs, "deaf", "sh", "-c", "trap '' TERM; while true; do sleep 0.1; done", options=["--stop-timeout", "1"])
+    start(any_host, rootfs, "over", "true")
+    any_host.ctl("-n", "other", "run", "-d", "--name", "web", "--rootfs", rootfs, "sh", "-c", LOOP)
+    assert set(any_host.ctl("stop", "--all").stdout.split()) == {"default/web", "default/deaf", "default/over", "other/web"}
+    assert [state(any_host, name) for name in ("web", "deaf", "over")] == ["stopped"] * 3
+    assert any_host.inspect("web")["exit"]["exitCode"] == 3 and any_host.inspect("deaf")["exit"]["signal"] == 9
+    assert any_host.ctl("-n", "other", "wait", "web").stdout == "3\n"
+    any_host.ctl("-n", "other", "rm", "web")
+    for wrong in (["stop"], ["stop", "--all", "web"]):
+        assert "usage" in any_host.ctl(*wrong, check=False).stderr
+
+
 def test_a_stopped_container_starts_again_with_what_it_wrote(any_host, rootfs):
     start(any_host, rootfs, "web", "sh", "-c", "echo x >>/tmp/count; " + LOOP)
     any_host.ctl("stop", "web")
