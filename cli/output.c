@@ -92,6 +92,22 @@ void format_age(uint64_t since_ns, char *buffer, size_t size)
 	}
 }
 
+void format_duration(uint64_t duration_ns, char *buffer, size_t size)
+{
+	unsigned long long seconds = duration_ns / NS_PER_S;
+
+	if (duration_ns < NS_PER_S)
+		(void) text_fit(buffer, size, "%.1f ms", (double) duration_ns / NS_PER_MS);
+	else if (seconds < 60)
+		(void) text_fit(buffer, size, "%.1f s", (double) duration_ns / NS_PER_S);
+	else if (seconds < 3600)
+		(void) text_fit(buffer, size, "%llum%02llus", seconds / 60, seconds % 60);
+	else if (seconds < 86400)
+		(void) text_fit(buffer, size, "%lluh%02llum", seconds / 3600, seconds / 60 % 60);
+	else
+		(void) text_fit(buffer, size, "%llud%02lluh", seconds / 86400, seconds / 3600 % 24);
+}
+
 void format_size(uint64_t bytes, char *buffer, size_t size)
 {
 	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};

@@ -59,6 +59,7 @@ struct entry {
 	bool has_client;
 	bool is_reachable;
 	bool is_first_answer_due;
+	bool is_reported;            /* that it does not answer */
 	uint64_t last_sequence;      /* of its journal */
 	struct event_timer timer;    /* of the first answer, then of looking again */
 	uint64_t look_again_ns;      /* doubled each time in vain */
@@ -73,6 +74,10 @@ void entry_refresh(struct daemon *daemon, const char *namespace, const char *id)
 void entry_free(struct entry *self);
 /* Finds containers that came without our doing. */
 void entries_rescan(struct daemon *daemon);
+
+/* report.c: for the monitor's ledger. */
+void report_start(struct daemon *daemon);
+void report_shim(struct daemon *daemon, const char *namespace, const char *id, bool is_reachable);
 
 /* service.c */
 extern const struct ttrpc_method daemon_methods[];

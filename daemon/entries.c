@@ -149,6 +149,8 @@ static void look_again(struct event_timer *timer)
 
 	if (self->is_first_answer_due) {
 		log_warning("shim did not answer in time", "container=%s", self->id);
+		self->is_reported = true;
+		report_shim(self->daemon, self->namespace, self->id, false);
 		first_answer_is_in(self);
 		return;
 	}
@@ -213,6 +215,9 @@ static void state_came(struct ttrpc_client *client, const ProtobufCMessage *mess
 	self->record = (record *) (void *) message_copy(&response->record->base);
 	self->exit = response->exit != NULL ? (void *) message_copy(&response->exit->base) : NULL;
 	self->is_reachable = true;
+	if (self->is_reported)
+		report_shim(self->daemon, self->namespace, self->id, true);
+	self->is_reported = false;
 	first_answer_is_in(self);
 	ask_events(self);
 }

@@ -164,6 +164,7 @@ static int serve(const struct daemon_options *options, char **argv)
 		log_error("daemon did not start", "error=\"%s\"", err.message);
 		return EXIT_FAILURE;
 	}
+	report_start(&self);
 	log_info("daemon started", "root=%s version=%s", self.root, HYDRA_VERSION);
 	(void) sd_notify(0, "READY=1\nSTATUS=Containers run whether or not I do.");
 	exit_code = event_loop_run(&self.loop);
