@@ -37,7 +37,7 @@ struct command {
 
 extern const struct command command_attach, command_checkpoint, command_create, command_daemon, command_events, command_exec,
 	command_host_check, command_inspect, command_kill, command_ledger, command_logs, command_migrate, command_pause, command_ps,
-	command_restore, command_resume, command_rm, command_run, command_start, command_stats, command_stop, command_update,
+	command_restore, command_resume, command_rm, command_run, command_start, command_stats, command_stop, command_top, command_update,
 	command_upgrade, command_wait;
 
 /* Exit statuses of hydractl itself, as Docker's. */
@@ -110,7 +110,7 @@ int session_run(const struct cli *cli, const struct session_options *options, st
 int session_exit_status(const Hydra__V1__ExitRecord *exit, struct error *err);
 
 /* ledger.c: without intervals; and "up", "unreachable"... */
-int cli_ledger(const struct cli *cli, Hydra__V1__LedgerResponse **ret_response, struct error *err);
+int cli_ledger(const struct cli *cli, int timeout_ms, Hydra__V1__LedgerResponse **ret_response, struct error *err);
 const char *ledger_state_name(Hydra__V1__LedgerState state);
 
 /* output.c */
@@ -118,6 +118,8 @@ struct table;
 struct table *table_new(const char *const *headers); /* ends with NULL */
 void table_add(struct table *self, const char *const *cells);
 void table_print(const struct table *self);
+/* Each line cut to a width, with this end. */
+void table_print_within(const struct table *self, size_t width, const char *line_end);
 void table_free(struct table *self);
 bool cli_wants_json(const struct cli *cli);
 /* "3 minutes ago" */

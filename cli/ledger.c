@@ -106,22 +106,21 @@ static char *full_name(const struct cli *cli, const char *name)
 	return text_format("%s/%s", cli->namespace, name);
 }
 
-static int ask(const struct cli *cli, const Hydra__V1__LedgerRequest *request, Hydra__V1__LedgerResponse **ret_response,
+static int ask(const struct cli *cli, const Hydra__V1__LedgerRequest *request, int timeout_ms, Hydra__V1__LedgerResponse **ret_response,
 	       struct error *err)
 {
-	int r = cli_call_monitor(cli, "Ledger", &request->base, &hydra__v1__ledger_response__descriptor, LEDGER_TIMEOUT_MS, ret_response,
-				 err);
+	int r = cli_call_monitor(cli, "Ledger", &request->base, &hydra__v1__ledger_response__descriptor, timeout_ms, ret_response, err);
 
 	if (r == -ENOENT || r == -ECONNREFUSED)
 		return fail_because(err, ECONNREFUSED, "hydra-monitor does not run at %s: nobody keeps a ledger", cli->root);
 	return r;
 }
 
-int cli_ledger(const struct cli *cli, Hydra__V1__LedgerResponse **ret_response, struct error *err)
+int cli_ledger(const struct cli *cli, int timeout_ms, Hydra__V1__LedgerResponse **ret_response, struct error *err)
 {
 	Hydra__V1__LedgerRequest request = HYDRA__V1__LEDGER_REQUEST__INIT;
 
-	return ask(cli, &request, ret_response, err);
+	return ask(cli, &request, timeout_ms, ret_response, err);
 }
 
 static int ledger(const struct cli *cli, void *context, const struct option_rest *rest, struct error *err)
@@ -136,7 +135,7 @@ static int ledger(const struct cli *cli, void *context, const struct option_rest
 	request.intervals = options->intervals;
 	if (name != NULL)
 		request.name = name;
-	r = ask(cli, &request, &response, err);
+	r = ask(cli, &request, LEDGER_TIMEOUT_MS, &response, err);
 	if (r < 0)
 		return r;
 	if (name != NULL && response->n_subjects == 0)

@@ -56,6 +56,18 @@ void table_print(const struct table *self)
 	}
 }
 
+void table_print_within(const struct table *self, size_t width, const char *line_end)
+{
+	for (size_t row = 0; row < self->rows; row++) {
+		auto_text line = TEXT_EMPTY;
+
+		for (size_t column = 0; column < self->columns; column++)
+			text_addf(&line, "%-*s%s", (int) self->widths[column], self->cells[row * self->columns + column],
+				  column + 1 == self->columns ? "" : "   ");
+		(void) printf("%.*s%s", (int) width, line.data, line_end);
+	}
+}
+
 void table_free(struct table *self)
 {
 	for (size_t i = 0; i < self->rows * self->columns; i++)

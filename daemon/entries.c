@@ -238,7 +238,7 @@ static void connect_shim(struct entry *self)
 
 	if (is_over(self->record))
 		return;
-	if (shim_process_connect(self->daemon->root, self->namespace, self->id, &fd, &err) < 0 ||
+	if (shim_process_connect_now(self->daemon->root, self->namespace, self->id, &fd, &err) < 0 ||
 	    ttrpc_client_init(&self->client, &self->daemon->loop, fd, &err) < 0) {
 		look_later(self);
 		return;

@@ -2,15 +2,14 @@
 /*
  * What hydrad tells the monitor's ledger. Nobody waits for it: without a monitor nothing is told.
  */
+#include "base/fd_pass.h"
 #include "base/owned.h"
 #include "base/text.h"
 #include "daemon/daemon.h"
 #include "monitor.pb-c.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 static void told(struct ttrpc_client *client, const ProtobufCMessage *response, const struct error *err, void *user)
 {
@@ -26,28 +25,15 @@ static void closed(struct ttrpc_client *client)
 	free(client);
 }
 
-/* Never waits. FD_NONE: no monitor is there, or it has no time. */
-static int connect_now(const struct daemon *daemon)
-{
-	auto_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-
-	if (fd < 0 || !text_fit(address.sun_path, sizeof(address.sun_path), "%s/monitor.sock", daemon->root) ||
-	    connect(fd, (struct sockaddr *) &address, sizeof(address)) < 0)
-		return FD_NONE;
-	return take_fd(&fd);
-}
-
 void report_shim(struct daemon *daemon, const char *namespace, const char *id, bool is_reachable)
 {
 	Hydra__V1__ReportRequest request = HYDRA__V1__REPORT_REQUEST__INIT;
-	int fd = connect_now(daemon);
-	struct ttrpc_client *self = fd >= 0 ? calloc(1, sizeof(*self)) : NULL;
+	auto_free char *path = text_format("%s/monitor.sock", daemon->root);
+	auto_close int fd = FD_NONE;
 	struct error ignored;
+	struct ttrpc_client *self = socket_connect_now(path, &fd, &ignored) == 0 ? calloc(1, sizeof(*self)) : NULL;
 
-	if (self == NULL)
-		owned_fd_release(&fd);
-	if (self == NULL || ttrpc_client_init(self, &daemon->loop, fd, &ignored) < 0) {
+	if (self == NULL || ttrpc_client_init(self, &daemon->loop, take_fd(&fd), &ignored) < 0) {
 		free(self);
 		return;
 	}

@@ -8,8 +8,6 @@
 #include "base/text.h"
 #include "monitor/monitor.h"
 
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -87,24 +85,14 @@ static void watch(struct monitor *monitor, pid_t pid)
 	account_note(monitor, "daemon", STATE(UP), pid, "found");
 }
 
-/* Never waits: one that hangs may have no room for us. FD_NONE: nobody is there. */
-static int connect_now(const struct monitor *monitor)
-{
-	auto_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-
-	if (fd < 0 || !text_fit(address.sun_path, sizeof(address.sun_path), "%s/hydrad.sock", monitor->root) ||
-	    connect(fd, (struct sockaddr *) &address, sizeof(address)) < 0)
-		return FD_NONE;
-	return take_fd(&fd);
-}
-
 bool daemon_find(struct monitor *monitor)
 {
-	auto_close int fd = connect_now(monitor);
+	auto_free char *path = text_format("%s/hydrad.sock", monitor->root);
+	auto_close int fd = FD_NONE;
+	struct error ignored;
 
 	/* systemd may listen in its name */
-	if (fd >= 0 && socket_peer_pid(fd) != 1)
+	if (socket_connect_now(path, &fd, &ignored) == 0 && socket_peer_pid(fd) != 1)
 		watch(monitor, socket_peer_pid(fd));
 	return monitor->daemon_source.fd >= 0;
 }

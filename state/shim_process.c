@@ -31,6 +31,13 @@ int shim_process_start(const char *root, const char *namespace, const char *id, 
 	return child_start(&spec, ret_pid, ret_pidfd, err);
 }
 
+int shim_process_connect_now(const char *root, const char *namespace, const char *id, int *ret_fd, struct error *err)
+{
+	auto_free char *socket_path = text_format("%s/%s/%s/shim.sock", root, namespace, id);
+
+	return socket_connect_now(socket_path, ret_fd, err);
+}
+
 int shim_process_connect(const char *root, const char *namespace, const char *id, int *ret_fd, struct error *err)
 {
 	auto_free char *socket_path = text_format("%s/%s/%s/shim.sock", root, namespace, id);
