@@ -54,13 +54,15 @@ static int connect_to(const char *path, int type, int *ret_fd, struct error *err
 	fd = socket(AF_UNIX, type, 0);
 	if (fd < 0)
 		return fail_errno(err, errno, "make a socket");
-	(void) setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+	if ((type & SOCK_NONBLOCK) == 0)
+		(void) setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	do {
 		r = connect(fd, (struct sockaddr *) &address, sizeof(address));
 	} while (r < 0 && errno == EINTR);
 	if (r < 0)
 		return fail_errno(err, errno, "connect to '%s'", path);
-	(void) setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &none, sizeof(none));
+	if ((type & SOCK_NONBLOCK) == 0)
+		(void) setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &none, sizeof(none));
 	*ret_fd = take_fd(&fd);
 	return 0;
 }

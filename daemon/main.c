@@ -3,6 +3,7 @@
  * hydrad: the API of a host.
  */
 #include "base/clock.h"
+#include "base/descriptor_limit.h"
 #include "base/fault.h"
 #include "base/fd_pass.h"
 #include "base/file.h"
@@ -105,6 +106,7 @@ static int daemon_init(struct daemon *self, const struct daemon_options *options
 				.certificates = options->certificates,
 				.started_ns = clock_realtime_ns(),
 				.started_mono_ns = clock_monotonic_ns()};
+	(void) descriptor_limit_raise(); /* a connection to each shim */
 	r = dir_make_all(self->root, 0700, err);
 	if (r == 0)
 		r = sealed != NULL ? (self->lock_fd = sealed->lock_fd, 0) : take_lock(self, err);
