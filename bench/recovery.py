@@ -20,57 +20,23 @@ import threading
 import time
 
 from common import Host, make_rootfs, program, wait_for
+from ttrpc import Connection, fields
 
 STOPPED = 10
 
 
 def list_containers(path):
-    """hydra.v1.Daemon.List, by hand: starting a client program would be measured too. None: nobody answers yet."""
-    service, method = b"hydra.v1.Daemon", b"List"
-    body = b"\x0a" + bytes([len(service)]) + service + b"\x12" + bytes([len(method)]) + method
-    with socket.socket(socket.AF_UNIX) as connection:
-        try:
-            connection.connect(path)
-            connection.sendall(len(body).to_bytes(4, "big") + b"\0\0\0\1\1\0" + body)
-            header = read_full(connection, 10)
-            return read_full(connection, int.from_bytes(header[:4], "big"))
-        except (FileNotFoundError, ConnectionError):
-            return None
-
-
-def read_full(connection, size):
-    data = bytearray()
-    while len(data) < size:
-        part = connection.recv(size - len(data))
-        if not part:
-            raise ConnectionError
-        data += part
-    return bytes(data)
-
-
-def varint(data, at):
-    value = shift = 0
-    while True:
-        value |= (data[at] & 0x7f) << shift
-        shift, at = shift + 7, at + 1
-        if not data[at - 1] & 0x80:
-            return value, at
-
-
-def fields(data):
-    at = 0
-    while at < len(data):
-        key, at = varint(data, at)
-        value, at = varint(data, at)
-        if key & 7 == 2:
-            value, at = data[at:at + value], at + value
-        yield key >> 3, value
+    """A ListResponse, asked for by hand: starting a client program would be measured too. None: nobody answers yet."""
+    try:
+        with Connection(path) as connection:
+            return connection.call("hydra.v1.Daemon", "List")
+    except OSError:
+        return None
 
 
 def reachable(answer):
-    """(containers, those that their shims answered for) of a ttrpc Response with a ListResponse."""
-    payload = next((value for number, value in fields(answer) if number == 2), b"")
-    items = [dict(fields(item)) for number, item in fields(payload) if number == 1]
+    """(containers, those that their shims answered for)."""
+    items = [dict(fields(item)) for number, item in fields(answer) if number == 1]
     return len(items), sum(item.get(3, 0) for item in items)
 
 
