@@ -113,6 +113,9 @@ int session_exit_status(const Hydra__V1__ExitRecord *exit, struct error *err);
 int cli_ledger(const struct cli *cli, int timeout_ms, Hydra__V1__LedgerResponse **ret_response, struct error *err);
 const char *ledger_state_name(Hydra__V1__LedgerState state);
 
+/* ledger_containers.c: "container NAMESPACE/ID" for each shim of the response. */
+void ledger_add_containers(const struct cli *cli, Hydra__V1__LedgerResponse *response, bool wants_intervals);
+
 /* output.c */
 struct table;
 struct table *table_new(const char *const *headers); /* ends with NULL */

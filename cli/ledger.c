@@ -140,6 +140,7 @@ static int ledger(const struct cli *cli, void *context, const struct option_rest
 		return r;
 	if (name != NULL && response->n_subjects == 0)
 		return fail_because(err, ENOENT, "the ledger knows no '%s'", name);
+	ledger_add_containers(cli, response, options->intervals);
 	if (cli_wants_json(cli)) {
 		json = json_of_message(&response->base, true);
 		(void) puts(json);

@@ -183,6 +183,17 @@ static void add_output(struct text *text, const struct seen *list, size_t count)
 	}
 }
 
+/* Whether it does is known only as long as its shim answers. */
+static void add_running(struct text *text, const struct seen *list, size_t count)
+{
+	begin_family(text, "hydra_container_running", "gauge", "Whether a container runs; no sample when nobody knows.");
+	for (size_t i = 0; i < count; i++) {
+		if (list[i].facts.container != NULL && list[i].facts.state == STATE(UP))
+			text_addf(text, "hydra_container_running{%s} %d\n", strchr(list[i].labels, ',') + 1,
+				  strcmp(list[i].container.state, "running") == 0);
+	}
+}
+
 static void add_container_restarts(struct text *text, const struct seen *list, size_t count)
 {
 	begin_family(text, "hydra_container_restarts_total", "counter", "Restarts of a container by its restart policy.");
@@ -208,6 +219,7 @@ char *metrics_render(struct monitor *monitor)
 	add_number(&text, "hydra_programs_omitted", "gauge", "Programs beyond the first 1000, which have no series of their own.", omitted);
 	add_states(&text, list, count);
 	add_repairs(&text, list, count);
+	add_running(&text, list, count);
 	add_container_restarts(&text, list, count);
 	add_output(&text, list, count);
 	return text_take(&text);

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The availability ledger: who was up, down, out of reach, and since when nobody could see it."""
+import os
 import re
 import signal
 
@@ -11,13 +12,19 @@ SCRAPE = ("import socket; s=socket.socket(socket.AF_UNIX); s.connect('/run/hydra
 
 
 def subject(host, name):
-    found = host.json("ledger", name)["subjects"]
-    assert len(found) == 1
-    return found[0]
+    return host.json("ledger", name)["subjects"][0]
 
 
-def intervals(host, name):
-    return host.json("ledger", "--intervals", name)["intervals"]
+def container(host, name):
+    """The container itself; the other one is its shim."""
+    shim, found = host.json("ledger", name)["subjects"]
+    assert (shim["name"], found["name"]) == (f"default/{name}", f"container default/{name}")
+    return found
+
+
+def intervals(host, name, prefix=""):
+    full = name if name in ("monitor", "daemon") else f"{prefix}default/{name}"
+    return [item for item in host.json("ledger", "--intervals", name)["intervals"] if item["name"] == full]
 
 
 def states(host, name):
@@ -29,9 +36,16 @@ def run(host, rootfs, name="web", *command):
     return host.inspect(name)["shimPid"]
 
 
+def descriptors(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
 def kill_monitor(host):
+    """Returns when all shims have noticed, which hung up then: one that notices later than the next monitor began can't say more."""
+    before = {pid: descriptors(pid) for pid in host.pids("hydra-shim")}
     host.kill("hydra-monitor")
     host.services["hydra-monitor"].wait()
+    wait_for(lambda: all(descriptors(pid) < count for pid, count in before.items()), "the shims to notice")
 
 
 def test_what_runs_is_up_and_what_ended_is_neither_up_nor_down(daemon_host, rootfs):
@@ -73,11 +87,25 @@ def test_a_stopped_shim_is_unreachable_not_down(daemon_host, rootfs):
     host.run("kill", "-STOP", str(shim))
     wait_for(lambda: subject(host, "web")["state"] == "unreachable", "the ledger to know")
     seen = subject(host, "web")["container"]
+    assert container(host, "web")["state"] == "unknown"
     assert seen["state"] == "unknown" and seen["outputIsKnown"] and seen["outputReadBytes"] == seen["outputWrittenBytes"] == 6
     host.run("kill", "-CONT", str(shim))
     wait_for(lambda: subject(host, "web")["state"] == "up", "the ledger to know")
     assert states(host, "web") == ["up", "unreachable", "up"]
     assert subject(host, "web")["restarts"] == 0 and subject(host, "web")["repairs"] == 1
+
+
+def test_a_container_is_down_between_two_runs(daemon_host, rootfs):
+    host = daemon_host
+    host.ctl("run", "-d", "--name", "web", "--restart", "on-failure:2", "--rootfs", rootfs, "sh", "-c", "exit 3")
+    host.ctl("run", "--name", "once", "--rootfs", rootfs, "true")
+    wait_for(lambda: container(host, "web")["restarts"] == 2 and container(host, "web")["state"] == "ended", "both restarts")
+    assert [item["state"] for item in intervals(host, "web", "container ")] == ["up", "down", "up", "down", "up", "ended"]
+    assert intervals(host, "web", "container ")[1]["why"] == "status 3"
+    seen = container(host, "web")
+    assert seen["downNs"] == seen["repairNs"] == 2 * seen["meanRepairNs"] + seen["repairNs"] % 2 and seen["upNs"] > 0
+    wait_for(lambda: container(host, "once")["state"] == "ended", "the end")
+    assert container(host, "once")["downNs"] == 0
 
 
 def test_a_stopped_daemon_is_unreachable(daemon_host):
