@@ -35,6 +35,8 @@ static void print_text(const event *entry)
 		(void) printf(" exec=%s", entry->exec_id);
 	if (entry->exit != NULL && entry->exit->is_known)
 		(void) printf(" status=%u%s", entry->exit->exit_code, entry->exit->oom_killed ? " oom" : "");
+	else if (entry->exit != NULL)
+		(void) printf(" status=unknown");
 	(void) printf("%s%s\n", entry->detail[0] != '\0' ? " " : "", entry->detail);
 }
 

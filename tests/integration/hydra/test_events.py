@@ -161,3 +161,16 @@ def test_a_journal_that_is_rotated_is_followed(any_host, rootfs, follow):
     last = int(host.ctl("events", "web").stdout.splitlines()[-1].split()[0])
     wait_for(lambda: follower.events[-1]["sequence"] >= last, "the last one")
     assert [event["sequence"] for event in follower.events] == list(range(1, 1 + len(follower.events)))
+
+
+def test_an_end_that_nobody_saw_is_said_to_be_unknown(daemon_host, rootfs):
+    host = daemon_host
+    host.ctl("run", "-d", "--name", "web", "--rootfs", rootfs, "sleep", "1000")
+    exec_id = host.ctl("exec", "-d", "web", "sleep", "2000").stdout.strip()
+    for name in ("hydra-monitor", "hydra-shim"):
+        host.kill(name)
+    host.run("pkill", "-KILL", "-f", "^sleep 2000")
+    wait_for(lambda: host.run("pgrep", "-f", "^sleep 2000", check=False).returncode == 1, "its end")
+    host.services["hydra-monitor"].wait()
+    host.start("hydra-monitor")
+    wait_for(lambda: f"exec-exited exec={exec_id} status=unknown\n" in host.ctl("events", "web").stdout, "the successor to say so")
