@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/child.h"
 
+#include "base/descriptor_limit.h"
 #include "base/file.h"
 #include "base/kernel.h"
 #include "base/owned.h"
@@ -109,6 +110,7 @@ static void child_run(const struct child_spec *spec, int report_fd)
 	if (place_fds(spec, &report_fd) < 0)
 		child_fail(report_fd, "arrange descriptors");
 	reset_signals();
+	descriptor_limit_restore();
 	if (spec->death_signal != 0)
 		(void) prctl(PR_SET_PDEATHSIG, spec->death_signal);
 	(void) execve(spec->path, (char *const *) (uintptr_t) spec->argv,

@@ -10,10 +10,12 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-#define LISTEN_BACKLOG 128
+#define LISTEN_BACKLOG     128
+#define CONNECT_PATIENCE_S 2
 
 /* Paths that do not fit go through the descriptor of their folder, which *ret_dir_fd keeps alive. */
 static int make_address(const char *path, struct sockaddr_un *address, int *ret_dir_fd, struct error *err)
@@ -39,8 +41,9 @@ static int make_address(const char *path, struct sockaddr_un *address, int *ret_
 	return 0;
 }
 
-int socket_connect(const char *path, int *ret_fd, struct error *err)
+static int connect_to(const char *path, int type, int *ret_fd, struct error *err)
 {
+	const struct timeval patience = {.tv_sec = CONNECT_PATIENCE_S}, none = {.tv_sec = 0};
 	auto_close int dir_fd = FD_NONE;
 	auto_close int fd = FD_NONE;
 	struct sockaddr_un address;
@@ -48,16 +51,30 @@ int socket_connect(const char *path, int *ret_fd, struct error *err)
 
 	if (r < 0)
 		return r;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	fd = socket(AF_UNIX, type, 0);
 	if (fd < 0)
 		return fail_errno(err, errno, "make a socket");
+	if ((type & SOCK_NONBLOCK) == 0)
+		(void) setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	do {
 		r = connect(fd, (struct sockaddr *) &address, sizeof(address));
 	} while (r < 0 && errno == EINTR);
 	if (r < 0)
 		return fail_errno(err, errno, "connect to '%s'", path);
+	if ((type & SOCK_NONBLOCK) == 0)
+		(void) setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &none, sizeof(none));
 	*ret_fd = take_fd(&fd);
 	return 0;
+}
+
+int socket_connect(const char *path, int *ret_fd, struct error *err)
+{
+	return connect_to(path, SOCK_STREAM | SOCK_CLOEXEC, ret_fd, err);
+}
+
+int socket_connect_now(const char *path, int *ret_fd, struct error *err)
+{
+	return connect_to(path, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, ret_fd, err);
 }
 
 static bool is_answered(const char *path)

@@ -15,8 +15,10 @@
 /* Binds and listens at path (replacing a socket nobody listens on), mode 0600, non-blocking, CLOEXEC.
  * Paths longer than sun_path are reached through /proc/self/fd. -EADDRINUSE: somebody answers there. */
 int socket_listen(const char *path, int *ret_fd, struct error *err);
-/* Blocking, CLOEXEC. -ENOENT or -ECONNREFUSED: nobody is there. */
+/* Blocking, CLOEXEC. -ENOENT or -ECONNREFUSED: nobody is there; -EAGAIN: who is there has not accepted 128 others for seconds. */
 int socket_connect(const char *path, int *ret_fd, struct error *err);
+/* The same, non-blocking, and never waits for room among those that are not accepted. */
+int socket_connect_now(const char *path, int *ret_fd, struct error *err);
 
 /* True when the peer runs as the same user as we do or as root. */
 bool socket_peer_is_trusted(int fd);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/reexec.h"
 
+#include "base/descriptor_limit.h"
 #include "base/file.h"
 #include "base/owned.h"
 #include "base/text.h"
@@ -60,8 +61,11 @@ int reexec(const char *path, const char *const *argv, const uint8_t *state, size
 	fill(&arguments, argv, sealed_fd, previous_fd, NULL);
 	reexec_keep(sealed_fd);
 	reexec_keep(previous_fd);
+	descriptor_limit_restore();
 	(void) execv(path, (char *const *) (uintptr_t) arguments.list);
-	return fail_errno(err, errno, "execute '%s'", path);
+	(void) fail_errno(err, errno, "execute '%s'", path);
+	descriptor_limit_return();
+	return err->code;
 }
 
 int reexec_read(const struct reexec_options *options, uint8_t **ret_state, size_t *ret_size, struct error *err)
@@ -80,6 +84,7 @@ void reexec_refuse(const struct reexec_options *options, const char *const *argv
 	if (options->refused != NULL || options->previous_fd <= 0)
 		return;
 	fill(&arguments, argv, options->sealed_fd, options->previous_fd, reason);
+	descriptor_limit_restore();
 	(void) execveat(options->previous_fd, "", (char *const *) (uintptr_t) arguments.list, environ, AT_EMPTY_PATH);
 }
 

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/options.h"
 #include "daemon.pb-c.h"
+#include "monitor.pb-c.h"
 #include "shim.pb-c.h"
 #include "state/record.h"
 
@@ -35,8 +36,8 @@ struct command {
 };
 
 extern const struct command command_attach, command_checkpoint, command_create, command_daemon, command_events, command_exec,
-	command_host_check, command_inspect, command_kill, command_logs, command_migrate, command_pause, command_ps,
-	command_restore, command_resume, command_rm, command_run, command_start, command_stats, command_stop, command_update,
+	command_host_check, command_inspect, command_kill, command_ledger, command_logs, command_migrate, command_pause, command_ps,
+	command_restore, command_resume, command_rm, command_run, command_start, command_stats, command_stop, command_top, command_update,
 	command_upgrade, command_wait;
 
 /* Exit statuses of hydractl itself, as Docker's. */
@@ -114,15 +115,26 @@ int session_run(const struct cli *cli, const struct session_options *options, st
 /* The exit status to give for an exit record; -EIO with a report when it is unknown. */
 int session_exit_status(const Hydra__V1__ExitRecord *exit, struct error *err);
 
+/* ledger.c: without intervals; and "up", "unreachable"... */
+int cli_ledger(const struct cli *cli, int timeout_ms, Hydra__V1__LedgerResponse **ret_response, struct error *err);
+const char *ledger_state_name(Hydra__V1__LedgerState state);
+
+/* ledger_containers.c: "container NAMESPACE/ID" for each shim of the response. */
+void ledger_add_containers(const struct cli *cli, Hydra__V1__LedgerResponse *response, bool wants_intervals);
+
 /* output.c */
 struct table;
 struct table *table_new(const char *const *headers); /* ends with NULL */
 void table_add(struct table *self, const char *const *cells);
 void table_print(const struct table *self);
+/* Each line cut to a width, with this end. */
+void table_print_within(const struct table *self, size_t width, const char *line_end);
 void table_free(struct table *self);
 bool cli_wants_json(const struct cli *cli);
 /* "3 minutes ago" */
 void format_age(uint64_t since_ns, char *buffer, size_t size);
+/* "12.3 ms", "4.1 s", "2m05s", "3h10m", "9d04h" */
+void format_duration(uint64_t duration_ns, char *buffer, size_t size);
 void format_size(uint64_t bytes, char *buffer, size_t size);
 /* The whole record as JSON, for inspect and --format json. */
 char *json_of_view(const struct container_view *view, bool pretty);

@@ -36,6 +36,8 @@ static yyjson_mut_val *json_of_enum(yyjson_mut_doc *doc, const ProtobufCFieldDes
 
 	if (strcmp(descriptor->short_name, "ContainerState") == 0)
 		return yyjson_mut_str(doc, state_name((Hydra__V1__ContainerState) value));
+	if (strcmp(descriptor->short_name, "LedgerState") == 0)
+		return yyjson_mut_str(doc, ledger_state_name((Hydra__V1__LedgerState) value));
 	named = protobuf_c_enum_descriptor_get_value(descriptor, value);
 	return named != NULL ? yyjson_mut_str(doc, named->name) : yyjson_mut_int(doc, value);
 }

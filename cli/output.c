@@ -56,6 +56,18 @@ void table_print(const struct table *self)
 	}
 }
 
+void table_print_within(const struct table *self, size_t width, const char *line_end)
+{
+	for (size_t row = 0; row < self->rows; row++) {
+		auto_text line = TEXT_EMPTY;
+
+		for (size_t column = 0; column < self->columns; column++)
+			text_addf(&line, "%-*s%s", (int) self->widths[column], self->cells[row * self->columns + column],
+				  column + 1 == self->columns ? "" : "   ");
+		(void) printf("%.*s%s", (int) width, line.data, line_end);
+	}
+}
+
 void table_free(struct table *self)
 {
 	for (size_t i = 0; i < self->rows * self->columns; i++)
@@ -90,6 +102,22 @@ void format_age(uint64_t since_ns, char *buffer, size_t size)
 		(void) text_fit(buffer, size, "%llu %s%s ago", (unsigned long long) count, units[i].name, count == 1 ? "" : "s");
 		return;
 	}
+}
+
+void format_duration(uint64_t duration_ns, char *buffer, size_t size)
+{
+	unsigned long long seconds = duration_ns / NS_PER_S;
+
+	if (duration_ns < NS_PER_S)
+		(void) text_fit(buffer, size, "%.1f ms", (double) duration_ns / NS_PER_MS);
+	else if (seconds < 60)
+		(void) text_fit(buffer, size, "%.1f s", (double) duration_ns / NS_PER_S);
+	else if (seconds < 3600)
+		(void) text_fit(buffer, size, "%llum%02llus", seconds / 60, seconds % 60);
+	else if (seconds < 86400)
+		(void) text_fit(buffer, size, "%lluh%02llum", seconds / 3600, seconds / 60 % 60);
+	else
+		(void) text_fit(buffer, size, "%llud%02lluh", seconds / 86400, seconds / 3600 % 24);
 }
 
 void format_size(uint64_t bytes, char *buffer, size_t size)

@@ -1,105 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hydractl events, stats, daemon, host-check: what goes on.
+ * hydractl stats, daemon, host-check: what goes on.
  */
 #include "base/child.h"
-#include "base/clock.h"
-#include "base/number.h"
 #include "base/owned.h"
 #include "base/text.h"
 #include "cli/cli.h"
 #include "proto/message.h"
-#include "state/journal.h"
-#include "state/run_dir.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-struct events_options {
-	const char *since;
-	bool follow;
-};
-
-static const struct option_entry events_entries[] = {
-	{0, "since", "N", OPTION_STRING, offsetof(struct events_options, since), "only events after number N"},
-	{'f', "follow", NULL, OPTION_FLAG, offsetof(struct events_options, follow), "wait for further ones until it ends"},
-	{0, NULL, NULL, OPTION_FLAG, 0, NULL},
-};
-
-struct event_printer {
-	const struct cli *cli;
-	uint64_t last;
-};
-
-static bool print_event(const event *entry, void *context)
-{
-	struct event_printer *self = context;
-	char time_text[CLOCK_TEXT_SIZE];
-
-	self->last = entry->sequence;
-	if (cli_wants_json(self->cli)) {
-		auto_free char *json = json_of_message(&entry->base, false);
-
-		(void) puts(json);
-	} else {
-		clock_format(entry->time_ns, time_text);
-		(void) printf("%llu %s %s %s", (unsigned long long) entry->sequence, time_text, entry->container_id, entry->type);
-		if (entry->exec_id[0] != '\0')
-			(void) printf(" exec=%s", entry->exec_id);
-		if (entry->exit != NULL && entry->exit->is_known)
-			(void) printf(" status=%u%s", entry->exit->exit_code, entry->exit->oom_killed ? " oom" : "");
-		(void) printf("%s%s\n", entry->detail[0] != '\0' ? " " : "", entry->detail);
-	}
-	(void) fflush(stdout);
-	return true;
-}
-
-static int follow_events(const struct cli *cli, const char *id, struct event_printer *printer, struct error *err)
-{
-	for (;;) {
-		Hydra__V1__EventsRequest request = HYDRA__V1__EVENTS_REQUEST__INIT;
-		auto_message Hydra__V1__EventsResponse *response = NULL;
-		int r;
-
-		request.since = printer->last;
-		request.wait = true;
-		r = cli_call_shim(cli, id, "Events", &request.base, &hydra__v1__events_response__descriptor, 0, &response, err);
-		if (r < 0)
-			return r;
-		for (size_t i = 0; i < response->n_events; i++)
-			(void) print_event(response->events[i], printer);
-	}
-}
-
-static int events(const struct cli *cli, void *context, const struct option_rest *rest, struct error *err)
-{
-	const struct events_options *options = context;
-	struct event_printer printer = {.cli = cli};
-	struct run_dir dir;
-	struct error ended;
-	int r = run_dir_open(&dir, cli->root, cli->namespace, rest->positional[0], err);
-
-	if (r < 0)
-		return r;
-	if (options->since != NULL && number_parse_u64(options->since, &printer.last) < 0)
-		r = fail_because(err, EINVAL, "option --since: '%s': expected the number of an event", options->since);
-	if (r == 0)
-		r = journal_replay(dir.fd, printer.last, print_event, &printer, err);
-	if (r == 0 && options->follow) {
-		/* the shim goes with its container; what it wrote last is in the journal */
-		(void) follow_events(cli, rest->positional[0], &printer, &ended);
-		r = journal_replay(dir.fd, printer.last, print_event, &printer, err);
-	}
-	run_dir_close(&dir);
-	return r;
-}
-
-const struct command command_events = {
-	"events", "[OPTIONS] CONTAINER", "what happened to a container", events_entries, sizeof(struct events_options), 1, 1, false,
-	events};
 
 static int stats(const struct cli *cli, void *options, const struct option_rest *rest, struct error *err)
 {

@@ -55,12 +55,14 @@ struct entry {
 	struct daemon *daemon;
 	char *namespace;
 	char *id;
-	record *record;              /* NULL: not read yet */
+	record *record;              /* NULL: not read yet; see entry_know() */
 	Hydra__V1__ExitRecord *exit;
 	struct ttrpc_client client;
 	bool has_client;
 	bool is_reachable;
 	bool is_first_answer_due;
+	bool is_events_due;          /* its events are to be asked for */
+	bool is_reported;            /* that it does not answer */
 	uint64_t last_sequence;      /* of its journal */
 	struct event_timer timer;    /* of the first answer, then of looking again */
 	uint64_t look_again_ns;      /* doubled each time in vain */
@@ -70,11 +72,17 @@ struct entry {
 /* Reads all run directories and asks all shims at once. */
 int entries_recover(struct daemon *daemon, struct error *err);
 struct entry *entry_find(struct daemon *daemon, const char *namespace, const char *id);
+/* Reads its record if its shim has not told it yet. False: the container is gone, and the entry with it. */
+bool entry_know(struct entry *self);
 /* Looks at the container (again): its disk state, its shim. Makes or drops the entry. */
 void entry_refresh(struct daemon *daemon, const char *namespace, const char *id);
 void entry_free(struct entry *self);
 /* Finds containers that came without our doing. */
 void entries_rescan(struct daemon *daemon);
+
+/* report.c: for the monitor's ledger. */
+void report_start(struct daemon *daemon);
+void report_shim(struct daemon *daemon, const char *namespace, const char *id, bool is_reachable);
 
 /* service.c */
 extern const struct ttrpc_method daemon_methods[];

@@ -14,10 +14,12 @@
 #include <string.h>
 
 #define FIRST_ANSWER_NS NS_PER_S /* a shim that takes longer is unknown until it answers; nobody waits for it */
+#define EVENTS_LATER_NS (100 * NS_PER_MS) /* what happens before is in the journal */
 #define LOOK_FIRST_NS   (100 * NS_PER_MS)
 #define LOOK_LAST_NS    (30 * NS_PER_S)
 
 static void ask_state(struct entry *self);
+static void ask_events(struct entry *self);
 static void connect_shim(struct entry *self);
 
 struct entry *entry_find(struct daemon *daemon, const char *namespace, const char *id)
@@ -133,6 +135,11 @@ static bool load_from_disk(struct entry *self)
 	return true;
 }
 
+bool entry_know(struct entry *self)
+{
+	return self->record != NULL || load_from_disk(self);
+}
+
 /* A shim that is not there may be on its way: soon looked for, then less and less. */
 static void look_later(struct entry *self)
 {
@@ -147,9 +154,17 @@ static void look_again(struct event_timer *timer)
 {
 	struct entry *self = timer->context;
 
+	if (self->is_events_due) {
+		self->is_events_due = false;
+		ask_events(self);
+		return;
+	}
 	if (self->is_first_answer_due) {
 		log_warning("shim did not answer in time", "container=%s", self->id);
+		self->is_reported = true;
+		report_shim(self->daemon, self->namespace, self->id, false);
 		first_answer_is_in(self);
+		(void) entry_know(self);
 		return;
 	}
 	if (!self->has_client && load_from_disk(self))
@@ -167,6 +182,7 @@ static void shim_closed(struct ttrpc_client *client)
 
 	self->has_client = false;
 	self->is_reachable = false;
+	self->is_events_due = false;
 	first_answer_is_in(self);
 	if (load_from_disk(self) && !is_over(self->record))
 		look_later(self);
@@ -213,8 +229,15 @@ static void state_came(struct ttrpc_client *client, const ProtobufCMessage *mess
 	self->record = (record *) (void *) message_copy(&response->record->base);
 	self->exit = response->exit != NULL ? (void *) message_copy(&response->exit->base) : NULL;
 	self->is_reachable = true;
+	if (self->is_reported)
+		report_shim(self->daemon, self->namespace, self->id, true);
+	self->is_reported = false;
+	self->is_events_due = self->is_first_answer_due;
 	first_answer_is_in(self);
-	ask_events(self);
+	if (self->is_events_due) /* first everybody's state */
+		event_loop_arm(&self->daemon->loop, &self->timer, EVENTS_LATER_NS);
+	else
+		ask_events(self);
 }
 
 static void ask_state(struct entry *self)
@@ -226,23 +249,26 @@ static void ask_state(struct entry *self)
 				 state_came, self, &ignored);
 }
 
-static void connect_shim(struct entry *self)
+static bool is_connected(struct entry *self)
 {
 	struct error err;
 	int fd;
 
-	if (is_over(self->record))
-		return;
-	if (shim_process_connect(self->daemon->root, self->namespace, self->id, &fd, &err) < 0 ||
-	    ttrpc_client_init(&self->client, &self->daemon->loop, fd, &err) < 0) {
-		look_later(self);
-		return;
-	}
+	if (shim_process_connect_now(self->daemon->root, self->namespace, self->id, &fd, &err) < 0 ||
+	    ttrpc_client_init(&self->client, &self->daemon->loop, fd, &err) < 0)
+		return false;
 	self->has_client = true;
 	self->look_again_ns = 0;
 	self->client.context = self;
 	self->client.on_closed = shim_closed;
 	ask_state(self);
+	return true;
+}
+
+static void connect_shim(struct entry *self)
+{
+	if (!is_over(self->record) && !is_connected(self))
+		look_later(self);
 }
 
 static struct entry *entry_new(struct daemon *daemon, const char *namespace, const char *id)
@@ -270,18 +296,20 @@ void entry_refresh(struct daemon *daemon, const char *namespace, const char *id)
 		connect_shim(self);
 }
 
+/* Who has a shim that answers is asked it; the disk, which knows no better, only when it does not. */
 static bool recover_one(const char *namespace, const char *id, void *context)
 {
 	struct daemon *daemon = context;
 	struct entry *self = entry_new(daemon, namespace, id);
 
-	if (self == NULL || !load_from_disk(self))
+	if (self == NULL)
 		return true;
-	connect_shim(self);
-	if (self->has_client) {
+	if (is_connected(self)) {
 		self->is_first_answer_due = true;
 		daemon->asking++;
 		event_loop_arm(&daemon->loop, &self->timer, FIRST_ANSWER_NS);
+	} else if (load_from_disk(self) && !is_over(self->record)) {
+		look_later(self);
 	}
 	return true;
 }

@@ -3,6 +3,7 @@
  * hydrad: the API of a host.
  */
 #include "base/clock.h"
+#include "base/descriptor_limit.h"
 #include "base/fault.h"
 #include "base/fd_pass.h"
 #include "base/file.h"
@@ -135,6 +136,7 @@ static int daemon_init(struct daemon *self, const struct daemon_options *options
 				.certificates = options->certificates,
 				.started_ns = clock_realtime_ns(),
 				.started_mono_ns = clock_monotonic_ns()};
+	(void) descriptor_limit_raise(); /* a connection to each shim */
 	r = dir_make_all(self->root, 0700, err);
 	if (r == 0)
 		r = sealed != NULL ? (self->lock_fd = sealed->lock_fd, 0) : take_lock(self, err);
@@ -194,6 +196,7 @@ static int serve(const struct daemon_options *options, char **argv)
 		log_error("daemon did not start", "error=\"%s\"", err.message);
 		return EXIT_FAILURE;
 	}
+	report_start(&self);
 	log_info("daemon started", "root=%s version=%s", self.root, HYDRA_VERSION);
 	notify("READY=1\nSTATUS=Containers run whether or not I do.");
 	watchdog_begin(&self.watchdog, &self.loop);

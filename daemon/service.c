@@ -124,8 +124,10 @@ static void handle_list(struct ttrpc_call *call, const ProtobufCMessage *message
 	size_t count = 0;
 
 	entries_rescan(daemon);
-	for (struct entry *entry = daemon->entries; entry != NULL; entry = entry->next)
-		count++;
+	for (struct entry *entry = daemon->entries, *next; entry != NULL; entry = next) {
+		next = entry->next;
+		count += entry_know(entry);
+	}
 	items = calloc(count + 1, sizeof(*items));
 	pointers = calloc(count + 1, sizeof(*pointers));
 	for (struct entry *entry = daemon->entries; entry != NULL && items != NULL && pointers != NULL; entry = entry->next) {

@@ -75,17 +75,39 @@ static void reap_orphans_later(struct monitor *self)
 		event_loop_arm(&self->loop, &self->orphan_timer, SETTLE_NS);
 }
 
+static bool is_end(int status)
+{
+	return WIFEXITED(status) || WIFSIGNALED(status);
+}
+
+static void reap_shim(struct monitor *self, pid_t pid)
+{
+	int status;
+
+	while (waitpid(pid, &status, WNOHANG | WUNTRACED | WCONTINUED) > 0) {
+		if (is_end(status)) {
+			(void) shims_ended(self, pid, status);
+			return;
+		}
+		shims_stopped(self, pid, status);
+	}
+}
+
 static void reap(struct monitor *self)
 {
 	struct watched_shim *next;
 	int status;
 
-	if (self->daemon_pid > 0 && waitpid(self->daemon_pid, &status, WNOHANG) > 0)
-		(void) daemon_ended(self, self->daemon_pid, status);
+	while (self->daemon_pid > 0 && waitpid(self->daemon_pid, &status, WNOHANG | WUNTRACED | WCONTINUED) > 0) {
+		if (is_end(status))
+			(void) daemon_ended(self, self->daemon_pid, status);
+		else
+			daemon_stopped(self, self->daemon_pid, status);
+	}
 	for (struct watched_shim *shim = self->shims; shim != NULL; shim = next) {
 		next = shim->next;
-		if (shim->pid > 0 && waitpid(shim->pid, &status, WNOHANG) > 0)
-			(void) shims_ended(self, shim->pid, status);
+		if (shim->pid > 0)
+			reap_shim(self, shim->pid);
 	}
 	reap_orphans_later(self);
 }
@@ -114,6 +136,7 @@ static void handle_signal(struct event_loop *loop, const int signal_number, void
 	if (self->daemon_pid > 0)
 		(void) kill(self->daemon_pid, SIGTERM);
 	store_let_inputs_go(self);
+	account_end(self);
 	event_loop_stop(loop, EXIT_SUCCESS);
 }
 
@@ -155,10 +178,14 @@ static int monitor_init(struct monitor *self, const struct monitor_options *opti
 	int r;
 
 	self->root = options->root;
+	self->runs_daemon = !options->no_daemon;
+	self->started_ns = clock_realtime_ns();
 	self->orphan_timer = (struct event_timer){.handle = reap_orphans, .context = self};
 	r = dir_make_all(self->root, 0700, err);
 	if (r == 0 && sealed == NULL)
 		r = take_lock(self, err);
+	if (r == 0)
+		r = account_open(self, err);
 	if (r == 0 && prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
 		r = fail_errno(err, errno, "become a subreaper");
 	if (r == 0)
@@ -187,15 +214,19 @@ static int begin(struct monitor *self, const struct monitor_options *options, st
 		return 0;
 	}
 	keeper_recover(self);
+	account_begin(self);
 	shims_recover(self);
-	if (!options->no_daemon)
+	if (daemon_find(self))
+		return 0;
+	account_unseen(self, "daemon", HYDRA__V1__LEDGER_STATE__LEDGER_DOWN, "it was gone when there was a monitor again");
+	if (self->runs_daemon)
 		daemon_start(self);
 	return 0;
 }
 
 static int serve(const struct monitor_options *options, const struct option_rest *rest, char **argv)
 {
-	static struct monitor self = {.lock_fd = FD_NONE, .listen_fd = FD_NONE};
+	static struct monitor self = {.lock_fd = FD_NONE, .listen_fd = FD_NONE, .daemon_source.fd = FD_NONE};
 	struct error err;
 	int r;
 

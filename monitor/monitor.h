@@ -10,21 +10,13 @@
 #include "base/notify.h"
 #include "base/reexec.h"
 #include "monitor.pb-c.h"
+#include "monitor/ledger.h"
+#include "monitor/ledger_file.h"
 #include "proto/ttrpc_server.h"
 #include "seal.pb-c.h"
 
 #include <stdbool.h>
 #include <sys/types.h>
-
-#define LEDGER_ENTRIES 512
-
-struct ledger_entry {
-	uint64_t time_ns;
-	char subject[160]; /* "daemon", or namespace/id of a shim */
-	bool is_up;
-	pid_t pid;
-	char detail[64];
-};
 
 struct watched_shim {
 	char namespace[80];
@@ -38,6 +30,14 @@ struct watched_shim {
 	struct watched_shim *next;
 };
 
+/* limits.c: what RLIMIT_NOFILE leaves for deposits. */
+struct limits {
+	unsigned descriptors_max;
+	unsigned deposits_max_fd; /* deposits have numbers below: the rest is for connections, files and children */
+	uint64_t refused;         /* deposits, since the monitor began */
+	bool has_warned;
+};
+
 struct monitor {
 	struct event_loop loop;
 	struct ttrpc_server server;
@@ -49,6 +49,7 @@ struct monitor {
 	const char *const *daemon_arguments; /* further ones */
 	int daemon_argument_count;
 	pid_t daemon_pid;
+	struct event_source daemon_source; /* pidfd of one that is not our child; fd FD_NONE otherwise */
 	unsigned daemon_restarts;
 	uint64_t daemon_started_ns;
 	uint64_t daemon_delay_ns;
@@ -64,17 +65,49 @@ struct monitor {
 	struct watchdog watchdog;
 	struct event_source metrics_source;
 	struct event_source metrics_tcp_source;
-	unsigned scrapes; /* connections that have not asked yet */
-	struct ledger_entry ledger[LEDGER_ENTRIES];
-	uint64_t ledger_count;
+	unsigned scrapes; /* connections that are not answered yet */
+	struct ledger ledger;
+	struct ledger_file ledger_file;
+	bool ledger_has_problem;  /* it could not be written */
+	uint64_t unseen_since_ns; /* CLOCK_BOOTTIME: the last word of the monitor before */
+	uint64_t started_ns;      /* CLOCK_REALTIME */
+	struct limits limits;
 	const char *const *argv;    /* what we were started with */
 	struct ttrpc_call *upgrade; /* NULL: none is under way */
 	char *upgrade_path;
 	struct event_timer upgrade_timer;
 };
 
-/* ledger.c: who was up and down, from when to when. */
-void ledger_note(struct monitor *monitor, const char *subject, bool is_up, pid_t pid, const char *detail);
+/* account.c: the ledger of this host. After account_open(): account_begin() at an ordinary start, nothing after an upgrade. */
+int account_open(struct monitor *self, struct error *err);
+void account_begin(struct monitor *self);
+/* An orderly end. */
+void account_end(struct monitor *self);
+/* The name of a shim in the ledger. */
+void account_name(char ret_name[static LEDGER_NAME_SIZE], const char *namespace, const char *id);
+void account_note(struct monitor *self, const char *name, ledger_state state, pid_t pid, const char *why);
+/* Of change, name and time are not used. */
+void account_note_shim(struct monitor *self, const char *namespace, const char *id, const struct ledger_change *change);
+/* A shim that we did not start. */
+void account_found(struct monitor *self, const char *namespace, const char *id, pid_t pid);
+/* The same one has ended. */
+void account_end_by_pid(struct monitor *self, pid_t pid, const char *why);
+/* It was up when the monitor before us was lost, and now is not (any more): unknown in between. */
+void account_unseen(struct monitor *self, const char *name, ledger_state state, const char *why);
+/* CLOCK_BOOTTIME at which somebody saw the monitor before us go. */
+void account_lost(struct monitor *self, uint64_t time_ns);
+
+/* ledger_answer.c: hydra.v1.Monitor.Ledger. */
+void account_answer(struct ttrpc_call *call, const ProtobufCMessage *message);
+/* Those are forgotten that have ended and whose container was removed. */
+void account_forget(struct monitor *self);
+/* What is known of a shim's container now; false: there is none (any more). */
+bool account_look(const struct monitor *self, const struct ledger_subject *subject, Hydra__V1__LedgerContainer *ret_container);
+
+/* limits.c */
+void limits_init(struct limits *self);
+/* *fd was just received to be kept; it may get another number. False: there is no room for it. */
+bool limits_allow(struct limits *self, int *fd);
 
 /* shims.c */
 int shims_spawn(struct monitor *monitor, const char *namespace, const char *id, bool adopt, pid_t *ret_pid, struct error *err);
@@ -85,6 +118,13 @@ void shims_recover(struct monitor *monitor);
 void shims_look_soon(struct monitor *monitor);
 bool shims_has_child(const struct monitor *monitor, pid_t pid);
 unsigned shims_count(const struct monitor *monitor);
+
+/* Something of it still runs, will run again or was not read to its end, and nobody supervises it. */
+bool shims_need_successor(struct monitor *monitor, const char *namespace, const char *id);
+/* Our child was stopped or goes on: one that is stopped answers nobody. */
+void shims_stopped(struct monitor *monitor, pid_t pid, int status);
+/* What hydrad says of a shim. */
+void shims_reported(struct monitor *monitor, const char *namespace, const char *id, bool is_reachable);
 
 /* True while a successor is due or has just begun: it must find what it adopts. */
 bool shims_are_being_replaced(const struct monitor *monitor);
@@ -110,6 +150,8 @@ void store_add(struct monitor *monitor, const char *namespace, const char *id, c
 void store_await(struct monitor *monitor, pid_t pid);
 /* We end and may stay away: what is written to would not be seen to be closed by who reads it. */
 void store_let_inputs_go(struct monitor *monitor);
+unsigned store_count(const struct monitor *monitor);
+
 bool store_seal(const struct monitor *monitor, Hydra__V1__SealedMonitor *sealed);
 void store_unseal(struct monitor *monitor, const Hydra__V1__SealedMonitor *sealed);
 
@@ -123,8 +165,11 @@ void keeper_recover(struct monitor *monitor);
 void daemon_start(struct monitor *monitor);
 void daemon_start_later(struct monitor *monitor, uint64_t delay_ns);
 bool daemon_ended(struct monitor *monitor, pid_t pid, int status);
+void daemon_stopped(struct monitor *monitor, pid_t pid, int status);
+/* Watches a hydrad that runs and is not our child. False: there is none. */
+bool daemon_find(struct monitor *monitor);
 
-/* metrics.c: Prometheus text on <root>/metrics.sock, and on a loopback port when asked. */
+/* metrics_server.c: Prometheus text on <root>/metrics.sock, and on a loopback port when asked. */
 int metrics_open(struct monitor *monitor, int port, struct error *err);
 /* The same with the sockets of the binary before; tcp_fd may be FD_NONE. */
 int metrics_reopen(struct monitor *monitor, int fd, int tcp_fd, struct error *err);

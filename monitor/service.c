@@ -2,6 +2,7 @@
 /*
  * hydra.v1.Monitor (proto/monitor.proto).
  */
+#include "base/descriptor_limit.h"
 #include "base/owned.h"
 #include "monitor/monitor.h"
 
@@ -23,31 +24,15 @@ static void handle_spawn(struct ttrpc_call *call, const ProtobufCMessage *messag
 	ttrpc_reply(call, &response.base);
 }
 
-static void handle_ledger(struct ttrpc_call *call, const ProtobufCMessage *message)
+static void handle_report(struct ttrpc_call *call, const ProtobufCMessage *message)
 {
-	const Hydra__V1__LedgerRequest *request = (const void *) message;
-	struct monitor *monitor = call->server->context;
-	Hydra__V1__LedgerResponse response = HYDRA__V1__LEDGER_RESPONSE__INIT;
-	auto_free Hydra__V1__LedgerEntry *items = calloc(LEDGER_ENTRIES, sizeof(*items));
-	auto_free Hydra__V1__LedgerEntry **pointers = calloc(LEDGER_ENTRIES, sizeof(*pointers));
-	uint64_t first = monitor->ledger_count > LEDGER_ENTRIES ? monitor->ledger_count - LEDGER_ENTRIES : 0;
+	const Hydra__V1__ReportRequest *request = (const void *) message;
 
-	for (uint64_t number = first; number < monitor->ledger_count && items != NULL && pointers != NULL; number++) {
-		struct ledger_entry *entry = &monitor->ledger[number % LEDGER_ENTRIES];
-		Hydra__V1__LedgerEntry *item = &items[response.n_entries];
-
-		if (entry->time_ns <= request->since_ns)
-			continue;
-		hydra__v1__ledger_entry__init(item);
-		item->time_ns = entry->time_ns;
-		item->subject = entry->subject;
-		item->is_up = entry->is_up;
-		item->pid = entry->pid;
-		item->detail = entry->detail;
-		pointers[response.n_entries++] = item;
-	}
-	response.entries = pointers;
-	ttrpc_reply(call, &response.base);
+	if (request->id[0] != '\0')
+		shims_reported(call->server->context, request->namespace_, request->id, request->is_reachable);
+	else
+		(void) daemon_find(call->server->context);
+	ttrpc_reply_empty(call);
 }
 
 static void handle_status(struct ttrpc_call *call, const ProtobufCMessage *message)
@@ -62,12 +47,18 @@ static void handle_status(struct ttrpc_call *call, const ProtobufCMessage *messa
 	response.shims = shims_count(monitor);
 	response.daemon_pid = monitor->daemon_pid;
 	response.daemon_restarts = monitor->daemon_restarts;
+	response.started_ns = monitor->started_ns;
+	response.descriptors = descriptor_count();
+	response.descriptors_max = monitor->limits.descriptors_max;
+	response.deposits = store_count(monitor);
+	response.deposits_refused = monitor->limits.refused;
 	ttrpc_reply(call, &response.base);
 }
 
 const struct ttrpc_method monitor_methods[] = {
 	{"hydra.v1.Monitor", "Spawn", &hydra__v1__spawn_request__descriptor, handle_spawn},
-	{"hydra.v1.Monitor", "Ledger", &hydra__v1__ledger_request__descriptor, handle_ledger},
+	{"hydra.v1.Monitor", "Ledger", &hydra__v1__ledger_request__descriptor, account_answer},
+	{"hydra.v1.Monitor", "Report", &hydra__v1__report_request__descriptor, handle_report},
 	{"hydra.v1.Monitor", "Upgrade", &hydra__v1__upgrade_request__descriptor, upgrade_ask},
 	{"hydra.v1.Monitor", "Status", &hydra__v1__empty__descriptor, handle_status},
 	{NULL, NULL, NULL, NULL},

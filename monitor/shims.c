@@ -17,6 +17,7 @@
 #define SUCCESSOR_FIRST_NS (5 * NS_PER_MS)
 #define SUCCESSOR_LAST_NS  (5 * NS_PER_S)
 #define DIED_YOUNG_NS      (10 * NS_PER_S)
+#define STATE(name)        HYDRA__V1__LEDGER_STATE__LEDGER_##name
 #define JUST_BEGUN_NS      NS_PER_S
 #define LOOK_NS            (5 * NS_PER_MS) /* for all that ended in one moment */
 
@@ -29,12 +30,9 @@ unsigned shims_count(const struct monitor *monitor)
 	return count;
 }
 
-static void note(struct watched_shim *self, bool is_up, const char *detail)
+static void note(struct watched_shim *self, ledger_state state, const char *why)
 {
-	char subject[168];
-
-	(void) text_fit(subject, sizeof(subject), "%s/%s", self->namespace, self->id);
-	ledger_note(self->monitor, subject, is_up, self->pid, detail);
+	account_note_shim(self->monitor, self->namespace, self->id, &(struct ledger_change){.state = state, .pid = self->pid, .why = why});
 }
 
 static void forget(struct watched_shim *self)
@@ -58,8 +56,7 @@ static bool is_unfinished(const record *container, bool has_output)
 	return container->restart_is_pending || container->pid > 0;
 }
 
-/* Something of it still runs, will run again or was not read to its end, and nobody supervises it. */
-static bool needs_successor(struct monitor *monitor, const char *namespace, const char *id)
+bool shims_need_successor(struct monitor *monitor, const char *namespace, const char *id)
 {
 	struct run_dir dir;
 	struct error ignored;
@@ -86,7 +83,7 @@ static int start(struct watched_shim *self, bool adopt, struct error *err)
 		return r;
 	self->started_ns = clock_monotonic_ns();
 	self->is_successor = adopt;
-	note(self, true, adopt ? "successor" : "");
+	note(self, STATE(UP), adopt ? "successor" : "");
 	return 0;
 }
 
@@ -103,7 +100,8 @@ static void start_successor(struct event_timer *timer)
 	struct watched_shim *self = timer->context;
 	struct error err;
 
-	if (!needs_successor(self->monitor, self->namespace, self->id)) {
+	if (!shims_need_successor(self->monitor, self->namespace, self->id)) {
+		note(self, STATE(ENDED), "nothing is left to supervise");
 		forget(self);
 		return;
 	}
@@ -183,17 +181,19 @@ bool shims_ended(struct monitor *monitor, pid_t pid, int status)
 	for (struct watched_shim *self = monitor->shims; self != NULL; self = self->next) {
 		char namespace[80], id[80];
 		char detail[32];
+		bool is_needed;
 
 		if (self->pid != pid)
 			continue;
 		(void) text_fit(namespace, sizeof(namespace), "%s", self->namespace);
 		(void) text_fit(id, sizeof(id), "%s", self->id);
-		note(self, false, describe(status, detail, sizeof(detail)));
-		self->pid = 0;
 		store_hear_out(monitor, pid);
+		is_needed = shims_need_successor(monitor, namespace, id);
+		note(self, is_needed ? STATE(DOWN) : STATE(ENDED), describe(status, detail, sizeof(detail)));
+		self->pid = 0;
 		if (clock_monotonic_ns() - self->started_ns > DIED_YOUNG_NS)
 			self->successors = 0;
-		if (needs_successor(monitor, self->namespace, self->id))
+		if (is_needed)
 			try_later(self);
 		else
 			forget(self);
@@ -205,12 +205,45 @@ bool shims_ended(struct monitor *monitor, pid_t pid, int status)
 	return false;
 }
 
+/* "stopped by signal 19", "continued" */
+static const char *describe_stop(int status, char *buffer, size_t size)
+{
+	if (WIFSTOPPED(status))
+		(void) text_fit(buffer, size, "stopped by signal %d", WSTOPSIG(status));
+	else
+		(void) text_fit(buffer, size, "continued");
+	return buffer;
+}
+
+void shims_stopped(struct monitor *monitor, pid_t pid, int status)
+{
+	char why[32];
+
+	for (struct watched_shim *self = monitor->shims; self != NULL; self = self->next) {
+		if (self->pid == pid)
+			note(self, WIFSTOPPED(status) ? STATE(UNREACHABLE) : STATE(UP), describe_stop(status, why, sizeof(why)));
+	}
+}
+
+void shims_reported(struct monitor *monitor, const char *namespace, const char *id, bool is_reachable)
+{
+	char name[LEDGER_NAME_SIZE];
+	const struct ledger_subject *subject;
+
+	account_name(name, namespace, id);
+	subject = ledger_find(&monitor->ledger, name);
+	if (subject == NULL || subject->facts.state != (is_reachable ? STATE(UNREACHABLE) : STATE(UP)))
+		return;
+	account_note(monitor, name, is_reachable ? STATE(UP) : STATE(UNREACHABLE), 0,
+		     is_reachable ? "it answers hydrad" : "it does not answer hydrad");
+}
+
 static bool recover_one(const char *namespace, const char *id, void *context)
 {
 	struct monitor *monitor = context;
 	struct watched_shim *self = NULL;
 
-	if (!shims_watches(monitor, namespace, id) && needs_successor(monitor, namespace, id))
+	if (!shims_watches(monitor, namespace, id) && shims_need_successor(monitor, namespace, id))
 		self = watch(monitor, namespace, id);
 	if (self != NULL)
 		try_later(self);

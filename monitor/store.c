@@ -5,6 +5,7 @@
 #include "base/fd_pass.h"
 #include "base/kernel.h"
 #include "base/log.h"
+#include "base/number.h"
 #include "base/owned.h"
 #include "base/text.h"
 #include "monitor/monitor.h"
@@ -13,7 +14,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -35,6 +35,7 @@ struct depositor {
 	struct event_source source; /* fd FD_NONE: it hung up, and may come again */
 	struct event_source life;   /* pidfd of a shim that is not our child; fd FD_NONE otherwise */
 	pid_t pid;
+	bool is_refused;            /* there was no room for something of it */
 	struct depositor *next;
 };
 
@@ -70,9 +71,11 @@ static void drop_what_is_not_of(const struct depositor *self, const struct store
 	}
 }
 
-void store_drop(struct monitor *monitor, const char *namespace, const char *id, const char *name)
+/* True: something was dropped. */
+static bool drop(struct monitor *monitor, const char *namespace, const char *id, const char *name)
 {
 	struct deposit **link = &monitor->deposits;
+	bool was_there = false;
 
 	while (*link != NULL) {
 		const struct deposit *deposit = *link;
@@ -80,10 +83,30 @@ void store_drop(struct monitor *monitor, const char *namespace, const char *id, 
 		if (strcmp(deposit->id, id) == 0 && strcmp(deposit->namespace, namespace) == 0 &&
 		    (strcmp(name, "*") == 0 || strcmp(deposit->name, name) == 0)) {
 			remove_at(monitor, link);
+			was_there = true;
 		} else {
 			link = &(*link)->next;
 		}
 	}
+	return was_there;
+}
+
+/* One after the other: who gives something back makes room for one at least. */
+static void tell_room(const struct monitor *monitor)
+{
+	for (struct depositor *depositor = monitor->depositors; depositor != NULL; depositor = depositor->next) {
+		if (!depositor->is_refused || depositor->source.fd < 0)
+			continue;
+		depositor->is_refused = false;
+		(void) store_send(depositor->source.fd, "room", NULL, NULL, NULL, FD_NONE);
+		return;
+	}
+}
+
+void store_drop(struct monitor *monitor, const char *namespace, const char *id, const char *name)
+{
+	if (drop(monitor, namespace, id, name))
+		tell_room(monitor);
 }
 
 bool store_has_output(const struct monitor *monitor, const char *namespace, const char *id)
@@ -134,24 +157,58 @@ void store_add(struct monitor *monitor, const char *namespace, const char *id, c
 	monitor->deposits = deposit;
 }
 
-/* Shims deposit everything again when we are back: what we have already stays, and stays kept. */
-static void put(const struct depositor *self, const struct store_request *request, int fd)
+static void refuse(struct depositor *self, const struct store_request *request)
+{
+	struct monitor *monitor = self->monitor;
+	char why[128];
+
+	self->is_refused = true;
+	monitor->limits.refused++;
+	(void) text_fit(why, sizeof(why), "hydra-monitor has no room: its limit is %u descriptors", monitor->limits.descriptors_max);
+	log_warning("deposit refused", "container=%s name=%s limit=%u", request->id, request->name, monitor->limits.descriptors_max);
+	(void) store_send(self->source.fd, "refused", request->namespace, request->id, why, FD_NONE);
+}
+
+/* Our children we know: what one that was stopped said before does not make it answer now. */
+static void note_found(const struct depositor *self, const struct store_request *request)
+{
+	if (!shims_has_child(self->monitor, self->pid))
+		account_found(self->monitor, request->namespace, request->id, self->pid);
+}
+
+/* fd: FD_NONE when there was no number for it. What we have already stays, and stays kept: shims deposit everything again when we are back. */
+static void put(struct depositor *self, const struct store_request *request, int fd)
 {
 	struct monitor *monitor = self->monitor;
 	struct deposit *before = find(monitor, request);
 
+	note_found(self, request);
 	log_debug("descriptor deposited", "container=%s/%s name=%s", request->namespace, request->id, request->name);
-	if (before != NULL && kernel_is_same_file(before->fd, fd)) {
+	if (before != NULL && fd >= 0 && kernel_is_same_file(before->fd, fd)) {
 		before->by = self;
 		(void) close(fd);
 		return;
 	}
-	store_drop(monitor, request->namespace, request->id, request->name);
+	(void) drop(monitor, request->namespace, request->id, request->name);
+	if (fd < 0 || !limits_allow(&monitor->limits, &fd)) {
+		owned_fd_release(&fd);
+		refuse(self, request);
+		return;
+	}
 	keeper_keep(monitor, request->namespace, request->id, request->name, fd);
 	store_add(monitor, request->namespace, request->id, request->name, fd);
 	before = find(monitor, request);
 	if (before != NULL)
 		before->by = self;
+}
+
+static void greet(struct depositor *self, const struct store_request *request)
+{
+	uint64_t lost_ns;
+
+	note_found(self, request);
+	if (number_parse_u64(request->name, &lost_ns) == 0 && lost_ns > 0)
+		account_lost(self->monitor, lost_ns);
 }
 
 static void give(struct monitor *monitor, const struct store_request *request, int client_fd)
@@ -207,8 +264,10 @@ static ssize_t serve(struct depositor *self)
 	ssize_t size = fd_pass_receive(self->source.fd, request.text, sizeof(request.text), fds, &count);
 	bool is_valid = size > 0 && store_request_parse(&request, (size_t) size);
 
-	if (is_valid && strcmp(request.verb, "put") == 0 && count == 1)
-		put(self, &request, fds[--count]);
+	if (is_valid && strcmp(request.verb, "put") == 0 && count <= 1)
+		put(self, &request, count > 0 ? fds[--count] : FD_NONE);
+	else if (is_valid && strcmp(request.verb, "hello") == 0)
+		greet(self, &request);
 	else if (is_valid && strcmp(request.verb, "drop") == 0)
 		store_drop(self->monitor, request.namespace, request.id, request.name);
 	else if (is_valid && strcmp(request.verb, "only") == 0)
@@ -234,6 +293,7 @@ static void handle_end(struct event_source *source, uint32_t events)
 
 	(void) events;
 	store_hear_out(self->monitor, self->pid);
+	account_end_by_pid(self->monitor, self->pid, "ended");
 	shims_look_soon(self->monitor);
 	depositor_free(self);
 }
@@ -333,17 +393,6 @@ static void handle_listener(struct event_source *source, uint32_t events)
 		owned_fd_release(&fd);
 }
 
-/* 1000 containers need some 6000 descriptors here. */
-static void raise_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == limit.rlim_max)
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	(void) setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 static int listen_here(const struct monitor *monitor, int *ret_fd, struct error *err)
 {
 	auto_close int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -368,11 +417,20 @@ int store_open(struct monitor *monitor, int listen_fd, struct error *err)
 	int fd = listen_fd;
 	int r = listen_fd >= 0 ? 0 : listen_here(monitor, &fd, err);
 
-	raise_limit();
+	limits_init(&monitor->limits);
 	if (r < 0)
 		return r;
 	monitor->store_source = (struct event_source){.handle = handle_listener, .context = monitor, .fd = FD_NONE};
 	return event_loop_add(&monitor->loop, &monitor->store_source, fd, EPOLLIN, err);
+}
+
+unsigned store_count(const struct monitor *monitor)
+{
+	unsigned count = 0;
+
+	for (const struct deposit *deposit = monitor->deposits; deposit != NULL; deposit = deposit->next)
+		count++;
+	return count;
 }
 
 static bool seal_deposits(const struct monitor *monitor, Hydra__V1__SealedMonitor *sealed)
@@ -423,4 +481,7 @@ void store_unseal(struct monitor *monitor, const Hydra__V1__SealedMonitor *seale
 	}
 	for (size_t i = 0; i < sealed->n_depositor_fds; i++)
 		depositor_connected(monitor, sealed->depositor_fds[i]);
+	/* who was refused is not handed over: whoever was, tries again */
+	for (struct depositor *depositor = monitor->depositors; depositor != NULL; depositor = depositor->next)
+		(void) store_send(depositor->source.fd, "room", NULL, NULL, NULL, FD_NONE);
 }

@@ -14,6 +14,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#define STATE(name) HYDRA__V1__LEDGER_STATE__LEDGER_##name
 
 static void forget(struct monitor *self)
 {
@@ -27,29 +30,6 @@ static void abandoned(struct ttrpc_call *call)
 {
 	forget(call->server->context);
 	ttrpc_reply_empty(call);
-}
-
-static bool seal_ledger(const struct monitor *self, Hydra__V1__SealedMonitor *sealed)
-{
-	uint64_t first = self->ledger_count > LEDGER_ENTRIES ? self->ledger_count - LEDGER_ENTRIES : 0;
-
-	sealed->ledger_count = self->ledger_count;
-	sealed->ledger = calloc(LEDGER_ENTRIES, sizeof(*sealed->ledger));
-	for (uint64_t number = first; number < self->ledger_count && sealed->ledger != NULL; number++) {
-		const struct ledger_entry *entry = &self->ledger[number % LEDGER_ENTRIES];
-		Hydra__V1__LedgerEntry *item = malloc(sizeof(*item));
-
-		if (item == NULL)
-			return false;
-		hydra__v1__ledger_entry__init(item);
-		item->time_ns = entry->time_ns;
-		item->subject = text_copy(entry->subject);
-		item->is_up = entry->is_up;
-		item->pid = entry->pid;
-		item->detail = text_copy(entry->detail);
-		sealed->ledger[sealed->n_ledger++] = item;
-	}
-	return sealed->ledger != NULL;
 }
 
 static void seal_daemon(const struct monitor *self, Hydra__V1__SealedMonitor *sealed)
@@ -76,7 +56,7 @@ static Hydra__V1__SealedMonitor *seal(const struct monitor *self)
 	sealed->metrics_tcp_fd = self->metrics_tcp_source.fd;
 	seal_daemon(self, sealed);
 	sealed->server = ttrpc_server_seal(&self->server, self->upgrade);
-	if (sealed->server == NULL || !store_seal(self, sealed) || !shims_seal(self, sealed) || !seal_ledger(self, sealed))
+	if (sealed->server == NULL || !store_seal(self, sealed) || !shims_seal(self, sealed))
 		return NULL;
 	return take_ptr(&sealed);
 }
@@ -150,16 +130,18 @@ void upgrade_ask(struct ttrpc_call *call, const ProtobufCMessage *message)
 	event_loop_arm(&self->loop, &self->upgrade_timer, 0);
 }
 
-static void unseal_ledger(struct monitor *self, const Hydra__V1__SealedMonitor *sealed)
+/* A binary from before the ledger was a file watched these: with it their times begin. */
+static void note_who_is_up(struct monitor *self)
 {
-	self->ledger_count = sealed->ledger_count;
-	for (size_t i = 0; i < sealed->n_ledger && i < LEDGER_ENTRIES && i < sealed->ledger_count; i++) {
-		const Hydra__V1__LedgerEntry *item = sealed->ledger[sealed->n_ledger - 1 - i];
-		struct ledger_entry *entry = &self->ledger[(sealed->ledger_count - 1 - i) % LEDGER_ENTRIES];
+	account_note(self, "monitor", STATE(UP), getpid(), "");
+	if (self->daemon_pid > 0)
+		account_note(self, "daemon", STATE(UP), self->daemon_pid, "");
+	for (const struct watched_shim *shim = self->shims; shim != NULL; shim = shim->next) {
+		char name[LEDGER_NAME_SIZE];
 
-		*entry = (struct ledger_entry){.time_ns = item->time_ns, .is_up = item->is_up, .pid = item->pid};
-		(void) text_fit(entry->subject, sizeof(entry->subject), "%s", item->subject);
-		(void) text_fit(entry->detail, sizeof(entry->detail), "%s", item->detail);
+		account_name(name, shim->namespace, shim->id);
+		if (shim->pid > 0 && ledger_find(&self->ledger, name) == NULL)
+			account_note(self, name, STATE(UP), shim->pid, "");
 	}
 }
 
@@ -190,11 +172,13 @@ void upgrade_take_over(struct monitor *self, const Hydra__V1__SealedMonitor *sea
 	shims_unseal(self, sealed);
 	store_unseal(self, sealed);
 	shims_look_soon(self); /* for who ended while we were exchanged */
-	unseal_ledger(self, sealed);
 	self->daemon_pid = sealed->daemon_pid;
 	self->daemon_restarts = sealed->daemon_restarts;
 	self->daemon_started_ns = sealed->daemon_started_ns;
 	self->daemon_delay_ns = sealed->daemon_delay_ns;
+	note_who_is_up(self);
+	if (self->daemon_pid == 0)
+		(void) daemon_find(self);
 	if (sealed->daemon_in_ns > 0)
 		daemon_start_later(self, sealed->daemon_in_ns);
 	log_info(options->refused != NULL ? "upgrade refused" : "upgraded", "from=%s to=%s", sealed->program_version, HYDRA_VERSION);

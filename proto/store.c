@@ -11,6 +11,21 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+/* How many words a message has. */
+static const struct {
+	const char *verb;
+	size_t words;
+} forms[] = {{"put", 4}, {"drop", 4}, {"take", 3}, {"only", 3}, {"hello", 4}, {"refused", 4}, {"room", 1}};
+
+static size_t words_of(const char *verb)
+{
+	for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
+		if (strcmp(forms[i].verb, verb) == 0)
+			return forms[i].words;
+	}
+	return 0;
+}
+
 bool store_request_parse(struct store_request *self, size_t size)
 {
 	const char **const words[] = {&self->verb, &self->namespace, &self->id, &self->name};
@@ -22,10 +37,8 @@ bool store_request_parse(struct store_request *self, size_t size)
 	for (size_t i = 0; i < 4 && at < self->text + size; i++) {
 		*words[i] = at;
 		at += strlen(at) + 1;
-		if (i == 2 && (strcmp(self->verb, "take") == 0 || strcmp(self->verb, "only") == 0))
+		if (i + 1 == words_of(self->verb))
 			return at == self->text + size;
-		if (i == 3)
-			return at == self->text + size && (strcmp(self->verb, "put") == 0 || strcmp(self->verb, "drop") == 0);
 	}
 	return false;
 }
@@ -88,8 +101,9 @@ int store_take(int store_fd, const char *namespace, const char *id, int timeout_
 		if (size <= 0)
 			return fail_errno(err, size < 0 ? (int) -size : ECONNRESET, "take what is kept of '%s'", id);
 		name[size] = '\0';
-		if (count == 0)
+		if (count == 0 && name[0] == '\0')
 			return 0;
-		visit(name, fds[0], context);
+		if (count > 0)
+			visit(name, fds[0], context);
 	}
 }

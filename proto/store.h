@@ -8,6 +8,12 @@
  *   drop NAMESPACE ID NAME  forgets it; NAME "*" forgets all of the container
  *   only NAMESPACE ID       forgets what of the container did not come through this connection
  *   take NAMESPACE ID       answered by one message "NAME" with a descriptor for each, then by an empty one
+ *   hello NAMESPACE ID NS   a shim that had a monitor before: it was lost at CLOCK_BOOTTIME NS; 0: it had none
+ *
+ * The monitor says, without being asked, to whoever deposits:
+ *
+ *   refused NAMESPACE ID WHY   what was put last is not kept
+ *   room                       what was refused may be put again
  *
  * Nothing else is answered: a shim never waits for the monitor, except a successor for what it takes.
  */
@@ -27,12 +33,12 @@ struct store_request {
 	const char *verb, *namespace, *id, *name; /* into text; name "" when there is none */
 };
 
-/* Splits a message of size bytes that was received into self->text; false: it is none of the above. */
+/* Splits a message, of either side, of size bytes that was received into self->text; false: it is none of the above. */
 bool store_request_parse(struct store_request *self, size_t size);
 
 /* *ret_fd is non-blocking. -ENOENT, -ECONNREFUSED: no monitor runs. */
 int store_connect(const char *root, int *ret_fd, struct error *err);
-/* verb "put", "drop" or "only" (name NULL); fd FD_NONE but for put. Returns 0 or -errno; never waits. */
+/* fd: FD_NONE but for put; name: NULL, none. Returns 0 or -errno; never waits. */
 int store_send(int store_fd, const char *verb, const char *namespace, const char *id, const char *name, int fd);
 
 typedef void store_visitor(const char *name, int fd, void *context);

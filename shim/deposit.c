@@ -2,10 +2,12 @@
 #include "shim/deposit.h"
 
 #include "base/clock.h"
+#include "base/fd_pass.h"
 #include "base/log.h"
 #include "base/number.h"
 #include "base/owned.h"
 #include "base/text.h"
+#include "proto/message.h"
 #include "proto/store.h"
 #include "shim/calls.h"
 #include "shim/client.h"
@@ -28,6 +30,8 @@ static void lose_store(struct shim *shim)
 
 	event_loop_remove(&shim->loop, &shim->store_source);
 	owned_fd_release(&fd);
+	if (shim->store_lost_ns == 0)
+		shim->store_lost_ns = clock_boottime_ns();
 	event_loop_arm(&shim->loop, &shim->store_timer, RETRY_FIRST_NS);
 }
 
@@ -116,6 +120,36 @@ void deposit_everything(struct shim *shim)
 	}
 }
 
+/* The monitor does not see itself go. */
+static void say_hello(struct shim *shim)
+{
+	char lost[24];
+
+	(void) text_fit(lost, sizeof(lost), "%llu", (unsigned long long) shim->store_lost_ns);
+	for (struct container *container = shim->containers; container != NULL; container = container->next)
+		(void) store_send(shim->store_source.fd, "hello", shim->namespace, container->dir.id, lost, FD_NONE);
+	shim->store_lost_ns = 0;
+}
+
+/* why "": the monitor keeps everything, or there is none. */
+static void note_protection(struct container *container, const char *why)
+{
+	struct error err;
+
+	if (strcmp(container->record->unprotected, why) == 0 || !message_set_string(&container->record->unprotected, why))
+		return;
+	container_note(container, why[0] != '\0' ? "unprotected" : "protected", NULL, why);
+	if (container_save(container, &err) < 0)
+		log_error("record not saved", "container=%s error=\"%s\"", container->dir.id, err.message);
+}
+
+static void deposit_again(struct shim *shim)
+{
+	for (struct container *container = shim->containers; container != NULL; container = container->next)
+		note_protection(container, "");
+	deposit_everything(shim);
+}
+
 static void try_connect(struct event_timer *timer)
 {
 	struct shim *shim = timer->context;
@@ -123,10 +157,10 @@ static void try_connect(struct event_timer *timer)
 	int fd;
 
 	if (store_connect(shim->root, &fd, &ignored) == 0) {
-		/* watched for nothing but its end */
-		if (event_loop_add(&shim->loop, &shim->store_source, fd, EPOLLRDHUP, &ignored) == 0) {
+		if (event_loop_add(&shim->loop, &shim->store_source, fd, EPOLLIN | EPOLLRDHUP, &ignored) == 0) {
 			shim->store_retry_ns = 0;
-			deposit_everything(shim);
+			say_hello(shim);
+			deposit_again(shim);
 			return;
 		}
 		owned_fd_release(&fd);
@@ -137,10 +171,35 @@ static void try_connect(struct event_timer *timer)
 	event_loop_arm(&shim->loop, &shim->store_timer, shim->store_retry_ns);
 }
 
+/* "refused NAMESPACE ID WHY" or "room". */
+static void hear(struct shim *shim, const struct store_request *said)
+{
+	if (strcmp(said->verb, "room") == 0)
+		deposit_again(shim);
+	for (struct container *container = shim->containers; container != NULL && strcmp(said->verb, "refused") == 0;
+	     container = container->next) {
+		if (strcmp(container->dir.id, said->id) == 0)
+			note_protection(container, said->name);
+	}
+}
+
 static void handle_store(struct event_source *source, uint32_t events)
 {
-	(void) events;
-	lose_store(source->context);
+	struct shim *shim = source->context;
+	struct store_request said;
+	int fds[FD_PASS_MAX];
+	size_t count = 0;
+	ssize_t size;
+
+	if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
+		lose_store(shim);
+		return;
+	}
+	size = fd_pass_receive(source->fd, said.text, sizeof(said.text), fds, &count);
+	while (count > 0)
+		(void) close(fds[--count]);
+	if (size > 0 && store_request_parse(&said, (size_t) size))
+		hear(shim, &said);
 }
 
 void deposits_init(struct shim *shim)
@@ -256,5 +315,6 @@ int deposit_take_all(struct container *container, struct error *err)
 
 	if (shim->store_source.fd < 0)
 		return fail_because(err, ENOTCONN, "no monitor keeps what container '%s' had open", container->dir.id);
+	note_protection(container, ""); /* what is refused now is said again */
 	return store_take(shim->store_source.fd, shim->namespace, container->dir.id, TAKE_TIMEOUT_MS, take, container, err);
 }

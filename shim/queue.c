@@ -14,22 +14,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PAGE_VERSION 1
-#define PAGE_SIZE    4096
 #define BYTES_NAME   "spill"
-#define PAGE_NAME    "stdio"
 #define KEPT_SIZE    65536 /* what an empty queue may leave in its file; also the step in which the file is given back */
 #define HEADER_SIZE  16
 #define FAR_AWAY     (1LL << 40)
-
-/* Two states, of which one counts: a change is made in the other one and becomes true with a single store. */
-struct queue_page {
-	uint32_t version;
-	_Atomic uint32_t current;
-	int64_t filled; /* moved by the kernel while newest is read */
-	struct queue_state states[2];
-};
-_Static_assert(sizeof(struct queue_page) <= PAGE_SIZE, "the state fits a page");
 
 struct chunk_header {
 	uint64_t time_ns;
@@ -102,14 +90,14 @@ static void lose_all(struct queue *self)
 
 static struct queue_page *map_page(int fd)
 {
-	static const uint8_t zeros[PAGE_SIZE];
+	static const uint8_t zeros[STDIO_PAGE_SIZE];
 	struct stat info;
 	void *page;
 
 	/* written, not only made larger: touching a page that the file system has no room for would kill us */
-	if (fd >= 0 && (fstat(fd, &info) < 0 || (info.st_size < PAGE_SIZE && pwrite(fd, zeros, PAGE_SIZE, 0) != PAGE_SIZE)))
+	if (fd >= 0 && (fstat(fd, &info) < 0 || (info.st_size < STDIO_PAGE_SIZE && pwrite(fd, zeros, STDIO_PAGE_SIZE, 0) != STDIO_PAGE_SIZE)))
 		return NULL;
-	page = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, fd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS, fd, 0);
+	page = mmap(NULL, STDIO_PAGE_SIZE, PROT_READ | PROT_WRITE, fd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS, fd, 0);
 	return page != MAP_FAILED ? page : NULL;
 }
 
@@ -119,13 +107,13 @@ static int open_page(struct queue *self)
 
 	if (self->page != NULL)
 		return 0;
-	fd = openat(self->dir_fd, PAGE_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	fd = openat(self->dir_fd, STDIO_PAGE_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	self->page = fd >= 0 ? map_page(fd) : NULL;
 	if (self->page == NULL)
 		self->page = map_page(FD_NONE);
 	if (self->page == NULL)
 		return -ENOMEM;
-	self->page->version = PAGE_VERSION;
+	self->page->version = STDIO_PAGE_VERSION;
 	return 0;
 }
 
@@ -147,7 +135,7 @@ static int open_bytes(struct queue *self)
 		return 0;
 	self->fd = openat(self->dir_fd, BYTES_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (self->fd < 0 || fstat(self->fd, &info) < 0 ||
-	    fallocate(self->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FAR_AWAY, PAGE_SIZE) < 0)
+	    fallocate(self->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FAR_AWAY, STDIO_PAGE_SIZE) < 0)
 		return open_memory(self);
 	self->reached = (uint64_t) info.st_size;
 	return 0;
@@ -186,15 +174,15 @@ static bool is_plausible(const struct queue_state *state)
 
 void queue_init(struct queue *self, int dir_fd)
 {
-	auto_close int fd = openat(dir_fd, PAGE_NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	auto_close int fd = openat(dir_fd, STDIO_PAGE_NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 
 	*self = (struct queue){.dir_fd = dir_fd, .fd = FD_NONE};
 	self->page = fd >= 0 ? map_page(fd) : NULL;
 	if (self->page == NULL)
 		return;
-	if (self->page->version == PAGE_VERSION)
+	if (self->page->version == STDIO_PAGE_VERSION)
 		self->now = self->page->states[atomic_load_explicit(&self->page->current, memory_order_acquire) & 1];
-	self->page->version = PAGE_VERSION;
+	self->page->version = STDIO_PAGE_VERSION;
 	if (!is_plausible(&self->now))
 		self->now = (struct queue_state){.read = 0};
 	if (self->now.is_filling)
@@ -210,7 +198,7 @@ void queue_deinit(struct queue *self)
 {
 	owned_fd_release(&self->fd);
 	if (self->page != NULL)
-		(void) munmap(self->page, PAGE_SIZE);
+		(void) munmap(self->page, STDIO_PAGE_SIZE);
 	self->fd = FD_NONE;
 	self->page = NULL;
 }

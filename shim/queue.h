@@ -11,57 +11,14 @@
  */
 #pragma once
 
+#include "state/stdio_page.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 #define QUEUE_CHUNK_MAX 16384
-
-/* Bytes of one stream that were read at once. */
-struct queue_chunk {
-	uint64_t start;   /* of its header in the file; the bytes follow that */
-	uint64_t time_ns;
-	uint32_t size;
-	uint32_t is_error;
-};
-
-/* The start of a character that has no end yet: taken from the queue, not in the log. */
-struct queue_rest {
-	uint8_t bytes[4];
-	uint32_t size;
-};
-
-/* What is being written to the log: the file's size tells a successor whether it was. */
-struct queue_intent {
-	uint64_t inode;
-	uint64_t size_before;
-	uint64_t marks;       /* so many dropped bytes */
-	uint32_t size;        /* 0: nothing is being written */
-	uint32_t taken;       /* bytes of the application in it */
-	uint32_t consumed;    /* of these, from the oldest chunk */
-	uint32_t is_error;
-	uint32_t ends_line;
-	struct queue_rest rest; /* what there is then */
-};
-
-struct queue_state {
-	uint64_t read;     /* bytes of the application: read = written + dropped + what waits */
-	uint64_t written;
-	uint64_t dropped;
-	uint64_t unmarked; /* dropped, and the log does not say so yet */
-	uint64_t tail;     /* the oldest chunk */
-	uint64_t head;     /* behind the newest */
-	uint64_t consumed; /* bytes of the oldest chunk that are written or a rest */
-	struct queue_chunk newest; /* its header is not in the file */
-	struct queue_rest rests[2];
-	struct queue_intent intent;
-	uint32_t is_filling;   /* newest is being read */
-	uint32_t is_in_memory; /* the bytes are not in "spill" */
-	uint32_t is_mid_line;  /* the log's last line has no end */
-};
-
-struct queue_page;
 
 struct queue {
 	int dir_fd; /* the run directory; not owned */

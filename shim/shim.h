@@ -31,6 +31,7 @@ struct shim {
 	struct event_source store_source; /* the monitor's fd store; fd FD_NONE: there is none */
 	struct event_timer store_timer;
 	uint64_t store_retry_ns;
+	uint64_t store_lost_ns;      /* CLOCK_BOOTTIME at which the last monitor went, until the next one knows it; 0: no such */
 	int lock_fd;                 /* handed on by the binary before us; FD_NONE mostly */
 	struct ttrpc_call *upgrade;  /* waits for the end of what is under way */
 	char *upgrade_path;

@@ -5,38 +5,21 @@
 #include "base/file.h"
 #include "base/owned.h"
 #include "proto/message.h"
-#include "state/crc32c.h"
+#include "state/entry.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
-
-#define ENTRY_HEADER_SIZE 8
-
-static uint32_t read_le32(const uint8_t *bytes)
-{
-	uint32_t value;
-
-	memcpy(&value, bytes, sizeof(value));
-	return le32toh(value);
-}
 
 size_t journal_parse(const uint8_t *bytes, size_t size, journal_visitor *visit, void *context)
 {
-	size_t at = 0;
+	const uint8_t *data;
+	size_t at = 0, entry_size;
 
-	while (size - at >= ENTRY_HEADER_SIZE) {
-		uint32_t entry_size = read_le32(bytes + at);
-		const uint8_t *data = bytes + at + ENTRY_HEADER_SIZE;
-		auto_message event *entry = NULL;
+	while (entry_read(bytes + at, size - at, JOURNAL_ENTRY_MAX, &data, &entry_size)) {
+		auto_message event *entry = (event *) (void *) message_decode(&hydra__v1__event__descriptor, data, entry_size);
 
-		if (entry_size > JOURNAL_ENTRY_MAX || entry_size > size - at - ENTRY_HEADER_SIZE ||
-		    crc32c(data, entry_size) != read_le32(bytes + at + 4))
-			break;
-		entry = (event *) (void *) message_decode(&hydra__v1__event__descriptor, data, entry_size);
 		if (entry == NULL)
 			break;
 		at += ENTRY_HEADER_SIZE + entry_size;
@@ -111,7 +94,6 @@ static int rotate(struct journal *self, struct error *err)
 int journal_append(struct journal *self, event *new_event, struct error *err)
 {
 	uint8_t bytes[ENTRY_HEADER_SIZE + JOURNAL_ENTRY_MAX];
-	uint32_t header[2];
 	size_t size;
 	int r = self->size >= JOURNAL_FILE_MAX ? rotate(self, err) : 0;
 
@@ -124,9 +106,7 @@ int journal_append(struct journal *self, event *new_event, struct error *err)
 	if (size > JOURNAL_ENTRY_MAX)
 		return fail_because(err, EMSGSIZE, "event of %zu bytes does not fit the journal", size);
 	(void) protobuf_c_message_pack(&new_event->base, bytes + ENTRY_HEADER_SIZE);
-	header[0] = htole32((uint32_t) size);
-	header[1] = htole32(crc32c(bytes + ENTRY_HEADER_SIZE, size));
-	memcpy(bytes, header, sizeof(header));
+	entry_seal(bytes, size);
 	r = fd_write_full(self->fd, bytes, ENTRY_HEADER_SIZE + size);
 	if (r < 0) {
 		/* a part may be there: without this the next entry would stand behind rubbish */

@@ -53,6 +53,13 @@ int shim_process_succeed(const char *root, const char *namespace, const char *id
 	return r < 0 ? r : start(root, namespace, id, listen_fd >= 0 ? listen_fd : made, "--adopt", ret_pid, NULL, err);
 }
 
+int shim_process_connect_now(const char *root, const char *namespace, const char *id, int *ret_fd, struct error *err)
+{
+	auto_free char *socket_path = text_format("%s/%s/%s/shim.sock", root, namespace, id);
+
+	return socket_connect_now(socket_path, ret_fd, err);
+}
+
 int shim_process_connect(const char *root, const char *namespace, const char *id, int *ret_fd, struct error *err)
 {
 	auto_free char *socket_path = text_format("%s/%s/%s/shim.sock", root, namespace, id);

@@ -19,3 +19,5 @@ int shim_process_succeed(const char *root, const char *namespace, const char *id
 
 /* Connects to its socket; -ENOENT, -ECONNREFUSED: no shim runs. */
 int shim_process_connect(const char *root, const char *namespace, const char *id, int *ret_fd, struct error *err);
+/* The same, non-blocking; -EAGAIN: it is there, and has not taken others for a while. */
+int shim_process_connect_now(const char *root, const char *namespace, const char *id, int *ret_fd, struct error *err);

@@ -17,7 +17,8 @@ static const ProtobufCMessageDescriptor *const descriptors[] = {
 	&hydra__v1__create_request__descriptor, &hydra__v1__list_response__descriptor,	 &hydra__v1__migrate_request__descriptor,
 	&hydra__v1__state_response__descriptor, &hydra__v1__exec_request__descriptor,	 &hydra__v1__events_response__descriptor,
 	&hydra__v1__kill_request__descriptor,	&hydra__v1__attach_request__descriptor, &hydra__v1__update_request__descriptor,
-	&hydra__v1__spawn_request__descriptor,	&hydra__v1__ledger_response__descriptor,
+	&hydra__v1__spawn_request__descriptor,	&hydra__v1__ledger_response__descriptor, &hydra__v1__report_request__descriptor,
+	&hydra__v1__ledger_file_entry__descriptor,
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -4,6 +4,7 @@
 #include "checkpoint.pb-c.h"
 #include "container.pb-c.h"
 #include "handoff.pb-c.h"
+#include "ledger.pb-c.h"
 #include "seal.pb-c.h"
 
 #include <assert.h>
@@ -19,6 +20,7 @@ const struct golden_message golden_messages[] = {
 	{"checkpoint", &hydra__v1__checkpoint_metadata__descriptor},
 	{"sealed-shim", &hydra__v1__sealed_shim__descriptor},
 	{"sealed-monitor", &hydra__v1__sealed_monitor__descriptor},
+	{"ledger-entry", &hydra__v1__ledger_file_entry__descriptor},
 	{"sealed-daemon", &hydra__v1__sealed_daemon__descriptor},
 	{"handoff-hello", &hydra__v1__handoff_hello__descriptor},
 	{"handoff-offer", &hydra__v1__handoff_offer__descriptor},

@@ -6,10 +6,12 @@
 #include "base/file.h"
 #include "base/owned.h"
 #include "base/text.h"
+#include "ledger.pb-c.h"
 #include "proto/message.h"
 #include "proto/stream.h"
 #include "proto/ttrpc_frame.h"
 #include "shim/queue.h"
+#include "state/entry.h"
 #include "state/journal.h"
 #include "tests/unit/golden.h"
 #include "ttrpc.pb-c.h"
@@ -251,6 +253,45 @@ static void make_queue(int dir_fd)
 	copy_new("spill", dir_fd);
 }
 
+static void put_entry(struct wire *self, const Hydra__V1__LedgerFileEntry *entry)
+{
+	size_t size = protobuf_c_message_get_packed_size(&entry->base);
+
+	assert(ENTRY_HEADER_SIZE + size <= sizeof(self->data) - self->size);
+	(void) protobuf_c_message_pack(&entry->base, self->data + self->size + ENTRY_HEADER_SIZE);
+	entry_seal(self->data + self->size, size);
+	self->size += ENTRY_HEADER_SIZE + size;
+}
+
+/* A header, a subject, an interval, and two changes of another subject. */
+static void make_ledger(void)
+{
+	auto_message ProtobufCMessage *message = full_message(&hydra__v1__ledger_file_entry__descriptor);
+	const Hydra__V1__LedgerFileEntry *full = (const void *) message;
+	Hydra__V1__LedgerFileEntry entries[5];
+	Hydra__V1__LedgerChange changes[2] = {*full->change, *full->change};
+	Hydra__V1__LedgerHeader header = *full->header;
+	struct wire file = {.size = 0};
+	char boot_id[] = "boot", name[] = "ns/web";
+
+	for (size_t i = 0; i < 5; i++)
+		hydra__v1__ledger_file_entry__init(&entries[i]);
+	header.boot_id = boot_id;
+	changes[0].name = changes[1].name = name;
+	changes[0].state = HYDRA__V1__LEDGER_STATE__LEDGER_UP;
+	changes[0].time_ns = 2000;
+	changes[1].state = HYDRA__V1__LEDGER_STATE__LEDGER_UNREACHABLE;
+	changes[1].time_ns = 3000;
+	entries[0].header = &header;
+	entries[1].subject = full->subject;
+	entries[2].interval = full->interval;
+	entries[3].change = &changes[0];
+	entries[4].change = &changes[1];
+	for (size_t i = 0; i < 5; i++)
+		put_entry(&file, &entries[i]);
+	write_new("ledger", "", file.data, file.size);
+}
+
 int main(int argc, char **argv)
 {
 	char work[] = "/tmp/hydra-XXXXXX";
@@ -270,5 +311,6 @@ int main(int argc, char **argv)
 	make_stream();
 	make_journal(dir_fd);
 	make_queue(dir_fd);
+	make_ledger();
 	return dir_remove_all(AT_FDCWD, work, &err) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -138,9 +138,8 @@ class Host:
         return self.services[name]
 
     def answers(self, socket_name):
-        if socket_name == "hydrad.sock":
-            return self.ctl("daemon", check=False).returncode == 0
-        return self.path(f"/run/hydra/{socket_name}").exists()
+        question = {"hydrad.sock": "daemon", "monitor.sock": "ledger"}[socket_name]
+        return self.ctl(question, check=False).returncode == 0
 
     def log(self, name):
         path = self.path(f"/run/{name}.log")
