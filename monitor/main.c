@@ -216,11 +216,11 @@ static int begin(struct monitor *self, const struct monitor_options *options, st
 	keeper_recover(self);
 	account_begin(self);
 	shims_recover(self);
-	if (daemon_find(self))
+	/* where systemd listens in hydrad's name, looking for it would start it */
+	if (!self->runs_daemon || daemon_find(self))
 		return 0;
 	account_unseen(self, "daemon", HYDRA__V1__LEDGER_STATE__LEDGER_DOWN, "it was gone when there was a monitor again");
-	if (self->runs_daemon)
-		daemon_start(self);
+	daemon_start(self);
 	return 0;
 }
 
