@@ -21,7 +21,8 @@
 #include <unistd.h>
 
 #define PAGE_SIZE 4096
-#define FIRST_AT  PAGE_SIZE /* 0 means "not kept" */
+#define FIRST_AT  PAGE_SIZE /* the first page has the version alone; 0 means "not kept" */
+#define VERSION   1U
 
 enum kept_state { KEPT_NOTHING, KEPT_TAKEN, KEPT_BEGUN };
 
@@ -74,6 +75,17 @@ static bool write_call(int fd, const struct ttrpc_call *call, uint64_t at)
 	       pwrite(fd, &state, sizeof(state), (off_t) at) == (ssize_t) sizeof(state);
 }
 
+static void make_file(struct shim *shim)
+{
+	const uint32_t version = VERSION;
+	auto_close int fd = memfd_create("hydra-calls", MFD_CLOEXEC);
+
+	if (fd < 0 || pwrite(fd, &version, sizeof(version), 0) != (ssize_t) sizeof(version))
+		return;
+	shim->calls_fd = take_fd(&fd);
+	deposit_put_calls(shim);
+}
+
 static void keep_call(struct ttrpc_call *call)
 {
 	struct shim *shim = shim_of(call->server);
@@ -81,10 +93,8 @@ static void keep_call(struct ttrpc_call *call)
 
 	if (!deposits_are_taken(shim) || call->connection == NULL)
 		return;
-	if (shim->calls_fd < 0) {
-		shim->calls_fd = memfd_create("hydra-calls", MFD_CLOEXEC);
-		deposit_put_calls(shim);
-	}
+	if (shim->calls_fd < 0)
+		make_file(shim);
 	if (shim->calls_fd >= 0 && write_call(shim->calls_fd, call, at))
 		call->kept_at = at;
 	fault_point("shim.request-kept");
@@ -105,12 +115,23 @@ static void forget_call(struct ttrpc_call *call)
 			 (off_t) room_of(call->request_size));
 }
 
+static uint32_t find_number(const struct shim *shim)
+{
+	uint32_t last = 0;
+
+	for (const struct ttrpc_connection *other = shim->server.connections; other != NULL; other = other->next)
+		last = other->number > last ? other->number : last;
+	for (size_t i = 0; shim->inherited != NULL && i < shim->inherited->n_connections; i++)
+		last = shim->inherited->connections[i]->number > last ? shim->inherited->connections[i]->number : last;
+	return last + 1;
+}
+
 static void keep(struct ttrpc_connection *connection, bool is_kept)
 {
 	struct shim *shim = shim_of(connection->server);
 
 	if (connection->number == 0)
-		connection->number = ++shim->connection_numbers;
+		connection->number = find_number(shim);
 	if (is_kept)
 		deposit_put_connection(shim, connection->number, connection->source.fd);
 	else
@@ -172,8 +193,6 @@ void calls_keep_connection(struct shim *shim, unsigned number, int fd)
 	connection->fd = fd;
 	connection->number = number;
 	server->connections[server->n_connections++] = connection;
-	if (number > shim->connection_numbers)
-		shim->connection_numbers = number;
 }
 
 void calls_keep_file(struct shim *shim, int fd)
@@ -247,11 +266,34 @@ static uint64_t read_kept(struct shim *shim, uint64_t at)
 	return room_of(kept.size);
 }
 
+/* Who asked a shim of a version that keeps calls in another way is hung up on: better than to leave it waiting. */
+static void hang_up(struct shim *shim)
+{
+	for (size_t i = 0; shim->inherited != NULL && i < shim->inherited->n_connections; i++) {
+		(void) shutdown(shim->inherited->connections[i]->fd, SHUT_RDWR);
+		(void) close(shim->inherited->connections[i]->fd);
+		deposit_drop_connection(shim, shim->inherited->connections[i]->number);
+	}
+	message_free(shim->inherited);
+	shim->inherited = NULL;
+	owned_fd_release(&shim->calls_fd);
+	shim->calls_fd = FD_NONE;
+}
+
+static bool is_understood(int fd)
+{
+	uint32_t version;
+
+	return fd < 0 || (pread(fd, &version, sizeof(version), 0) == (ssize_t) sizeof(version) && version == VERSION);
+}
+
 void calls_go_on(struct shim *shim)
 {
 	struct ttrpc_call *ignored;
 	struct stat info;
 
+	if (!is_understood(shim->calls_fd))
+		hang_up(shim);
 	if (shim->calls_fd >= 0 && fstat(shim->calls_fd, &info) == 0) {
 		for (uint64_t at = FIRST_AT; at < (uint64_t) info.st_size;)
 			at += read_kept(shim, at);

@@ -85,8 +85,8 @@ static int begin(struct shim *self, const struct shim_options *options, struct e
 	r = take_charge(self, options, err);
 	if (r < 0)
 		return r;
-	deposit_everything(self);
 	calls_go_on(self);
+	deposit_everything(self); /* last: what is not deposited then is forgotten */
 	return 0;
 }
 

@@ -37,7 +37,6 @@ struct shim {
 	char *upgrade_path;
 	struct event_timer upgrade_timer;
 	int calls_fd;                /* kept calls (shim/calls.h); FD_NONE: none was yet */
-	uint32_t connection_numbers; /* so far */
 	Hydra__V1__SealedServer *inherited; /* what a successor has not gone on with yet */
 	struct containerd *containerd; /* NULL: started by hydra-setup or the monitor */
 	bool is_ending;

@@ -123,10 +123,6 @@ int shim_unseal(struct shim *self, const char *root, const char *namespace, cons
 	if (r < 0)
 		return r;
 	shim_sealed_fds(sealed, reexec_keep_not);
-	for (size_t i = 0; i < sealed->server->n_connections; i++) {
-		if (sealed->server->connections[i]->number > self->connection_numbers)
-			self->connection_numbers = sealed->server->connections[i]->number;
-	}
 	reexec_finish(options);
 	(void) close(sealed->lock_fd);
 	resume_timers(container, sealed);
@@ -134,9 +130,9 @@ int shim_unseal(struct shim *self, const char *root, const char *namespace, cons
 		health_begin(container);
 	for (size_t i = 0; i < sealed->n_processes; i++)
 		resume_process(container_find(container, sealed->processes[i]->exec_id), sealed->processes[i]);
-	deposit_everything(self);
 	container_note(container, options->refused != NULL ? "upgrade-refused" : "upgraded", container->init, sealed->program_version);
 	ttrpc_server_unseal(&self->server, sealed->server, &call);
+	deposit_everything(self); /* last: what is not deposited then is forgotten */
 	seal_answer(call, sealed->program_version, options->refused);
 	return 0;
 }
