@@ -287,6 +287,24 @@ static bool is_understood(int fd)
 	return fd < 0 || (pread(fd, &version, sizeof(version), 0) == (ssize_t) sizeof(version) && version == VERSION);
 }
 
+static int compare_calls(const void *a, const void *b)
+{
+	const Hydra__V1__SealedCall *const *left = a, *const *right = b;
+
+	return ((*left)->stream_id > (*right)->stream_id) - ((*left)->stream_id < (*right)->stream_id);
+}
+
+/* In the order they were asked in: numbers grow. */
+static void sort_calls(const struct shim *shim)
+{
+	for (size_t i = 0; shim->inherited != NULL && i < shim->inherited->n_connections; i++) {
+		Hydra__V1__SealedConnection *connection = shim->inherited->connections[i];
+
+		if (connection->n_calls > 1)
+			qsort(connection->calls, connection->n_calls, sizeof(*connection->calls), compare_calls);
+	}
+}
+
 void calls_go_on(struct shim *shim)
 {
 	struct ttrpc_call *ignored;
@@ -298,6 +316,7 @@ void calls_go_on(struct shim *shim)
 		for (uint64_t at = FIRST_AT; at < (uint64_t) info.st_size;)
 			at += read_kept(shim, at);
 	}
+	sort_calls(shim);
 	if (shim->inherited == NULL)
 		return;
 	ttrpc_server_unseal(&shim->server, shim->inherited, &ignored);

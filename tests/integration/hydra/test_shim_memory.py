@@ -8,7 +8,7 @@ import pytest
 
 from hosts import program
 
-COUNT, BUDGET_KIB, ATTACHED_BUDGET_KIB = 20, 64, 96
+COUNT, BUDGET_KIB, ATTACHED_BUDGET_KIB = 100, 64, 96
 
 
 def private_kib(pid):
