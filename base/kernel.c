@@ -97,8 +97,15 @@ struct pidfd_info_v1 {
 int kernel_pidfd_exit_status(int pidfd, int *ret_wait_status)
 {
 	struct pidfd_info_v1 info = {.mask = PIDFD_INFO_EXIT_V1};
+	int r = ioctl(pidfd, PIDFD_GET_INFO_V1, &info);
 
-	if (ioctl(pidfd, PIDFD_GET_INFO_V1, &info) < 0)
+	/* The kernel looks for the status, then for the process: one that is reaped in between has neither. The second time
+	 * its status is there. */
+	if (r < 0 && errno == ESRCH) {
+		info = (struct pidfd_info_v1){.mask = PIDFD_INFO_EXIT_V1};
+		r = ioctl(pidfd, PIDFD_GET_INFO_V1, &info);
+	}
+	if (r < 0)
 		return errno == ESRCH ? -ENODATA : -EOPNOTSUPP;
 	if ((info.mask & PIDFD_INFO_EXIT_V1) == 0)
 		return -EAGAIN;

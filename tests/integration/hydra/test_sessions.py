@@ -233,7 +233,7 @@ def test_a_container_is_started_once(daemon_host, rootfs, point):
 def test_a_stop_ends_with_the_status(web, point):
     killed_at(web, point, "stop", "-t", "1", "web")
     seen = web.inspect("web")
-    assert (seen["state"], seen["exit"]["exitCode"]) == ("stopped", 137)
+    assert (seen["state"], seen["exit"]["exitCode"]) == ("stopped", 137), f"{seen['exit']} {web.ctl('events', 'web').stdout}"
 
 
 @pytest.mark.parametrize("point", BEGUN)
