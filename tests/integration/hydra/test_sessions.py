@@ -8,6 +8,7 @@ import pty
 import pytest
 
 from hosts import program, wait_for
+from ttrpc import Connection
 
 ECHO = "while read x; do echo got $x; done; exit 3"
 COUNT = "i=0; while [ $i -lt {0} ]; do i=$((i+1)); echo $i; done; while [ ! -e /data/go ]; do sleep 0.05; done; exit 4"
@@ -183,6 +184,63 @@ def test_a_shim_killed_at_any_step_of_an_attached_container(daemon_host, rootfs,
     assert host.has_arrived(point)
     wait_for(lambda: host.inspect("echo")["state"] == "stopped", "its end")
     assert host.ctl("logs", "echo").stdout == "".join(f"got {number}\n" for number in [*range(5), *range(20)])
+
+
+def send_frame(connection, kind, data=b"", step=0):
+    frame = bytes([kind]) + len(data).to_bytes(4, "big") + data
+    for at in range(0, len(frame), step or len(frame)):
+        connection.socket.sendall(frame[at:at + (step or len(frame))])
+
+
+def receive_frame(connection):
+    header = connection.receive(5)
+    return header[0], connection.receive(int.from_bytes(header[1:], "big"))
+
+
+IN, OUT, RESIZE, IN_END, EXIT = 0, 1, 3, 4, 5
+
+
+@pytest.mark.parametrize("step", [0, 1, 3])
+def test_a_client_that_sends_its_input_in_frames(daemon_host, rootfs, step):
+    """As those of the version before do; whole, or in pieces that make no sense alone."""
+    host = daemon_host
+    host.ctl("create", "--name", "echo", "-i", "--rootfs", rootfs, "sh", "-c", "while read x; do echo ${#x}; done; exit 3")
+    host.ctl("start", "echo")
+    with Connection(str(host.path("/run/hydra/default/echo/shim.sock"))) as connection:
+        connection.call("hydra.v1.Shim", "State", step=step)
+        connection.call("hydra.v1.Shim", "Attach", bytes([2 << 3, 1]), step=step)
+        for size in (1, 100, 5000):
+            send_frame(connection, IN, b"x" * size + b"\n", step)
+            assert receive_frame(connection) == (OUT, f"{size}\n".encode())
+        send_frame(connection, RESIZE, bytes([0, 80, 0, 25]), step)
+        send_frame(connection, 77, b"of another version", step)
+        send_frame(connection, IN, b"12", step)
+        send_frame(connection, IN, b"3\n", step)
+        assert receive_frame(connection) == (OUT, b"3\n")
+        kill_shim(host, "echo")
+        send_frame(connection, IN, b"after\n", step)
+        assert receive_frame(connection) == (OUT, b"5\n")
+        send_frame(connection, IN_END, b"", step)
+        kind, record = receive_frame(connection)
+        assert kind == EXIT and record
+        with pytest.raises(ConnectionError):
+            connection.receive(1)
+
+
+def test_a_client_that_sends_nonsense_is_hung_up_on_alone(daemon_host, rootfs):
+    host = daemon_host
+    host.ctl("create", "--name", "echo", "-i", "--rootfs", rootfs, "sh", "-c", ECHO)
+    host.ctl("start", "echo")
+    session = start_session(host, "attach", "echo", text=True)
+    converse(session, [1])
+    for nonsense in (b"\0\xff\xff\xff\xff", bytes([RESIZE]) + (60000).to_bytes(4, "big")):
+        with Connection(str(host.path("/run/hydra/default/echo/shim.sock"))) as connection:
+            connection.call("hydra.v1.Shim", "Attach", bytes([2 << 3, 1]))
+            connection.socket.sendall(nonsense)
+            with pytest.raises(ConnectionError):
+                connection.receive(1)
+    converse(session, [2])
+    assert finish(session, 3) == ""
 
 
 # requests: answered, and carried out once, whatever step their shim dies at

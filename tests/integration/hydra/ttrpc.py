@@ -59,10 +59,12 @@ class Connection:
             data += part
         return bytes(data)
 
-    def call(self, service, method):
-        """The response's message."""
-        body = text_field(1, service) + text_field(2, method)
-        self.socket.sendall(len(body).to_bytes(4, "big") + self.stream_id.to_bytes(4, "big") + b"\1\0" + body)
+    def call(self, service, method, payload=b"", step=0):
+        """The response's message. step: the request is sent in pieces of so many bytes."""
+        body = text_field(1, service) + text_field(2, method) + (bytes([3 << 3 | 2, len(payload)]) + payload if payload else b"")
+        frame = len(body).to_bytes(4, "big") + self.stream_id.to_bytes(4, "big") + b"\1\0" + body
+        for at in range(0, len(frame), step or len(frame)):
+            self.socket.sendall(frame[at:at + (step or len(frame))])
         header = self.receive(10)
         answer = dict(fields(self.receive(int.from_bytes(header[:4], "big"))))
         if int.from_bytes(header[4:8], "big") != self.stream_id:
