@@ -39,10 +39,10 @@ static void answer(struct container *container, const struct error *err, void *c
 		ttrpc_reply_empty(call);
 }
 
-/* A predecessor began it and got as far as it changes the state that it starts from: it is answered. */
-static bool is_done_already(struct ttrpc_call *call, Hydra__V1__ContainerState from)
+/* A predecessor began it, and the container's state says that it is done: it is answered. */
+static bool is_done_already(struct ttrpc_call *call, bool is_done)
 {
-	if (!call->was_begun || container_of_call(call)->record->state == from)
+	if (!call->was_begun || !is_done)
 		return false;
 	ttrpc_reply_empty(call);
 	return true;
@@ -52,7 +52,7 @@ static void handle_create(struct ttrpc_call *call, const ProtobufCMessage *messa
 {
 	struct container *container = container_of_call(call);
 
-	if (is_done_already(call, HYDRA__V1__CONTAINER_STATE__STATE_CREATING) || deferred_add(container, call, message))
+	if (is_done_already(call, container->record->state != HYDRA__V1__CONTAINER_STATE__STATE_CREATING) || deferred_add(container, call, message))
 		return;
 	ttrpc_call_begin(call);
 	container_create(container, answer, call);
@@ -62,7 +62,7 @@ static void handle_start(struct ttrpc_call *call, const ProtobufCMessage *messag
 {
 	struct container *container = container_of_call(call);
 
-	if (deferred_add(container, call, message) || is_done_already(call, HYDRA__V1__CONTAINER_STATE__STATE_CREATED))
+	if (deferred_add(container, call, message) || is_done_already(call, container->record->state != HYDRA__V1__CONTAINER_STATE__STATE_CREATED))
 		return;
 	ttrpc_call_begin(call);
 	container->record->stop_was_asked = false;
@@ -73,7 +73,7 @@ static void handle_pause(struct ttrpc_call *call, const ProtobufCMessage *messag
 {
 	struct container *container = container_of_call(call);
 
-	if (deferred_add(container, call, message) || is_done_already(call, HYDRA__V1__CONTAINER_STATE__STATE_RUNNING))
+	if (deferred_add(container, call, message) || is_done_already(call, container->record->state == HYDRA__V1__CONTAINER_STATE__STATE_PAUSED))
 		return;
 	ttrpc_call_begin(call);
 	container_pause(container, answer, call);
@@ -83,7 +83,7 @@ static void handle_resume(struct ttrpc_call *call, const ProtobufCMessage *messa
 {
 	struct container *container = container_of_call(call);
 
-	if (deferred_add(container, call, message) || is_done_already(call, HYDRA__V1__CONTAINER_STATE__STATE_PAUSED))
+	if (deferred_add(container, call, message) || is_done_already(call, container->record->state == HYDRA__V1__CONTAINER_STATE__STATE_RUNNING))
 		return;
 	ttrpc_call_begin(call);
 	container_resume(container, answer, call);
@@ -225,7 +225,8 @@ static void handle_stop(struct ttrpc_call *call, const ProtobufCMessage *message
 
 	if (find_process(call, "") == NULL)
 		return;
-	if (call->was_begun) {
+	/* begun, and what container_stop() notes first is noted: only its end may be missing */
+	if (call->was_begun && container->record->stop_was_asked) {
 		container_stop_again(container, request->timeout_s);
 	} else {
 		ttrpc_call_begin(call);

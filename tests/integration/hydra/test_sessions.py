@@ -295,6 +295,15 @@ def test_a_stop_ends_with_the_status(web, point):
 
 
 @pytest.mark.parametrize("point", BEGUN)
+def test_what_is_stopped_is_not_restarted(daemon_host, rootfs, point):
+    host = daemon_host
+    host.ctl("run", "-d", "--name", "web", "--restart", "always", "--rootfs", rootfs, "sh", "-c", "trap 'exit 6' TERM; while true; do sleep 0.02; done")
+    killed_at(host, point, "stop", "-t", "30", "web")
+    seen = host.inspect("web")
+    assert (seen["state"], seen["exit"]["exitCode"], seen["restartCount"]) == ("stopped", 6, 0)
+
+
+@pytest.mark.parametrize("point", BEGUN)
 def test_a_signal_is_not_sent_twice(daemon_host, rootfs, point):
     host = daemon_host
     host.ctl("run", "-d", "--name", "web", "--rootfs", rootfs, "sh", "-c", "trap 'echo heard' USR1; echo ready; while true; do sleep 0.02; done")

@@ -23,8 +23,7 @@ class Podman:
 
 @pytest.fixture
 def podman(tmp_path, rootfs):
-    if shutil.which("podman") is None or shutil.which("conmon") is None:
-        pytest.skip("podman is not installed")
+    assert shutil.which("podman") and shutil.which("conmon"), "podman is not installed: it is in scripts/packages"
     image = tmp_path / "rootfs"
     shutil.copytree(rootfs, image, symlinks=True)
     podman = Podman(tmp_path, image)
