@@ -88,6 +88,9 @@ static bool is_half_done(const struct run_dir *dir, const record *container)
 {
 	if (run_dir_is_locked(dir, LOCK_SETUP) || run_dir_is_locked(dir, LOCK_SHIM))
 		return false;
+	if (container != NULL && container->containerd != NULL && container->shim_pid != 0 &&
+	    container->state != HYDRA__V1__CONTAINER_STATE__STATE_REMOVING)
+		return false; /* containerd takes care of it */
 	if (container != NULL && container->restart_is_pending && container->state == HYDRA__V1__CONTAINER_STATE__STATE_CREATING)
 		return false; /* it ran before, and the monitor's next shim lets it run again */
 	return container == NULL || container->state == HYDRA__V1__CONTAINER_STATE__STATE_CREATING ||
@@ -97,7 +100,9 @@ static bool is_half_done(const struct run_dir *dir, const record *container)
 
 static void clean_up(struct entry *self)
 {
-	const char *arguments[] = {"--root", self->daemon->root, "--namespace", self->namespace, "remove", "--force", self->id, NULL};
+	bool is_task = self->record != NULL && self->record->containerd != NULL;
+	const char *arguments[] = {"--root", self->daemon->root, "--namespace", self->namespace, "remove", "--force", self->id,
+				   is_task ? "--containerd" : NULL, NULL};
 	char *path = text_format("%s/%s", self->namespace, self->id);
 	struct error err;
 

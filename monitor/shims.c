@@ -51,6 +51,8 @@ static bool is_unfinished(const record *container, bool has_output)
 {
 	if (container->state == HYDRA__V1__CONTAINER_STATE__STATE_REMOVING)
 		return false;
+	if (container->containerd != NULL) /* which says when it is over */
+		return container->shim_pid != 0;
 	if (container->state == HYDRA__V1__CONTAINER_STATE__STATE_STOPPED)
 		return container->restart_is_pending || has_output;
 	return container->restart_is_pending || container->pid > 0;

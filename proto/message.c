@@ -129,3 +129,24 @@ bool message_set_string(char **field, const char *value)
 	*field = copy;
 	return true;
 }
+
+bool message_set_strings(char ***field, size_t *field_count, const char *const *values, size_t count)
+{
+	char **list = calloc(count + 1, sizeof(*list));
+	size_t copied = 0;
+
+	while (list != NULL && copied < count && (list[copied] = strdup(values[copied])) != NULL)
+		copied++;
+	if (list == NULL || copied < count) {
+		while (copied > 0)
+			free(list[--copied]);
+		free(list);
+		return false;
+	}
+	for (size_t i = 0; i < *field_count; i++)
+		free((*field)[i]);
+	free(*field);
+	*field = list;
+	*field_count = count;
+	return true;
+}

@@ -28,3 +28,5 @@ void message_release(void *pointer);
 
 /* Replaces a string field, freeing the old one; NULL and "" mean empty. False when memory ran out. */
 bool message_set_string(char **field, const char *value);
+/* The same for a repeated field. */
+bool message_set_strings(char ***field, size_t *field_count, const char *const *values, size_t count);

@@ -151,9 +151,9 @@ int ttrpc_take_over(struct ttrpc_call *call, const ProtobufCMessage *response, i
 	return fd;
 }
 
-static const struct ttrpc_method *find_method(const struct ttrpc_server *server, const Ttrpc__Request *request)
+static const struct ttrpc_method *find_method(const struct ttrpc_method *methods, const Ttrpc__Request *request)
 {
-	for (const struct ttrpc_method *method = server->methods; method->service != NULL; method++) {
+	for (const struct ttrpc_method *method = methods; method != NULL && method->service != NULL; method++) {
 		if (strcmp(method->service, request->service) == 0 && strcmp(method->name, request->method) == 0)
 			return method;
 	}
@@ -184,7 +184,9 @@ void ttrpc_call_dispatch(struct ttrpc_call *call)
 		ttrpc_refuse(call, TTRPC_INVALID_ARGUMENT, "the request is not a ttrpc.Request");
 		return;
 	}
-	call->method = find_method(call->server, request);
+	call->method = find_method(call->server->methods, request);
+	if (call->method == NULL)
+		call->method = find_method(call->server->further_methods, request);
 	if (call->method == NULL) {
 		ttrpc_refuse(call, TTRPC_UNIMPLEMENTED, "no method %s of service %s", request->method, request->service);
 		return;

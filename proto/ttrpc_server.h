@@ -56,6 +56,7 @@ struct ttrpc_server {
 	struct event_loop *loop;
 	struct event_source listener;
 	const struct ttrpc_method *methods; /* ends with service == NULL */
+	const struct ttrpc_method *further_methods; /* of another service, as methods; NULL: none */
 	void *context;                      /* the program's */
 	struct ttrpc_connection *connections;
 	unsigned connection_count;

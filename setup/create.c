@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "proto/message.h"
 #include "setup/setup.h"
+#include "state/shim_process.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -96,7 +97,7 @@ static int build(const char *root, struct run_dir *dir, record *container, const
 	if (r == 0)
 		r = record_save(dir->fd, container, err);
 	if (r == 0)
-		r = launch_shim(root, container->namespace_, container->id, err);
+		r = shim_process_launch(root, container->namespace_, container->id, err);
 	fault_point("setup.launched");
 	if (r == 0)
 		r = launch_call(root, container->namespace_, container->id, "Create", err);
@@ -139,6 +140,8 @@ int container_start_again(const char *root, const char *namespace, const char *i
 		return r;
 	r = run_dir_lock_wait(&dir, LOCK_SETUP, err);
 	if (r == 0)
+		r = container_check_owner(&dir, err);
+	if (r == 0)
 		r = record_load(dir.fd, &container, err);
 	if (r == 0 && container->state == HYDRA__V1__CONTAINER_STATE__STATE_CREATED) {
 		r = launch_call(root, namespace, id, "Start", err);
@@ -151,7 +154,7 @@ int container_start_again(const char *root, const char *namespace, const char *i
 			r = run_dir_lock_wait(&shim, LOCK_SHIM, err);
 		run_dir_close(&shim);
 		if (r == 0)
-			r = launch_shim(root, namespace, id, err);
+			r = shim_process_launch(root, namespace, id, err);
 		if (r == 0)
 			r = launch_call(root, namespace, id, "Create", err);
 		if (r == 0)

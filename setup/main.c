@@ -27,12 +27,14 @@ struct setup_options {
 	int connection_fd;
 	bool leave_running;
 	bool force;
+	bool containerd;
 };
 
 static const struct option_entry option_entries[] = {
 	{0, "root", "DIR", OPTION_STRING, offsetof(struct setup_options, root), "run directories (default /run/hydra)"},
 	{0, "namespace", "NS", OPTION_STRING, offsetof(struct setup_options, namespace), "namespace of the container"},
 	{'f', "force", NULL, OPTION_FLAG, offsetof(struct setup_options, force), "remove: stop it when it runs"},
+	{0, "containerd", NULL, OPTION_FLAG, offsetof(struct setup_options, containerd), "remove: containerd's task, for containerd"},
 	{0, "host", "HOST:PORT", OPTION_STRING, offsetof(struct setup_options, host), "migrate: where to"},
 	{0, "certificates", "DIR", OPTION_STRING, offsetof(struct setup_options, certificates),
 	 "migrate, receive: folder with ca.pem, cert.pem, key.pem"},
@@ -121,7 +123,8 @@ static int run(const struct setup_options *options, const struct option_rest *re
 		return fail_because(err, EINVAL, "expected one of: create, receive, start ID, remove [--force] ID, migrate ID, "
 						 "checkpoint ID, restore ID");
 	if (strcmp(command, "remove") == 0)
-		return container_remove(options->root, options->namespace, id, options->force, err);
+		return options->containerd ? container_remove_task(options->root, options->namespace, id, err)
+					   : container_remove(options->root, options->namespace, id, options->force, err);
 	if (strcmp(command, "start") == 0)
 		return container_start_again(options->root, options->namespace, id, err);
 	if (strcmp(command, "migrate") == 0)

@@ -118,19 +118,39 @@ static void kill_shim(const struct run_dir *dir, const char *root, const char *n
 	(void) poll(&ready, 1, STOP_TIMEOUT_MS);
 }
 
-static int end_shim(struct run_dir *dir, const char *root, const char *namespace, struct error *err)
+static int wait_for_end(const struct run_dir *dir, const char *root, const char *namespace, struct error *err)
 {
 	struct run_dir shim;
-	struct error ignored;
-	int r;
+	int r = run_dir_open(&shim, root, namespace, dir->id, err);
 
-	if (stop_by_shim(root, namespace, dir->id, &ignored) < 0)
-		kill_shim(dir, root, namespace);
-	r = run_dir_open(&shim, root, namespace, dir->id, err);
 	if (r == 0)
 		r = run_dir_lock_wait(&shim, LOCK_SHIM, err);
 	run_dir_close(&shim);
 	return r;
+}
+
+static int end_shim(const struct run_dir *dir, const char *root, const char *namespace, struct error *err)
+{
+	struct error ignored;
+
+	if (stop_by_shim(root, namespace, dir->id, &ignored) < 0)
+		kill_shim(dir, root, namespace);
+	return wait_for_end(dir, root, namespace, err);
+}
+
+/* Its shim would wait for containerd, and the monitor would replace it. */
+static int end_shim_of_task(struct run_dir *dir, record *container, const char *root, const char *namespace, struct error *err)
+{
+	struct error ignored;
+	int r;
+
+	(void) stop_by_shim(root, namespace, dir->id, &ignored);
+	container->state = HYDRA__V1__CONTAINER_STATE__STATE_REMOVING;
+	r = record_save(dir->fd, container, err);
+	if (r < 0)
+		return r;
+	kill_shim(dir, root, namespace);
+	return wait_for_end(dir, root, namespace, err);
 }
 
 static int remove_locked(struct run_dir *dir, const char *root, const char *namespace, bool force, struct error *err)
@@ -148,7 +168,8 @@ static int remove_locked(struct run_dir *dir, const char *root, const char *name
 		if (!force && !is_stopped)
 			return fail_because(err, EBUSY, "container '%s' is %s: stop it first, or use --force", dir->id,
 					    container != NULL ? state_name(container->state) : "unknown");
-		r = end_shim(dir, root, namespace, err);
+		r = container != NULL && container->containerd != NULL ? end_shim_of_task(dir, container, root, namespace, err)
+								       : end_shim(dir, root, namespace, err);
 	}
 	if (r == 0 && container != NULL) {
 		container->state = HYDRA__V1__CONTAINER_STATE__STATE_REMOVING;
@@ -162,7 +183,18 @@ static int remove_locked(struct run_dir *dir, const char *root, const char *name
 	return r < 0 ? r : container_remove_parts(dir, container != NULL ? container : &empty, err);
 }
 
-int container_remove(const char *root, const char *namespace, const char *id, bool force, struct error *err)
+/* containerd would not know of it. */
+int container_check_owner(const struct run_dir *dir, struct error *err)
+{
+	auto_record *container = NULL;
+	struct error ignored;
+
+	if (record_load(dir->fd, &container, &ignored) < 0 || container->containerd == NULL)
+		return 0;
+	return fail_because(err, EOPNOTSUPP, "container '%s' is a task of containerd: start and remove it there", dir->id);
+}
+
+static int remove_container(const char *root, const char *namespace, const char *id, bool force, bool by_containerd, struct error *err)
 {
 	struct run_dir dir;
 	int r = run_dir_open(&dir, root, namespace, id, err);
@@ -173,8 +205,20 @@ int container_remove(const char *root, const char *namespace, const char *id, bo
 	/* while we waited somebody else may have removed it */
 	if (r == 0 && !path_exists(AT_FDCWD, dir.path))
 		r = fail_because(err, ENOENT, "no container '%s'", id);
+	if (r == 0 && !by_containerd)
+		r = container_check_owner(&dir, err);
 	if (r == 0)
 		r = remove_locked(&dir, root, namespace, force, err);
 	run_dir_close(&dir);
 	return r;
+}
+
+int container_remove(const char *root, const char *namespace, const char *id, bool force, struct error *err)
+{
+	return remove_container(root, namespace, id, force, false, err);
+}
+
+int container_remove_task(const char *root, const char *namespace, const char *id, struct error *err)
+{
+	return remove_container(root, namespace, id, true, true, err);
 }

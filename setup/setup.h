@@ -49,8 +49,7 @@ int cni_run(const struct cni_call *call, char **ret_result_json, struct error *e
 /* Takes addresses and interface names from a result. */
 int cni_read_result(const char *result_json, Hydra__V1__Network *network, struct error *err);
 
-/* launch.c: the shim, by the monitor when there is one, and its first requests. */
-int launch_shim(const char *root, const char *namespace, const char *id, struct error *err);
+/* launch.c: the first requests to a shim. */
 int launch_call(const char *root, const char *namespace, const char *id, const char *method, struct error *err);
 
 /* The same without a limit of time. */
@@ -58,6 +57,10 @@ int launch_call_patiently(const char *root, const char *namespace, const char *i
 
 /* remove.c */
 int container_remove(const char *root, const char *namespace, const char *id, bool force, struct error *err);
+/* -EOPNOTSUPP: it is a task of containerd, which starts and removes it. */
+int container_check_owner(const struct run_dir *dir, struct error *err);
+/* For containerd: one of its tasks, in whatever state it is. */
+int container_remove_task(const char *root, const char *namespace, const char *id, struct error *err);
 /* Removes everything of it; dir is locked by us and no shim runs. */
 int container_remove_parts(struct run_dir *dir, const record *container, struct error *err);
 

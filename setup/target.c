@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "proto/message.h"
 #include "setup/setup.h"
+#include "state/shim_process.h"
 #include "state/cgroup_place.h"
 
 #include <errno.h>
@@ -175,7 +176,7 @@ static int build(const struct target *target, struct run_dir *dir, record *conta
 	if (r == 0)
 		r = record_save(dir->fd, container, err);
 	if (r == 0)
-		r = launch_shim(target->root, target->namespace, target->id, err);
+		r = shim_process_launch(target->root, target->namespace, target->id, err);
 	fault_point("setup.target.launched");
 	return r;
 }

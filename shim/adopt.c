@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "shim/container.h"
 #include "shim/deposit.h"
+#include "shim/fifo.h"
 #include "shim/health.h"
 #include "shim/restart.h"
 #include "shim/shim.h"
@@ -18,11 +19,18 @@ static void take_deposits(struct container *self)
 {
 	struct error err = ERROR_NONE;
 
-	if (process_open_log(self->init, &err) < 0)
-		log_error("log not opened", "container=%s error=\"%s\"", self->dir.id, err.message);
+	container_name_stdio(self);
 	if (deposit_take_all(self, &err) < 0)
 		log_error("stdio not taken over", "container=%s error=\"%s\"", self->dir.id, err.message);
 	for (struct process *process = self->processes; process != NULL; process = process->next) {
+		/* what nobody kept may still be there by name */
+		if (process->fifos == NULL && !process->is_added && fifos_open(process, &err) < 0)
+			log_error("FIFOs not opened", "container=%s error=\"%s\"", self->dir.id, err.message);
+	}
+	if (process_open_log(self->init, &err) < 0)
+		log_error("log not opened", "container=%s error=\"%s\"", self->dir.id, err.message);
+	for (struct process *process = self->processes; process != NULL; process = process->next) {
+		fifos_start_input(process);
 		process_resume_clients(process);
 		process_resume_output(process);
 	}
@@ -35,6 +43,7 @@ static int adopt_ended(struct container *self, struct error *err)
 
 	self->init->has_ended = true;
 	container_adopt_execs(self);
+	self->init->is_terminal = self->record->terminal;
 	if (exit_record_load(self->dir.fd, "", &self->init->exit, &ignored) == 0) {
 		self->init->pid = self->init->exit->pid;
 		take_deposits(self);
@@ -45,6 +54,7 @@ static int adopt_ended(struct container *self, struct error *err)
 	self->record->state = STATE(STOPPED);
 	self->record->pid = 0;
 	container_note(self, "adopted", self->init, NULL);
+	container_settle_execs(self);
 	container_end_unseen_execs(self);
 	container_clean(self);
 	return container_save(self, err);
@@ -93,8 +103,41 @@ static bool init_is_there(struct container *self, struct error *err)
 	return process_is_there(pid, self->record->start_time) && container_follow_init(self, pid, err) == 0;
 }
 
+static void unmade(struct shim *shim, int exit_status, void *context)
+{
+	struct container *self = context;
+
+	(void) shim;
+	(void) exit_status;
+	container_finish(self, &(struct error){0});
+}
+
+static void made_anew(struct container *self, const struct error *err, void *context)
+{
+	(void) self;
+	(void) err;
+	(void) context;
+}
+
+/* containerd's Create was not asked for yet, or was under way: what the runtime has of it goes, and the request is carried out
+ * (again) when it is gone. */
+static int adopt_unmade(struct container *self, struct error *err)
+{
+	const char *arguments[] = {"--force", self->dir.id, NULL};
+	struct error problem;
+
+	container_note(self, "adopted", NULL, NULL);
+	if (deposit_take_all(self, &problem) < 0)
+		log_error("nothing taken over", "container=%s error=\"%s\"", self->dir.id, problem.message);
+	if (container_begin(self, "adopt", made_anew, NULL) && runtime_start(self, "delete", arguments, NULL, 0, unmade, self, err) < 0)
+		container_finish(self, err);
+	return 0;
+}
+
 int container_adopt(struct container *self, struct error *err)
 {
+	if (self->record->containerd != NULL && self->record->state == STATE(CREATING))
+		return adopt_unmade(self, err);
 	self->init = process_new(self, "");
 	if (self->init == NULL)
 		return fail_errno(err, ENOMEM, "adopt container '%s'", self->dir.id);

@@ -10,6 +10,7 @@
 #include "shim/client.h"
 #include "shim/containerd.h"
 #include "shim/deferred.h"
+#include "shim/fifo.h"
 #include "shim/restart.h"
 #include "shim/shim.h"
 
@@ -72,11 +73,10 @@ void container_free(struct container *self)
 	deferred_refuse(self);
 	while (self->processes != NULL)
 		process_free(self->processes);
+	fifos_forget_kept(self);
 	journal_close(&self->journal);
 	record_free(self->record);
 	run_dir_close(&self->dir);
-	for (int i = 0; i < 3; i++)
-		free(self->names[i]);
 	free(self);
 }
 
@@ -114,7 +114,7 @@ void container_note(struct container *self, const char *type, const struct proce
 		log_error("event not written", "container=%s type=%s error=\"%s\"", self->dir.id, type, err.message);
 	answer_waiting_events(self);
 	if (self->shim->containerd != NULL)
-		containerd_noted(self, type, process);
+		containerd_events_send(self->shim->containerd);
 }
 
 static void answer_waiting_events(struct container *self)

@@ -34,9 +34,8 @@ struct container {
 	uint64_t restart_delay_ns;
 	struct cgroup_paths cgroup; /* of init */
 	uint64_t oom_kills; /* counted so far */
-	char *names[3];     /* of an orchestrator's stdin, stdout, stderr; NULL: none */
-	struct ttrpc_call *delete_call; /* answered when all of it is over */
-	bool is_forgotten;  /* to be freed when nobody uses it any more */
+	struct fifos *kept_fifos; /* of a Create that a predecessor began, for the next one */
+	bool is_forgotten;  /* containerd was told that it is deleted */
 	bool is_cleaned;    /* nothing of it is left with the runtime */
 	bool is_check_interrupted; /* the health check that runs is being killed by us */
 	bool is_vanishing;  /* its restore failed: it is removed when we end */
@@ -72,7 +71,8 @@ int migration_end(struct container *self, const Hydra__V1__MigrationEndRequest *
 bool migration_is_handed_over(struct container *self);
 bool migration_is_under_way(const struct container *self);
 
-/* exec.c: process is new and has its exec id and options; the runtime starts process_json in the container. */
+/* exec.c: process is new and has its exec id and options; the runtime starts process_json in the container. NULL: that is in its
+ * file already. Should it fail, process is freed behind `then`. */
 void container_exec(struct process *process, const uint8_t *process_json, size_t size, container_then *then, void *context);
 
 /* adopt.c: takes over the processes that the record names; their output is gone unless somebody kept its pipes. */
@@ -91,6 +91,8 @@ struct process *container_find(struct container *self, const char *exec_id);
 int container_follow_init(struct container *self, pid_t pid, struct error *err);
 /* Makes the process object of init with its stdio and log. */
 int container_new_init(struct container *self, struct error *err);
+/* The names of the FIFOs that containerd gave it. */
+void container_name_stdio(struct container *self);
 /* The pid in a file that the runtime wrote into the run directory. */
 int container_read_pid(struct container *self, const char *name, pid_t *ret_pid, struct error *err);
 /* Its program was let go: puts that into the record. */
@@ -109,7 +111,9 @@ void container_note(struct container *self, const char *type, const struct proce
 
 /* execs.c: frees execs that are over: their exit records are on disk, the last EXIT_RECORDS_KEPT of them. */
 void container_forget_execs(struct container *self);
-/* The record's list of running execs, as the processes are now; not saved. */
+/* Frees it, and it is in no list any more. */
+int container_forget_exec(struct process *process, struct error *err);
+/* The record's list of execs, as the processes are now; not saved. */
 int container_list_execs(struct container *self, struct error *err);
 /* The processes of the record's list, followed if they still run. */
 void container_adopt_execs(struct container *self);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The command line that containerd uses: `-namespace NS -id ID [...] start|delete`, or no action to be the daemon.
+ * The command line that containerd uses: `-namespace NS -id ID [...] start|delete`. The shim itself is hydra-shim.
  */
 #include "base/child.h"
-#include "base/fd_pass.h"
+#include "base/clock.h"
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/options.h"
@@ -13,6 +14,10 @@
 #include "shim/containerd.h"
 #include "shim/shim.h"
 #include "state/exit_record.h"
+#include "state/log_config.h"
+#include "state/record.h"
+#include "state/run_dir.h"
+#include "state/shim_process.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,8 +26,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SPEC_SIZE_MAX (16U << 20)
-#define LISTEN_FD     3
+#define SPEC_SIZE_MAX     (16U << 20)
+#define POLICY_ANNOTATION "io.containerd.hydra.v1.log-policy"
 
 struct containerd_options {
 	const char *namespace, *address, *publish_binary, *id, *bundle, *socket, *debug_socket;
@@ -37,7 +42,7 @@ static const struct option_entry option_entries[] = {
 	{0, "publish-binary", "PATH", OPTION_STRING, AT(publish_binary), "containerd itself"},
 	{0, "id", "ID", OPTION_STRING, AT(id), "the task"},
 	{0, "bundle", "DIR", OPTION_STRING, AT(bundle), "its bundle"},
-	{0, "socket", "PATH", OPTION_STRING, AT(socket), "serve here instead of descriptor 3"},
+	{0, "socket", "PATH", OPTION_STRING, AT(socket), "accepted, not used"},
 	{0, "debug-socket", "PATH", OPTION_STRING, AT(debug_socket), "accepted, not used"},
 	{0, "debug", NULL, OPTION_FLAG, AT(debug), "more detailed log"},
 	{'v', "version", NULL, OPTION_FLAG, AT(version), "print the version"},
@@ -62,71 +67,47 @@ static char *annotation(const char *json, const char *key)
 	return *at == '"' ? strndup(at + 1, strcspn(at + 1, "\"\\")) : NULL;
 }
 
-/* Containers of one pod share a shim: the sandbox's. */
-static char *group_of(const char *id)
+static int make_record(const struct containerd_options *options, record **ret_record, struct error *err)
 {
-	static const char *const keys[] = {"io.containerd.hydra.v1.group", "io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id"};
+	record empty = HYDRA__V1__CONTAINER_RECORD__INIT;
+	Hydra__V1__Containerd task = HYDRA__V1__CONTAINERD__INIT;
+	const char *address = getenv("TTRPC_ADDRESS");
+	char bundle[4096];
+
+	if (getcwd(bundle, sizeof(bundle)) == NULL)
+		return fail_errno(err, errno, "find the bundle");
+	task.ttrpc_address = (char *) (uintptr_t) (address != NULL ? address : "");
+	task.debug = options->debug;
+	empty.version = RECORD_VERSION;
+	empty.id = (char *) (uintptr_t) options->id;
+	empty.namespace_ = (char *) (uintptr_t) options->namespace;
+	empty.bundle = bundle;
+	empty.state = HYDRA__V1__CONTAINER_STATE__STATE_CREATING;
+	empty.created_ns = clock_realtime_ns();
+	empty.containerd = &task;
+	empty.log = &(Hydra__V1__LogConfig) HYDRA__V1__LOG_CONFIG__INIT;
+	*ret_record = (record *) (void *) message_copy(&empty.base);
+	return *ret_record != NULL ? 0 : fail_errno(err, ENOMEM, "make the record of '%s'", options->id);
+}
+
+/* Its policy is the only thing about output that containerd has no words for. */
+static int configure_log(record *made, struct error *err)
+{
 	auto_free char *json = NULL;
+	auto_free char *value = NULL;
 	struct error ignored;
 
-	if (file_read(AT_FDCWD, "config.json", SPEC_SIZE_MAX, &json, NULL, &ignored) < 0)
-		return text_copy(id);
-	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
-		auto_free char *value = annotation(json, keys[i]);
-
-		if (value != NULL && id_check("group", value, &ignored) == 0)
-			return take_ptr(&value);
-	}
-	return text_copy(id);
-}
-
-static char *socket_path(const struct containerd_options *options, const char *group)
-{
-	return text_format("%s/containerd/%s/%s.sock", run_root(), options->namespace, group);
-}
-
-static int start_daemon(const struct containerd_options *options, int listen_fd, struct error *err)
-{
-	char self[4096];
-	ssize_t size = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	const char *argv[] = {"containerd-shim-hydra-v1", "-namespace", options->namespace, "-id", options->id, "-address",
-			      options->address, options->debug ? "-debug" : NULL, NULL};
-	struct child_spec spec = {.path = self, .argv = argv, .new_session = true, .fds = {{listen_fd, LISTEN_FD}}, .fd_count = 1};
-	pid_t pid;
-
-	self[size > 0 ? size : 0] = '\0';
-	return child_start(&spec, &pid, NULL, err);
-}
-
-/* Prints the address of the shim, started if there is none for the group. */
-static int start(const struct containerd_options *options, struct error *err)
-{
-	auto_free char *group = group_of(options->id);
-	auto_free char *path = options->socket != NULL ? text_copy(options->socket) : socket_path(options, group);
-	auto_free char *address = text_format("unix://%s", path);
-	auto_free char *folder = text_copy(path);
-	auto_close int listen_fd = FD_NONE;
-	int r;
-
-	*strrchr(folder, '/') = '\0';
-	r = dir_make_all(folder, 0700, err);
-	if (r == 0)
-		r = socket_listen(path, &listen_fd, err);
-	if (r == 0)
-		r = start_daemon(options, listen_fd, err);
-	else if (r == -EADDRINUSE)
-		r = 0; /* the pod's shim answers there */
-	if (r == 0)
-		r = file_replace_fast(AT_FDCWD, "address", address, strlen(address), 0644, err);
-	if (r == 0)
-		(void) fputs(address, stdout);
-	return r;
+	if (file_read(AT_FDCWD, "config.json", SPEC_SIZE_MAX, &json, NULL, &ignored) == 0)
+		value = annotation(json, POLICY_ANNOTATION);
+	if (value == NULL || log_policy_parse(value, &made->log->policy))
+		return 0;
+	return fail_because(err, EINVAL, "annotation " POLICY_ANNOTATION " '%s': expected spill, block or drop-oldest", value);
 }
 
 static void remove_leftovers(const char *namespace, const char *id)
 {
 	auto_free char *setup = child_program("hydra-setup");
-	const char *argv[] = {"hydra-setup", "--root", run_root(), "--namespace", namespace, "remove", "--force", id, NULL};
+	const char *argv[] = {"hydra-setup", "--root", run_root(), "--namespace", namespace, "remove", "--force", "--containerd", id, NULL};
 	struct child_spec spec = {.path = setup, .argv = argv, .cwd = "/"};
 	struct error ignored;
 	pid_t pid;
@@ -134,6 +115,63 @@ static void remove_leftovers(const char *namespace, const char *id)
 
 	if (child_start(&spec, &pid, NULL, &ignored) == 0)
 		(void) child_wait(pid, &status, &ignored);
+}
+
+/* What a start left that was killed: no shim has ever had it. */
+static bool is_abandoned(const char *namespace, const char *id)
+{
+	auto_record *known = NULL;
+	struct run_dir dir;
+	struct error ignored;
+	bool is_free;
+
+	if (run_dir_open(&dir, run_root(), namespace, id, &ignored) < 0)
+		return false;
+	is_free = !run_dir_is_locked(&dir, LOCK_SETUP) && !run_dir_is_locked(&dir, LOCK_SHIM);
+	(void) record_load(dir.fd, &known, &ignored);
+	run_dir_close(&dir);
+	return is_free && known != NULL && known->containerd != NULL && known->shim_pid == 0;
+}
+
+static int make_run_dir(const struct containerd_options *options, struct run_dir *ret_dir, struct error *err)
+{
+	auto_record *made = NULL;
+	int r = make_record(options, &made, err);
+
+	if (r == 0)
+		r = configure_log(made, err);
+	if (r < 0)
+		return r;
+	if (is_abandoned(options->namespace, options->id))
+		remove_leftovers(options->namespace, options->id);
+	r = run_dir_create(ret_dir, run_root(), options->namespace, options->id, err);
+	if (r < 0)
+		return r;
+	r = record_save(ret_dir->fd, made, err);
+	if (r < 0)
+		(void) run_dir_remove(ret_dir, &(struct error){0});
+	return r;
+}
+
+/* Prints the address of the task's shim, which it starts. */
+static int start(const struct containerd_options *options, struct error *err)
+{
+	auto_free char *address = text_format("unix://%s/%s/%s/shim.sock", run_root(), options->namespace, options->id);
+	struct run_dir dir;
+	int r = make_run_dir(options, &dir, err);
+
+	if (r < 0)
+		return r;
+	fault_point("shim.task-made");
+	r = shim_process_launch(run_root(), options->namespace, options->id, err);
+	run_dir_close(&dir);
+	if (r == 0)
+		r = file_replace_fast(AT_FDCWD, "address", address, strlen(address), 0644, err);
+	if (r == 0)
+		(void) fputs(address, stdout);
+	else
+		remove_leftovers(options->namespace, options->id);
+	return r;
 }
 
 /* After every task, and when its shim has died: whatever is left goes, and how it ended is told. */
@@ -166,38 +204,6 @@ static int delete(const struct containerd_options *options, struct error *err)
 	return r;
 }
 
-/* containerd reads its end of this FIFO while it runs; while it does not, lines are lost and nobody waits. */
-static void open_log(void)
-{
-	int fd = open("log", O_RDWR | O_NONBLOCK | O_CLOEXEC);
-
-	if (fd >= 0) {
-		(void) dup2(fd, STDERR_FILENO);
-		(void) close(fd);
-	}
-}
-
-static int serve(const struct containerd_options *options, struct error *err)
-{
-	struct shim shim;
-	struct containerd containerd;
-	char path[512];
-	int r;
-
-	open_log();
-	containerd_events_init(&containerd, &shim, options->namespace, getenv("TTRPC_ADDRESS"));
-	r = shim_init(&shim, run_root(), options->namespace, LISTEN_FD, err);
-	if (r < 0)
-		return r;
-	shim.containerd = &containerd;
-	shim.server.methods = containerd_methods;
-	r = event_loop_run(&shim.loop);
-	/* the last containers of a pod are gone: so is its socket */
-	if (text_fit(path, sizeof(path), "%s/containerd/%s/%s.sock", run_root(), options->namespace, options->id))
-		(void) unlink(path);
-	return r;
-}
-
 static int run(const struct containerd_options *options, const struct option_rest *rest, struct error *err)
 {
 	const char *action = rest->count > 0 ? rest->positional[0] : "";
@@ -208,8 +214,7 @@ static int run(const struct containerd_options *options, const struct option_res
 		return start(options, err);
 	if (strcmp(action, "delete") == 0)
 		return delete (options, err);
-	return action[0] == '\0' ? serve(options, err)
-				 : fail_because(err, EINVAL, "unknown action '%s': expected start or delete", action);
+	return fail_because(err, EINVAL, "unknown action '%s': expected start or delete", action);
 }
 
 int containerd_main(int argc, char **argv)

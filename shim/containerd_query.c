@@ -17,16 +17,17 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PIDS_MAX 4096
+#define PIDS_MAX    4096
+#define STATE(name) HYDRA__V1__CONTAINER_STATE__STATE_##name
 
 struct container *containerd_container(struct ttrpc_call *call, const char *id)
 {
 	struct shim *shim = call->server->context;
+	struct container *container = shim_container(shim);
 
-	for (struct container *container = shim->containers; container != NULL; container = container->next) {
-		if (strcmp(container->dir.id, id) == 0 && !container->is_forgotten)
-			return container;
-	}
+	containerd_events_retry(shim->containerd);
+	if (strcmp(container->dir.id, id) == 0 && container->init != NULL && !container->is_forgotten)
+		return container;
 	ttrpc_refuse(call, TTRPC_NOT_FOUND, "container '%s' does not exist", id);
 	return NULL;
 }
@@ -63,19 +64,17 @@ void containerd_handle_state(struct ttrpc_call *call, const ProtobufCMessage *me
 	struct container *container = containerd_container(call, request->id);
 	struct process *process = container != NULL ? containerd_process(call, container, request->exec_id) : NULL;
 	Containerd__Task__Timestamp exited_at;
-	char *const *names;
 
 	if (process == NULL)
 		return;
-	names = process == container->init ? container->names : process->names;
 	containerd_timestamp(process->exit != NULL ? process->exit->finished_ns : 0, &exited_at);
 	response.id = request->exec_id[0] != '\0' ? request->exec_id : request->id;
 	response.bundle = container->record->bundle;
 	response.pid = (uint32_t) process->pid;
 	response.status = status_of(container, process);
-	response.stdin = name_of(names, 0);
-	response.stdout = name_of(names, 1);
-	response.stderr = name_of(names, 2);
+	response.stdin = name_of(process->stdio_names, 0);
+	response.stdout = name_of(process->stdio_names, 1);
+	response.stderr = name_of(process->stdio_names, 2);
 	response.terminal = process->is_terminal;
 	response.exit_status = process->exit == NULL ? 0 : process->exit->is_known ? process->exit->exit_code : 255;
 	response.exited_at = &exited_at;
@@ -90,8 +89,9 @@ void containerd_handle_kill(struct ttrpc_call *call, const ProtobufCMessage *mes
 	struct process *process = container != NULL ? containerd_process(call, container, request->exec_id) : NULL;
 	struct error err = ERROR_NONE;
 
-	if (process == NULL)
+	if (process == NULL || (call->was_begun && service_answer_signal_again(call, process, (int) request->signal)))
 		return;
+	ttrpc_call_begin(call);
 	if (process->pid == 0)
 		ttrpc_refuse(call, TTRPC_FAILED_PRECONDITION, "process not created");
 	else if (container_kill(container, process, (int) request->signal, request->all, &err) < 0)
@@ -111,20 +111,33 @@ static void answer(struct container *container, const struct error *err, void *c
 		ttrpc_reply_empty(call);
 }
 
+/* By a predecessor. */
+static bool is_done_already(struct ttrpc_call *call, const struct container *container, Hydra__V1__ContainerState wanted)
+{
+	if (!call->was_begun || container->record->state != wanted)
+		return false;
+	ttrpc_reply_empty(call);
+	return true;
+}
+
 void containerd_handle_pause(struct ttrpc_call *call, const ProtobufCMessage *message)
 {
 	struct container *container = containerd_container(call, ((const Containerd__Task__IdRequest *) (const void *) message)->id);
 
-	if (container != NULL && !deferred_add(container, call, message))
-		container_pause(container, answer, call);
+	if (container == NULL || deferred_add(container, call, message) || is_done_already(call, container, STATE(PAUSED)))
+		return;
+	ttrpc_call_begin(call);
+	container_pause(container, answer, call);
 }
 
 void containerd_handle_resume(struct ttrpc_call *call, const ProtobufCMessage *message)
 {
 	struct container *container = containerd_container(call, ((const Containerd__Task__IdRequest *) (const void *) message)->id);
 
-	if (container != NULL && !deferred_add(container, call, message))
-		container_resume(container, answer, call);
+	if (container == NULL || deferred_add(container, call, message) || is_done_already(call, container, STATE(RUNNING)))
+		return;
+	ttrpc_call_begin(call);
+	container_resume(container, answer, call);
 }
 
 /* The pids of the container's group, one a line. */

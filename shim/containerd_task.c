@@ -3,6 +3,9 @@
  * containerd.task.v2.Task and containerd.task.v3.Task: the life of tasks. What only looks is in containerd_query.c.
  */
 #include "base/clock.h"
+#include "base/fault.h"
+#include "base/file.h"
+#include "base/log.h"
 #include "base/owned.h"
 #include "base/text.h"
 #include "proto/message.h"
@@ -13,9 +16,12 @@
 #include "shim/shim.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define UNREAD_OUTPUT_NS (2 * NS_PER_S)
 
 static struct shim *shim_of(struct ttrpc_call *call)
 {
@@ -28,143 +34,139 @@ static void refuse_oci(struct ttrpc_call *call, const char *what, const struct e
 	ttrpc_refuse(call, TTRPC_UNKNOWN, "OCI runtime %s failed: %s", what, err->message);
 }
 
-static record *new_record(const Containerd__Task__CreateRequest *request, const char *namespace)
+static const char *scheme_of_file(const char *name)
 {
-	record empty = HYDRA__V1__CONTAINER_RECORD__INIT;
-	auto_record *self = (record *) (void *) message_copy(&empty.base);
-
-	if (self == NULL || !message_set_string(&self->id, request->id) || !message_set_string(&self->bundle, request->bundle) ||
-	    !message_set_string(&self->namespace_, namespace))
-		return NULL;
-	self->version = RECORD_VERSION;
-	self->state = HYDRA__V1__CONTAINER_STATE__STATE_CREATING;
-	self->created_ns = clock_realtime_ns();
-	self->terminal = request->terminal;
-	self->open_stdin = request->stdin[0] != '\0' && !request->terminal;
-	return take_ptr(&self);
+	return text_has_prefix(name, "file://") ? name + strlen("file://") : NULL;
 }
 
-static int make_container(struct ttrpc_call *call, const Containerd__Task__CreateRequest *request, struct container **ret_container,
-			  struct error *err)
+/* "file:///PATH" for stdout is a log: raw, both streams, never rotated. */
+static int configure_log(record *made, const Containerd__Task__CreateRequest *request, struct error *err)
 {
-	struct shim *shim = shim_of(call);
-	auto_record *new = new_record(request, shim->namespace);
-	struct run_dir dir;
-	int r = new == NULL ? fail_errno(err, ENOMEM, "create '%s'", request->id)
-			    : run_dir_create(&dir, shim->root, shim->namespace, request->id, err);
+	const char *path = scheme_of_file(request->stdout);
+	Hydra__V1__LogConfig *log;
+
+	if (path == NULL)
+		return 0;
+	if (request->stderr[0] != '\0' && strcmp(request->stderr, request->stdout) != 0)
+		return fail_because(err, EINVAL, "stderr '%s': expected the same file as stdout, '%s'", request->stderr, request->stdout);
+	log = malloc(sizeof(*log));
+	if (log == NULL)
+		return fail_errno(err, ENOMEM, "create '%s'", request->id);
+	hydra__v1__log_config__init(log);
+	message_free(made->log);
+	made->log = log;
+	log->format = HYDRA__V1__LOG_FORMAT__LOG_FORMAT_RAW;
+	log->max_size_bytes = INT64_MAX;
+	log->max_files = 1;
+	return message_set_string(&log->path, path) ? 0 : fail_errno(err, ENOMEM, "create '%s'", request->id);
+}
+
+static int note_request(struct container *container, const Containerd__Task__CreateRequest *request, struct error *err)
+{
+	record *made = container->record;
+	const char *names[] = {request->stdin, request->stdout, request->stderr};
+	int r = configure_log(made, request, err);
 
 	if (r < 0)
 		return r;
-	r = record_save(dir.fd, new, err);
-	if (r == 0)
-		r = container_open(ret_container, shim, request->id, err);
-	if (r < 0)
-		(void) run_dir_remove(&dir, &(struct error){0});
-	else
-		run_dir_close(&dir);
-	return r;
+	made->terminal = request->terminal;
+	made->open_stdin = request->stdin[0] != '\0' && !request->terminal;
+	if (!message_set_strings(&made->containerd->stdio, &made->containerd->n_stdio, names, 3) ||
+	    !message_set_string(&made->bundle, request->bundle))
+		return fail_errno(err, ENOMEM, "create '%s'", request->id);
+	return container_save(container, err);
 }
 
-static void forget_container(struct container *container)
+static void reply_create(struct ttrpc_call *call, const struct container *container)
 {
-	struct run_dir dir;
-	struct error ignored;
+	Containerd__Task__CreateResponse response = CONTAINERD__TASK__CREATE_RESPONSE__INIT;
 
-	containerd_unmount_rootfs(container->record->bundle);
-	if (run_dir_open(&dir, container->shim->root, container->shim->namespace, container->dir.id, &ignored) == 0)
-		(void) run_dir_remove(&dir, &ignored);
-	container_free(container);
-}
-
-static void publish_create(struct container *container)
-{
-	Containerd__Task__TaskCreate notice = CONTAINERD__TASK__TASK_CREATE__INIT;
-	Containerd__Task__TaskIO io = CONTAINERD__TASK__TASK_IO__INIT;
-
-	io.stdin = container->names[0];
-	io.stdout = container->names[1];
-	io.stderr = container->names[2];
-	io.terminal = container->record->terminal;
-	notice.container_id = container->dir.id;
-	notice.bundle = container->record->bundle;
-	notice.io = &io;
-	notice.pid = (uint32_t) container->record->pid;
-	containerd_publish(container->shim->containerd, "/tasks/create", "containerd.events.TaskCreate", &notice.base);
+	response.pid = (uint32_t) container->init->pid;
+	ttrpc_reply(call, &response.base);
 }
 
 static void created(struct container *container, const struct error *err, void *context)
 {
 	struct ttrpc_call *call = context;
-	Containerd__Task__CreateResponse response = CONTAINERD__TASK__CREATE_RESPONSE__INIT;
 
 	if (err->code < 0) {
 		refuse_oci(call, "create", err);
-		container->is_forgotten = true; /* containerd_progress() frees it: its caller still uses it */
+		containerd_unmount_rootfs(container->record->bundle);
+	} else {
+		reply_create(call, container);
+	}
+}
+
+static void create(struct ttrpc_call *call, struct container *container, const Containerd__Task__CreateRequest *request)
+{
+	struct error err;
+
+	/* by a predecessor, which was killed before the container was made */
+	if (call->was_begun)
+		containerd_unmount_rootfs(request->bundle);
+	ttrpc_call_begin(call);
+	if (note_request(container, request, &err) < 0 || containerd_mount_rootfs(request, &err) < 0) {
+		ttrpc_refuse_error(call, &err);
 		return;
 	}
-	publish_create(container);
-	response.pid = (uint32_t) container->record->pid;
-	ttrpc_reply(call, &response.base);
+	fault_point("shim.rootfs-mounted");
+	container_create(container, created, call);
 }
 
 static void handle_create(struct ttrpc_call *call, const ProtobufCMessage *message)
 {
 	const Containerd__Task__CreateRequest *request = (const void *) message;
-	struct container *container;
-	struct error err = ERROR_NONE;
-	int r = containerd_mount_rootfs(request, &err);
+	struct container *container = shim_container(shim_of(call));
 
-	if (r == 0) {
-		r = make_container(call, request, &container, &err);
-		if (r < 0)
-			containerd_unmount_rootfs(request->bundle);
-	}
-	if (r < 0) {
-		ttrpc_refuse_error(call, &err);
+	if (deferred_add(container, call, message))
 		return;
-	}
-	container->names[0] = text_copy(request->stdin);
-	container->names[1] = text_copy(request->stdout);
-	container->names[2] = text_copy(request->stderr);
-	container_create(container, created, call);
+	if (strcmp(container->dir.id, request->id) != 0)
+		ttrpc_refuse(call, TTRPC_INVALID_ARGUMENT, "create '%s': this is the shim of '%s'", request->id, container->dir.id);
+	else if (container->init == NULL && !container->is_forgotten)
+		create(call, container, request);
+	else if (call->was_begun)
+		reply_create(call, container);
+	else
+		ttrpc_refuse(call, TTRPC_ALREADY_EXISTS, "container '%s' exists", request->id);
+}
+
+static void reply_start(struct ttrpc_call *call, const struct process *process)
+{
+	Containerd__Task__StartResponse response = CONTAINERD__TASK__START_RESPONSE__INIT;
+
+	response.pid = (uint32_t) process->pid;
+	ttrpc_reply(call, &response.base);
 }
 
 static void started(struct container *container, const struct error *err, void *context)
 {
-	struct ttrpc_call *call = context;
-	Containerd__Task__StartResponse response = CONTAINERD__TASK__START_RESPONSE__INIT;
-
-	if (err->code < 0) {
-		refuse_oci(call, "start", err);
-		return;
-	}
-	response.pid = (uint32_t) container->init->pid;
-	ttrpc_reply(call, &response.base);
+	if (err->code < 0)
+		refuse_oci(context, "start", err);
+	else
+		reply_start(context, container->init);
 }
 
 static void exec_started(struct container *container, const struct error *err, void *context)
 {
 	struct ttrpc_call *call = context;
-	Containerd__Task__StartResponse response = CONTAINERD__TASK__START_RESPONSE__INIT;
-	struct process *process = call->user;
 
 	(void) container;
-	if (err->code < 0) {
+	if (err->code < 0)
 		refuse_oci(call, "exec", err);
-		return;
-	}
-	response.pid = (uint32_t) process->pid;
-	ttrpc_reply(call, &response.base);
+	else
+		reply_start(call, call->user);
 }
 
 static void start_exec(struct ttrpc_call *call, struct container *container, const char *exec_id)
 {
 	struct process *process = container_find(container, exec_id);
-	auto_free uint8_t *spec = NULL;
 	struct error err;
-	size_t size;
 
-	if (process == NULL || process->spec == NULL) {
+	if (process != NULL && !process->is_added && call->was_begun) {
+		reply_start(call, process);
+		return;
+	}
+	if (process == NULL || !process->is_added) {
 		ttrpc_refuse(call, process == NULL ? TTRPC_NOT_FOUND : TTRPC_FAILED_PRECONDITION, "exec '%s' %s", exec_id,
 			     process == NULL ? "does not exist" : "was started already");
 		return;
@@ -173,14 +175,13 @@ static void start_exec(struct ttrpc_call *call, struct container *container, con
 		ttrpc_refuse(call, TTRPC_FAILED_PRECONDITION, "container '%s' has ended", container->dir.id);
 		return;
 	}
-	if (fifos_open(process, process->names[0], process->names[1], process->names[2], &err) < 0) {
+	ttrpc_call_begin(call);
+	if (fifos_open(process, &err) < 0) {
 		ttrpc_refuse_error(call, &err);
 		return;
 	}
-	spec = take_ptr(&process->spec);
-	size = process->spec_size;
 	call->user = process;
-	container_exec(process, spec, size, exec_started, call);
+	container_exec(process, NULL, 0, exec_started, call);
 }
 
 static void handle_start(struct ttrpc_call *call, const ProtobufCMessage *message)
@@ -190,54 +191,82 @@ static void handle_start(struct ttrpc_call *call, const ProtobufCMessage *messag
 
 	if (container == NULL || deferred_add(container, call, message))
 		return;
-	if (request->exec_id[0] != '\0')
+	if (request->exec_id[0] != '\0') {
 		start_exec(call, container, request->exec_id);
-	else
-		container_start(container, started, call);
+		return;
+	}
+	if (call->was_begun && container->record->state != HYDRA__V1__CONTAINER_STATE__STATE_CREATED) {
+		reply_start(call, container->init);
+		return;
+	}
+	ttrpc_call_begin(call);
+	container_start(container, started, call);
 }
 
-static void publish_exec_added(struct container *container, const char *exec_id)
+/* What is to be started is on disk before anybody is told that it may be. */
+static int add_exec(struct container *container, const Containerd__Task__ExecRequest *request, struct error *err)
 {
-	Containerd__Task__TaskExec notice = CONTAINERD__TASK__TASK_EXEC__INIT;
+	auto_free char *json_path = text_format("%s/%s.json", container->dir.path, request->exec_id);
+	const Containerd__Task__Any *spec = request->spec;
+	struct process *process;
+	int r = file_replace_fast(AT_FDCWD, json_path, spec->value.data, spec->value.len, 0600, err);
 
-	notice.container_id = container->dir.id;
-	notice.exec_id = (char *) (uintptr_t) exec_id;
-	containerd_publish(container->shim->containerd, "/tasks/exec-added", "containerd.events.TaskExecAdded", &notice.base);
+	if (r < 0)
+		return r;
+	process = process_new(container, request->exec_id);
+	if (process == NULL)
+		return fail_errno(err, ENOMEM, "exec '%s'", request->exec_id);
+	process->is_added = true;
+	process->is_terminal = request->terminal;
+	process->open_stdin = request->stdin[0] != '\0' && !request->terminal;
+	process->stdio_names[0] = text_copy(request->stdin);
+	process->stdio_names[1] = text_copy(request->stdout);
+	process->stdio_names[2] = text_copy(request->stderr);
+	r = container_list_execs(container, err);
+	if (r == 0)
+		r = container_save(container, err);
+	if (r < 0)
+		process_free(process);
+	else
+		container_note(container, "exec-added", process, CONTAINERD_DETAIL);
+	return r;
+}
+
+static bool check_exec(struct ttrpc_call *call, const Containerd__Task__ExecRequest *request)
+{
+	const char *names[] = {request->stdin, request->stdout, request->stderr};
+	struct error err;
+
+	if (id_check("exec id", request->exec_id, &err) < 0 || request->spec == NULL) {
+		ttrpc_refuse(call, TTRPC_INVALID_ARGUMENT, "exec '%s': expected an id and a process", request->exec_id);
+		return false;
+	}
+	for (int i = 0; i < 3; i++) {
+		if (scheme_of_file(names[i]) == NULL)
+			continue;
+		ttrpc_refuse(call, TTRPC_INVALID_ARGUMENT, "exec '%s': stdio '%s': expected a FIFO", request->exec_id, names[i]);
+		return false;
+	}
+	return true;
 }
 
 static void handle_exec(struct ttrpc_call *call, const ProtobufCMessage *message)
 {
 	const Containerd__Task__ExecRequest *request = (const void *) message;
 	struct container *container = containerd_container(call, request->id);
-	struct process *process;
 	struct error err;
 
-	if (container == NULL)
+	if (container == NULL || deferred_add(container, call, message) || !check_exec(call, request))
 		return;
-	if (id_check("exec id", request->exec_id, &err) < 0 || request->spec == NULL) {
-		ttrpc_refuse(call, TTRPC_INVALID_ARGUMENT, "exec '%s': expected an id and a process", request->exec_id);
-		return;
-	}
-	if (container_find(container, request->exec_id) != NULL) {
+	if (container_find(container, request->exec_id) != NULL && !call->was_begun) {
 		ttrpc_refuse(call, TTRPC_ALREADY_EXISTS, "exec '%s' exists", request->exec_id);
 		return;
 	}
-	process = process_new(container, request->exec_id);
-	if (process == NULL) {
-		ttrpc_refuse(call, TTRPC_RESOURCE_EXHAUSTED, "no memory");
-		return;
-	}
-	process->is_terminal = request->terminal;
-	process->open_stdin = request->stdin[0] != '\0' && !request->terminal;
-	process->names[0] = text_copy(request->stdin);
-	process->names[1] = text_copy(request->stdout);
-	process->names[2] = text_copy(request->stderr);
-	process->spec_size = request->spec->value.len;
-	process->spec = malloc(process->spec_size + 1);
-	if (process->spec != NULL && process->spec_size > 0)
-		memcpy(process->spec, request->spec->value.data, process->spec_size);
-	publish_exec_added(container, request->exec_id);
-	ttrpc_reply_empty(call);
+	ttrpc_call_begin(call);
+	if (container_find(container, request->exec_id) == NULL && add_exec(container, request, &err) < 0)
+		ttrpc_refuse_error(call, &err);
+	else
+		ttrpc_reply_empty(call);
 }
 
 static void reply_delete(struct ttrpc_call *call, const struct process *process)
@@ -252,33 +281,12 @@ static void reply_delete(struct ttrpc_call *call, const struct process *process)
 	ttrpc_reply(call, &response.base);
 }
 
-static void publish_delete(struct container *container)
+static void forget_delete(struct ttrpc_call *call)
 {
-	Containerd__Task__TaskDelete notice = CONTAINERD__TASK__TASK_DELETE__INIT;
-	Containerd__Task__Timestamp exited_at;
-	const struct process *init = container->init;
+	struct process *process = call->user;
 
-	containerd_timestamp(init->exit != NULL ? init->exit->finished_ns : 0, &exited_at);
-	notice.container_id = container->dir.id;
-	notice.pid = (uint32_t) init->pid;
-	notice.exit_status = init->exit == NULL ? 0 : init->exit->is_known ? init->exit->exit_code : 255;
-	notice.exited_at = &exited_at;
-	containerd_publish(container->shim->containerd, "/tasks/delete", "containerd.events.TaskDelete", &notice.base);
-}
-
-static void delete_init(struct ttrpc_call *call, struct container *container)
-{
-	struct error err;
-
-	if (container->record->state == HYDRA__V1__CONTAINER_STATE__STATE_CREATED && !container->init->has_ended)
-		(void) container_kill(container, container->init, SIGKILL, false, &err);
-	else if (container->record->state != HYDRA__V1__CONTAINER_STATE__STATE_STOPPED) {
-		ttrpc_refuse(call, TTRPC_FAILED_PRECONDITION, "container '%s' is %s: it must be stopped first", container->dir.id,
-			     state_name(container->record->state));
-		return;
-	}
-	container->delete_call = call;
-	containerd_progress(shim_of(call));
+	process->delete_call = NULL;
+	ttrpc_reply_empty(call);
 }
 
 static void handle_delete(struct ttrpc_call *call, const ProtobufCMessage *message)
@@ -286,38 +294,90 @@ static void handle_delete(struct ttrpc_call *call, const ProtobufCMessage *messa
 	const Containerd__Task__DeleteRequest *request = (const void *) message;
 	struct container *container = containerd_container(call, request->id);
 	struct process *process = container != NULL ? containerd_process(call, container, request->exec_id) : NULL;
+	struct containerd *self = shim_of(call)->containerd;
+	struct error ignored;
 
-	if (process == NULL)
+	if (process == NULL || deferred_add(container, call, message))
 		return;
-	if (request->exec_id[0] == '\0') {
-		delete_init(call, container);
-	} else if (process->pid > 0 && !process->has_ended) {
-		ttrpc_refuse(call, TTRPC_FAILED_PRECONDITION, "exec '%s' runs: it must have ended first", request->exec_id);
-	} else {
-		reply_delete(call, process);
-		process_free(process);
+	if (process == container->init && container->record->state == HYDRA__V1__CONTAINER_STATE__STATE_CREATED && !process->has_ended)
+		(void) container_kill(container, process, SIGKILL, false, &ignored);
+	else if (process->pid > 0 && !process->has_ended) {
+		ttrpc_refuse(call, TTRPC_FAILED_PRECONDITION, "%s '%s' runs: it must have ended first",
+			     process == container->init ? "container" : "exec", process == container->init ? request->id : request->exec_id);
+		return;
 	}
+	process->delete_call = call;
+	call->user = process;
+	call->on_abandoned = forget_delete;
+	event_loop_arm(&self->shim->loop, &self->delete_timer, UNREAD_OUTPUT_NS);
+	(void) containerd_progress(self->shim);
 }
 
-void containerd_progress(struct shim *shim)
+/* Nothing of it is left to be done but what nobody may ever do: read its output. */
+static bool may_be_deleted(const struct process *process)
 {
-	struct container *next;
+	const struct container *container = process->container;
+	bool is_read = process_is_drained(process) && (process->log == NULL || !output_is_busy(process->log));
 
-	for (struct container *container = shim->containers; container != NULL; container = next) {
-		struct ttrpc_call *call = container->delete_call;
+	if (process->is_added)
+		return true;
+	if (!process->has_ended || (process == container->init && (!container->is_cleaned || container->operation != NULL)))
+		return false;
+	return is_read || container->shim->containerd->delete_timer.due_ns == 0;
+}
 
-		next = container->next;
-		if (container->operation != NULL)
-			continue;
-		if (call != NULL && container->init->has_ended && container->is_cleaned && process_is_drained(container->init)) {
-			container->delete_call = NULL;
-			publish_delete(container);
-			reply_delete(call, container->init);
-			container->is_forgotten = true;
-		}
-		if (container->is_forgotten)
-			forget_container(container);
+static void delete_process(struct process *process)
+{
+	struct container *container = process->container;
+	struct ttrpc_call *call = process->delete_call;
+	struct error ignored;
+
+	process->delete_call = NULL;
+	if (process == container->init) {
+		/* by a predecessor, perhaps */
+		if (!containerd_noted_last(container, "deleted"))
+			container_note(container, "deleted", process, NULL);
+		fault_point("shim.delete-noted");
+		reply_delete(call, process);
+		container->is_forgotten = true;
+		return;
 	}
+	reply_delete(call, process);
+	container_forget_exec(process, &ignored);
+}
+
+static void remove_container(struct containerd *self, struct container *container)
+{
+	struct run_dir dir;
+	struct error err;
+
+	containerd_events_keep(self);
+	self->is_removed = true;
+	containerd_unmount_rootfs(container->record->bundle);
+	container->record->state = HYDRA__V1__CONTAINER_STATE__STATE_REMOVING;
+	if (container_save(container, &err) < 0)
+		log_error("record not written", "container=%s error=\"%s\"", container->dir.id, err.message);
+	fault_point("shim.before-removal");
+	if (run_dir_open(&dir, self->shim->root, self->shim->namespace, container->dir.id, &err) < 0 || run_dir_remove(&dir, &err) < 0)
+		log_error("run directory not removed", "container=%s error=\"%s\"", container->dir.id, err.message);
+}
+
+bool containerd_progress(struct shim *shim)
+{
+	struct containerd *self = shim->containerd;
+	struct container *container = shim_container(shim);
+	struct process *next;
+
+	for (struct process *process = container->processes; process != NULL; process = next) {
+		next = process->next;
+		if (process->delete_call != NULL && may_be_deleted(process))
+			delete_process(process);
+	}
+	if (container->is_forgotten && container->operation == NULL && !self->is_removed)
+		remove_container(self, container);
+	/* after an end of containerd between Delete and Shutdown nobody will ask for that */
+	return self->is_removed && (self->is_told_to_end || shim->server.connections == NULL) && containerd_events_are_sent(self) &&
+	       ttrpc_server_is_flushed(&shim->server);
 }
 
 void containerd_reply_wait(struct ttrpc_call *call, const exit_record *exit)
@@ -331,14 +391,41 @@ void containerd_reply_wait(struct ttrpc_call *call, const exit_record *exit)
 	ttrpc_reply(call, &response.base);
 }
 
+/* With a container it is no more than a question. */
 static void handle_shutdown(struct ttrpc_call *call, const ProtobufCMessage *message)
 {
 	struct shim *shim = shim_of(call);
+	struct container *container = shim_container(shim);
+	bool was_never_made = container->init == NULL && container->operation == NULL;
 
 	(void) message;
 	ttrpc_reply_empty(call);
-	shim->containerd->shutdown_asked = shim->containers == NULL;
+	if (!container->is_forgotten && !was_never_made)
+		return;
+	container->is_forgotten = true;
+	shim->containerd->is_told_to_end = true;
 	shim_consider_end(shim);
+}
+
+static void give_up_waiting(struct event_timer *timer)
+{
+	struct containerd *self = timer->context;
+
+	shim_consider_end(self->shim);
+}
+
+int containerd_init(struct shim *shim, struct error *err)
+{
+	struct containerd *self = calloc(1, sizeof(*self));
+
+	if (self == NULL)
+		return fail_errno(err, ENOMEM, "serve containerd");
+	self->shim = shim;
+	self->delete_timer = (struct event_timer){.handle = give_up_waiting, .context = self};
+	shim->containerd = self;
+	shim->server.further_methods = containerd_methods;
+	containerd_events_init(self);
+	return 0;
 }
 
 #define TASK(name_, request_, handler_)                                                                                            \

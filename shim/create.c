@@ -12,6 +12,7 @@
 #include "proto/message.h"
 #include "shim/client.h"
 #include "shim/container.h"
+#include "shim/containerd.h"
 #include "shim/deferred.h"
 #include "shim/fifo.h"
 #include "shim/health.h"
@@ -52,6 +53,14 @@ int container_follow_init(struct container *self, pid_t pid, struct error *err)
 	return r;
 }
 
+void container_name_stdio(struct container *self)
+{
+	const Hydra__V1__Containerd *task = self->record->containerd;
+
+	for (size_t i = 0; task != NULL && i < task->n_stdio && i < 3; i++)
+		self->init->stdio_names[i] = text_copy(task->stdio[i]);
+}
+
 int container_new_init(struct container *self, struct error *err)
 {
 	int r;
@@ -63,9 +72,10 @@ int container_new_init(struct container *self, struct error *err)
 		return fail_errno(err, ENOMEM, "create container '%s'", self->dir.id);
 	self->init->is_terminal = self->record->terminal;
 	self->init->open_stdin = self->record->open_stdin;
+	container_name_stdio(self);
 	r = process_open_stdio(self->init, err);
-	if (r == 0 && self->names[0] != NULL)
-		r = fifos_open(self->init, self->names[0], self->names[1], self->names[2], err);
+	if (r == 0)
+		r = fifos_open(self->init, err);
 	return r == 0 ? process_open_log(self->init, err) : r;
 }
 
@@ -226,11 +236,12 @@ static void init_ended(struct container *self)
 void container_process_ended(struct container *self, struct process *process)
 {
 	bool has_left = process == self->init && migration_is_handed_over(self);
+	const char *by = process != self->init && process->stdio_names[0] != NULL ? CONTAINERD_DETAIL : NULL;
 	struct error err;
 
 	if (!health_ended(self, process))
 		container_note(self, has_left ? "migrated" : process == self->init ? "exited" : "exec-exited", process,
-		       has_left ? self->record->migration->peer : NULL);
+		       has_left ? self->record->migration->peer : by);
 	fault_point("shim.exit-noted");
 	if (process == self->init)
 		init_ended(self);

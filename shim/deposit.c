@@ -13,6 +13,7 @@
 #include "shim/client.h"
 #include "shim/container.h"
 #include "shim/feed.h"
+#include "shim/fifo.h"
 #include "shim/shim.h"
 
 #include <ctype.h>
@@ -36,7 +37,7 @@ static void lose_store(struct shim *shim)
 }
 
 /* Names begin with a digit, the end; with 'f', the feed; or with 'a' and two digits, the place of a client; the exec id follows.
- * The server's are STORE_LISTENER, "q", the calls, and "k" with the number of a connection. */
+ * 'F' and a digit are one of containerd's FIFOs, the exec id follows as well. The server's are STORE_LISTENER, "q", the calls, and "k" with the number of a connection. */
 #define NAME_MAX_SIZE 96
 
 bool deposits_are_taken(const struct shim *shim)
@@ -100,19 +101,32 @@ void deposit_drop_connection(struct shim *shim, unsigned number)
 
 static void deposit_server(struct shim *shim)
 {
-	if (shim->containerd != NULL || shim_container(shim) == NULL)
+	if (shim_container(shim) == NULL)
 		return;
 	put_for(shim_container(shim), STORE_LISTENER, shim->listen_fd);
 	calls_deposit(shim);
+}
+
+static void deposit_kept_fifos(struct container *container)
+{
+	char name[NAME_MAX_SIZE];
+
+	for (int number = 0; number < FIFO_COUNT; number++) {
+		(void) text_fit(name, sizeof(name), "F%d", number);
+		put_for(container, name, fifos_kept_fd(container, number));
+	}
 }
 
 void deposit_everything(struct shim *shim)
 {
 	deposit_server(shim);
 	for (struct container *container = shim->containers; container != NULL; container = container->next) {
+		deposit_kept_fifos(container);
 		for (struct process *process = container->processes; process != NULL; process = process->next) {
 			for (int end = 0; end < STREAM_ENDS; end++)
 				deposit_put(process, end);
+			for (int number = 0; number < FIFO_COUNT; number++)
+				deposit_put_fifo(process, number);
 			clients_deposit(process);
 		}
 		if (deposits_are_taken(shim))
@@ -227,6 +241,24 @@ void deposit_drop(struct process *process, int end)
 	drop(process, name);
 }
 
+void deposit_put_fifo(struct process *process, int number)
+{
+	char name[NAME_MAX_SIZE];
+
+	(void) text_fit(name, sizeof(name), "F%d%s", number, process->exec_id);
+	put(process, name, fifos_fd(process, number));
+}
+
+void deposit_drop_fifo(struct process *process, int number)
+{
+	char name[NAME_MAX_SIZE];
+
+	if (fifos_fd(process, number) < 0)
+		return;
+	(void) text_fit(name, sizeof(name), "F%d%s", number, process->exec_id);
+	drop(process, name);
+}
+
 void deposit_put_feed(struct process *process)
 {
 	char name[NAME_MAX_SIZE];
@@ -289,6 +321,18 @@ static void take_client(struct container *container, const char *name, int fd)
 		clients_keep(process, (name[1] - '0') * 10 + name[2] - '0', fd);
 }
 
+static void take_fifo(struct container *container, const char *name, int fd)
+{
+	struct process *process = isdigit((unsigned char) name[1]) ? container_find(container, name + 2) : NULL;
+
+	if (process != NULL)
+		fifos_keep(process, name[1] - '0', fd);
+	else if (name[1] != '\0' && name[2] == '\0')
+		fifos_keep_for_init(container, name[1] - '0', fd);
+	else
+		(void) close(fd);
+}
+
 static void take(const char *name, int fd, void *context)
 {
 	struct process *process = name[0] == 'f' ? container_find(context, name + 1) : NULL;
@@ -301,6 +345,8 @@ static void take(const char *name, int fd, void *context)
 		calls_keep_file(shim, fd);
 	else if (name[0] == 'k' && number_parse_u64(name + 1, &number) == 0)
 		calls_keep_connection(shim, (unsigned) number, fd);
+	else if (name[0] == 'F')
+		take_fifo(context, name, fd);
 	else if (name[0] == 'a')
 		take_client(context, name, fd);
 	else if (process != NULL)

@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/owned.h"
 #include "base/text.h"
+#include "shim/containerd.h"
 #include "shim/health.h"
 #include "shim/shim.h"
 
@@ -19,7 +20,7 @@ int container_exec_started(struct process *process, pid_t pid, struct error *err
 	struct container *self = process->container;
 	int r;
 
-	process->is_being_made = false;
+	process->is_being_made = process->is_added = false;
 	r = process_follow(process, pid, err);
 	if (r < 0)
 		return r;
@@ -29,7 +30,7 @@ int container_exec_started(struct process *process, pid_t pid, struct error *err
 	if (r == 0)
 		r = container_save(self, err);
 	if (!health_is_check(process))
-		container_note(self, "exec-started", process, NULL);
+		container_note(self, "exec-started", process, process->stdio_names[0] != NULL ? CONTAINERD_DETAIL : NULL);
 	return r;
 }
 
@@ -55,7 +56,9 @@ static int made(struct process *process, int exit_status, struct error *err)
 /* A process that came to nothing. It may have been the last that the end of the shim waited for. */
 static void give_up(struct shim *shim, struct process *process)
 {
-	process_free(process);
+	struct error ignored;
+
+	(void) container_forget_exec(process, &ignored);
 	shim_consider_end(shim);
 }
 
@@ -84,12 +87,13 @@ static int begin_exec(struct process *process, const uint8_t *process_json, size
 	const char *terminal[] = {"--process",        json_path,    "--detach",   "--pid-file", pid_path,
 				  "--console-socket", console_path, self->dir.id, NULL};
 	struct child_fd fds[3];
-	int r;
+	int r = 0;
 
 	if (self->record->state != HYDRA__V1__CONTAINER_STATE__STATE_RUNNING)
 		return fail_because(err, EBUSY, "exec in container '%s': it is %s", self->dir.id,
 				    state_name(self->record->state));
-	r = file_replace_fast(AT_FDCWD, json_path, process_json, size, 0600, err);
+	if (process_json != NULL)
+		r = file_replace_fast(AT_FDCWD, json_path, process_json, size, 0600, err);
 	process->is_being_made = true;
 	if (r == 0)
 		r = container_list_execs(self, err);

@@ -32,6 +32,10 @@ static Hydra__V1__ExecRecord *exec_record(const struct process *process)
 	self->started_ns = process->started_ns;
 	self->has_ended = process->has_ended;
 	self->waits_for_client = process->waits_for_client;
+	self->is_added = process->is_added;
+	self->open_stdin = process->open_stdin;
+	if (process->stdio_names[0] != NULL)
+		(void) message_set_strings(&self->stdio, &self->n_stdio, (const char *const *) process->stdio_names, 3);
 	return self;
 }
 
@@ -47,8 +51,8 @@ static void forget_list(record *self)
 /* Something of it is left that a successor is to go on with. */
 static bool is_to_be_listed(const struct container *self, const struct process *process)
 {
-	return process != self->init && (process->pid > 0 || process->is_being_made) &&
-	       (!process->has_ended || !process_is_drained(process) || process->clients != NULL);
+	return process != self->init && (process->pid > 0 || process->is_being_made || process->is_added) &&
+	       (!process->has_ended || process->stdio_names[0] != NULL || !process_is_drained(process) || process->clients != NULL);
 }
 
 int container_list_execs(struct container *self, struct error *err)
@@ -85,7 +89,11 @@ static void adopt(struct container *self, const Hydra__V1__ExecRecord *item)
 	process->is_terminal = item->terminal;
 	process->started_ns = item->started_ns;
 	process->waits_for_client = item->waits_for_client;
-	process->is_being_made = item->pid == 0;
+	process->is_added = item->is_added;
+	process->open_stdin = item->open_stdin;
+	for (size_t i = 0; i < item->n_stdio && i < 3; i++)
+		process->stdio_names[i] = text_copy(item->stdio[i]);
+	process->is_being_made = item->pid == 0; /* or added only: what was asked of the runtime is settled soon */
 	if (process->is_being_made)
 		return;
 	process->has_started = true;
@@ -111,6 +119,16 @@ void container_end_unseen_execs(struct container *self)
 	}
 }
 
+/* There is no process. What containerd added may be started again. */
+static void came_to_nothing(struct process *process)
+{
+	process->is_being_made = false;
+	if (process->is_added)
+		process_close_stdio(process);
+	else
+		process_free(process);
+}
+
 void container_settle_execs(struct container *self)
 {
 	struct process *next;
@@ -125,7 +143,7 @@ void container_settle_execs(struct container *self)
 			continue;
 		(void) text_fit(name, sizeof(name), "%s.pid", process->exec_id);
 		if (container_read_pid(self, name, &pid, &err) < 0)
-			process_free(process); /* there is none */
+			came_to_nothing(process);
 		else if (container_exec_started(process, pid, &err) < 0)
 			process_ended_unseen(process, pid);
 		(void) unlinkat(self->dir.fd, name, 0);
@@ -165,8 +183,22 @@ static void bound_exit_records(struct container *self)
 
 static bool is_over(const struct container *self, const struct process *process)
 {
-	return process != self->init && process->has_ended && process_is_drained(process) && process->clients == NULL &&
+	return process != self->init && process->stdio_names[0] == NULL && process->has_ended && process_is_drained(process) && process->clients == NULL &&
 	       process->waiting == NULL && !process->waits_for_client;
+}
+
+int container_forget_exec(struct process *process, struct error *err)
+{
+	struct container *self = process->container;
+	char name[96];
+	int r;
+
+	(void) text_fit(name, sizeof(name), "%s.json", process->exec_id);
+	(void) unlinkat(self->dir.fd, name, 0);
+	process_free(process);
+	bound_exit_records(self);
+	r = container_list_execs(self, err);
+	return r < 0 ? r : container_save(self, err);
 }
 
 void container_forget_execs(struct container *self)

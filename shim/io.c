@@ -128,13 +128,16 @@ static int find_source(struct process *self, int end, struct queue_source *ret_s
 static ssize_t read_output(struct process *self, int end, size_t *ret_got)
 {
 	struct queue_source source;
-	ssize_t got = find_source(self, end, &source);
+	ssize_t got;
 
+	if (self->log == NULL && self->fifos != NULL)
+		return fifos_take(self, self->ends[end], end == STREAM_STDERR_END);
+	got = find_source(self, end, &source);
 	if (got < 0)
 		return got;
 	if (self->log != NULL) {
 		got = output_read_from(self->log, &source);
-		if (got > 0 && (self->clients != NULL || self->fifos != NULL))
+		if (got > 0 && self->clients != NULL)
 			*ret_got = output_copy_newest(self->log, bytes, &(bool){false});
 		return got;
 	}
@@ -157,7 +160,6 @@ static void take_output(struct process *self, int end)
 		return;
 	}
 	if (size > 0) {
-		fifos_write(self, end == STREAM_STDERR_END, bytes, size);
 		clients_send(self, end == STREAM_STDERR_END ? STREAM_ERR : STREAM_OUT, bytes, size,
 			     self->log != NULL ? output_count(self->log).read : 0);
 	}
@@ -180,7 +182,7 @@ static uint32_t wanted_events(const struct process *self, int end)
 {
 	uint32_t events = output_may_flow(self) ? EPOLLIN : 0;
 
-	if (end == STREAM_STDOUT_END && self->is_terminal && self->input_size > 0)
+	if (end == STREAM_STDOUT_END && self->is_terminal && (self->input_size > 0 || self->waits_for_room))
 		events |= EPOLLOUT;
 	return events;
 }
@@ -253,7 +255,7 @@ static void watch_input(struct process *self)
 
 	if (self->is_terminal) {
 		process_resume_output(self);
-	} else if (self->input_size == 0) {
+	} else if (self->input_size == 0 && !self->waits_for_room) {
 		event_loop_remove(loop_of(self), source);
 	} else if (source->fd < 0) {
 		*source = (struct event_source){.handle = handle_input_room, .context = self, .fd = FD_NONE};
@@ -266,6 +268,7 @@ int process_write_input(struct process *self, const uint8_t *data, size_t size)
 	uint8_t *larger = size > 0 ? realloc(self->input, self->input_size + size) : self->input;
 	ssize_t written;
 
+	self->waits_for_room = false;
 	if (process_input_fd(self) < 0 || (size > 0 && larger == NULL))
 		return 0; /* nobody reads: as a closed pipe would, without the signal */
 	self->input = larger;
@@ -292,6 +295,12 @@ int process_write_input(struct process *self, const uint8_t *data, size_t size)
 	}
 	watch_input(self);
 	return self->input_size > INPUT_HIGH ? -EAGAIN : 0;
+}
+
+void process_await_input_room(struct process *self)
+{
+	self->waits_for_room = true;
+	watch_input(self);
 }
 
 void process_end_input(struct process *self)
@@ -327,10 +336,14 @@ int process_open_log(struct process *self, struct error *err)
 	const struct container *container = self->container;
 	struct output_owner owner = {.loop = loop_of(self), .dir_fd = container->dir.fd, .id = container->dir.id,
 				     .namespace = container->shim->namespace, .on_change = handle_log_change, .context = self};
+	const Hydra__V1__LogConfig none = HYDRA__V1__LOG_CONFIG__INIT;
+	const Hydra__V1__LogConfig *config = container->record->log != NULL ? container->record->log : &none;
 
-	if (container->record->log == NULL || container->record->log->path[0] == '\0')
+	if (config->path[0] == '\0')
+		owner.pipes = fifos_pipes(self);
+	if (config->path[0] == '\0' && owner.pipes == NULL)
 		return 0;
-	return output_open(&self->log, &owner, container->record->log, err);
+	return output_open(&self->log, &owner, config, err);
 }
 
 static int make_pipe(int *ret_read, int *ret_write, struct error *err)
@@ -395,6 +408,7 @@ static void take_console(struct process *self, int connection)
 			(void) close(fds[i]);
 		}
 	}
+	fifos_start_input(self);
 	process_resume_output(self);
 }
 

@@ -62,6 +62,8 @@ static int take_charge(struct shim *self, const struct shim_options *options, st
 	struct container *container;
 	int r = container_open(&container, self, options->id, err);
 
+	if (r == 0 && container->record->containerd != NULL)
+		r = containerd_init(self, err);
 	if (r == 0 && options->adopt)
 		r = container_adopt(container, err);
 	return r < 0 ? r : container_save(container, err);

@@ -16,7 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define RETRY_NS (1 * NS_PER_S)
+#define RETRY_NS      (1 * NS_PER_S)
+#define MARK_SIZE_MAX 100
 
 #define DROP_OLDEST_SIZE (64ULL << 10)
 /* only what is in the pipes when a container has ended */
@@ -39,12 +40,13 @@ struct output {
 	struct queue queue;
 	struct log_file file;
 	struct log_journal journal;
-	struct event_source journal_source; /* while it is full */
+	struct event_source room_source; /* while the journal or a pipe is full */
 	const struct log_format *format;
 	bool holds_back;
 	uint64_t limit;
 	struct event_timer timer;
 	int error; /* why the last attempt failed; 0: it did not */
+	bool is_unread; /* it has been full for a while: nobody reads there */
 	bool has_warned;
 };
 
@@ -130,16 +132,24 @@ static size_t format_out(const struct output *self, const struct log_origin *ori
 	return self->format->write(origin, bytes, size, out, is_limited ? (size_t) self->file.max_size : OUTPUT_WRITE_SIZE, ret_taken);
 }
 
+/* "[hydra: N bytes of output could not be written here]", where needed on a line of its own. */
+static size_t print_mark(const struct output *self, bool needs_line, char line[static MARK_SIZE_MAX])
+{
+	const struct queue_state *now = &self->queue.now;
+
+	return (size_t) snprintf(line, MARK_SIZE_MAX, "%s[hydra: %llu bytes of output could not be written here]\n",
+				 needs_line && now->is_mid_line ? "\n" : "", (unsigned long long) now->unmarked);
+}
+
 static int write_mark(struct output *self)
 {
 	struct log_origin origin = {.time_ns = clock_realtime_ns(), .is_error = true, .is_last = true, .id = self->owner.id,
 				    .namespace = self->owner.namespace};
 	struct queue_state *now = &self->queue.now;
-	char line[100];
+	char line[MARK_SIZE_MAX];
 	size_t taken;
-	int size = snprintf(line, sizeof(line), "%s[hydra: %llu bytes of output could not be written here]\n",
-			    self->format->needs_line_before_mark && now->is_mid_line ? "\n" : "", (unsigned long long) now->unmarked);
-	size_t used = format_out(self, &origin, (const uint8_t *) line, (size_t) size, &taken);
+	size_t size = print_mark(self, self->format->needs_line_before_mark, line);
+	size_t used = format_out(self, &origin, (const uint8_t *) line, size, &taken);
 
 	now->intent = (struct queue_intent){.marks = now->unmarked, .is_error = 1, .rest = now->rests[1]};
 	return write_block(self, out, used);
@@ -191,12 +201,30 @@ static int write_chunk(struct output *self)
 	return write_bytes(self, &origin, bytes, rest->size + size);
 }
 
+/* Where marks go: stderr, if somebody asked for that. */
+static int mark_pipe(const int *pipes)
+{
+	return pipes[1] != PIPE_UNWANTED ? pipes[1] : pipes[0];
+}
+
+static int fill_pipe(struct output *self)
+{
+	const int *pipes = self->owner.pipes;
+	char line[MARK_SIZE_MAX];
+
+	if (self->queue.now.unmarked > 0)
+		return queue_deliver_mark(&self->queue, mark_pipe(pipes), line, print_mark(self, true, line));
+	return (int) queue_deliver(&self->queue, pipes);
+}
+
 /* 1: there may be more; 0: nothing is left. */
 static int write_next(struct output *self)
 {
 	int r;
 
-	if (self->queue.now.unmarked > 0)
+	if (self->owner.pipes != NULL && (self->queue.now.unmarked > 0 || !queue_is_empty(&self->queue)))
+		r = fill_pipe(self);
+	else if (self->queue.now.unmarked > 0)
 		r = write_mark(self);
 	else if (!queue_is_empty(&self->queue))
 		r = write_chunk(self);
@@ -213,18 +241,30 @@ static void handle_timer(struct event_timer *timer)
 	bool was_full = self->error == EAGAIN;
 
 	retry(self);
-	if (was_full && self->error == EAGAIN)
-		self->error = ETIMEDOUT; /* nobody reads there: do not wait for it at the end */
+	self->is_unread = was_full && self->error == EAGAIN;
+	if (self->is_unread)
+		event_loop_disarm(self->owner.loop, timer); /* the room will be announced */
 	self->owner.on_change(self->owner.context);
 }
 
-static void handle_journal(struct event_source *source, uint32_t events)
+static void handle_room(struct event_source *source, uint32_t events)
 {
 	struct output *self = source->context;
 
 	(void) events;
 	retry(self);
+	self->is_unread = false;
 	self->owner.on_change(self->owner.context);
+}
+
+/* The journal's socket, or the pipe that is full. */
+static int full_fd(struct output *self)
+{
+	const int *pipes = self->owner.pipes;
+
+	if (pipes == NULL)
+		return self->journal.fd;
+	return self->queue.now.unmarked > 0 ? mark_pipe(pipes) : queue_next_pipe(&self->queue, pipes);
 }
 
 static void note_failure(struct output *self, int error)
@@ -237,8 +277,8 @@ static void note_failure(struct output *self, int error)
 	}
 	self->error = error;
 	if (error == EAGAIN) {
-		self->journal_source = (struct event_source){.handle = handle_journal, .context = self, .fd = FD_NONE};
-		(void) event_loop_add(self->owner.loop, &self->journal_source, self->journal.fd, EPOLLOUT, &ignored);
+		self->room_source = (struct event_source){.handle = handle_room, .context = self, .fd = FD_NONE};
+		(void) event_loop_add(self->owner.loop, &self->room_source, full_fd(self), EPOLLOUT, &ignored);
 	}
 	event_loop_arm(self->owner.loop, &self->timer, RETRY_NS);
 }
@@ -265,7 +305,7 @@ void output_deliver(struct output *self)
 
 static void retry(struct output *self)
 {
-	event_loop_remove(self->owner.loop, &self->journal_source);
+	event_loop_remove(self->owner.loop, &self->room_source);
 	event_loop_disarm(self->owner.loop, &self->timer);
 	self->error = 0;
 	output_deliver(self);
@@ -274,7 +314,8 @@ static void retry(struct output *self)
 int output_open(struct output **ret_self, const struct output_owner *owner, const Hydra__V1__LogConfig *config, struct error *err)
 {
 	struct output *self = calloc(1, sizeof(*self));
-	int r = self != NULL ? log_file_init(&self->file, config) : -ENOMEM;
+	bool is_log = owner->pipes == NULL;
+	int r = self == NULL ? -ENOMEM : is_log ? log_file_init(&self->file, config) : 0;
 
 	if (r < 0) {
 		if (self != NULL)
@@ -283,12 +324,14 @@ int output_open(struct output **ret_self, const struct output_owner *owner, cons
 		return fail_errno(err, -r, "open the log '%s'", config->path);
 	}
 	self->owner = *owner;
-	self->journal.fd = self->journal_source.fd = FD_NONE;
+	self->file.fd = is_log ? self->file.fd : FD_NONE;
+	self->journal.fd = self->room_source.fd = FD_NONE;
 	self->timer = (struct event_timer){.handle = handle_timer, .context = self};
 	configure(self, config);
-	queue_init(&self->queue, owner->dir_fd);
-	settle_intent(self);
-	if (!self->format->is_datagram)
+	queue_init(&self->queue, owner->dir_fd, !is_log);
+	if (is_log)
+		settle_intent(self);
+	if (is_log && !self->format->is_datagram)
 		r = log_file_open(&self->file);
 	if (log_file_is_misnamed(r)) {
 		r = fail_errno(err, -r, "open the log '%s'", config->path);
@@ -305,7 +348,7 @@ void output_free(struct output *self)
 {
 	if (self == NULL)
 		return;
-	event_loop_remove(self->owner.loop, &self->journal_source);
+	event_loop_remove(self->owner.loop, &self->room_source);
 	event_loop_disarm(self->owner.loop, &self->timer);
 	log_journal_close(&self->journal);
 	log_file_deinit(&self->file);
@@ -341,7 +384,7 @@ static void write_rests(struct output *self)
 void output_end(struct output *self)
 {
 	retry(self);
-	if (queue_is_empty(&self->queue))
+	if (queue_is_empty(&self->queue) && self->owner.pipes == NULL)
 		write_rests(self);
 }
 
@@ -352,23 +395,35 @@ bool output_holds_back(const struct output *self)
 
 bool output_is_busy(const struct output *self)
 {
-	return !queue_is_empty(&self->queue) && (self->error == 0 || self->error == EAGAIN);
+	return !queue_is_empty(&self->queue) && (self->error == 0 || (self->error == EAGAIN && !self->is_unread));
 }
 
 struct output_counters output_count(const struct output *self)
 {
 	const struct queue_state *now = &self->queue.now;
+	const char *problem = self->is_unread ? "nobody reads it" : self->error != 0 && self->error != EAGAIN ? strerrordesc_np(self->error) : NULL;
 
-	return (struct output_counters){now->read, now->written, now->dropped, queue_pending(&self->queue),
-					self->error != 0 && self->error != EAGAIN ? strerrordesc_np(self->error) : NULL};
+	return (struct output_counters){now->read, now->written, now->dropped, queue_pending(&self->queue), problem};
+}
+
+/* Where it goes containerd says; the rest of the configuration is for everybody. */
+static int update_pipes(struct output *self, const Hydra__V1__LogConfig *config)
+{
+	configure(self, config);
+	retry(self);
+	return 0;
 }
 
 int output_update(struct output *self, const Hydra__V1__LogConfig *config, struct error *err)
 {
-	struct log_file file;
-	bool has_moved = strcmp(config->path, self->file.path) != 0;
-	int r = log_file_init(&file, config);
+	struct log_file file = {.fd = FD_NONE};
+	bool has_moved;
+	int r;
 
+	if (self->owner.pipes != NULL)
+		return update_pipes(self, config);
+	has_moved = strcmp(config->path, self->file.path) != 0;
+	r = log_file_init(&file, config);
 	/* each file keeps one format; another path's is not ours to change */
 	if (r == 0 && !has_moved && file.format != self->file.format)
 		r = log_file_retire(&self->file);

@@ -8,6 +8,8 @@
  *   drop-oldest  up to 64 KiB wait, beyond that the oldest are dropped              the application goes on
  *   block        it is not read                                                     the application waits
  *
+ * Output of containerd's tasks goes into FIFOs instead, and waits in the same way while nobody reads these.
+ *
  * Always: read = written + dropped + pending. The log says where bytes were dropped, and how many.
  *
  * One turn of the event loop writes OUTPUT_TURN_SIZE bytes of the application at most, and a single write is not larger than
@@ -28,6 +30,7 @@ struct output_owner {
 	struct event_loop *loop;
 	int dir_fd; /* run directory */
 	const char *id, *namespace;
+	const int *pipes; /* NULL: to a log. Else where stdout and stderr go instead, as they are; may change (shim/queue.h) */
 	void (*on_change)(void *context); /* output may flow again, or nothing is left to do */
 	void *context;
 };

@@ -55,6 +55,8 @@ void process_free(struct process *self)
 	}
 	while (self->clients != NULL)
 		client_free(self->clients);
+	if (self->delete_call != NULL)
+		ttrpc_refuse(self->delete_call, TTRPC_NOT_FOUND, "the process is gone");
 	while (self->waiting != NULL) {
 		struct ttrpc_call *call = self->waiting;
 
@@ -70,8 +72,7 @@ void process_free(struct process *self)
 	output_free(self->log);
 	message_free(self->exit);
 	for (int i = 0; i < 3; i++)
-		free(self->names[i]);
-	free(self->spec);
+		free(self->stdio_names[i]);
 	free(self->input);
 	free(self);
 }

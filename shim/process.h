@@ -34,6 +34,7 @@ struct process {
 	struct event_source pidfd_source;
 	bool is_terminal;
 	bool open_stdin;
+	bool is_added;      /* of an exec of containerd: it may be started */
 	bool is_being_made; /* of an exec: the runtime was asked for it */
 	bool has_started;
 	bool has_ended;    /* its exit record is written */
@@ -51,13 +52,13 @@ struct process {
 	uint8_t *input; /* for the process, when it does not read */
 	size_t input_size;
 	bool input_ends; /* close stdin when input is written */
+	bool waits_for_room; /* somebody else has input for it (shim/fifo.h) */
 	struct client *clients;
 	struct feed *feed; /* what they have not got yet; NULL: there are none */
-	char *names[3];       /* of the FIFOs of an exec that an orchestrator added */
-	uint8_t *spec;        /* its process object, until it is started */
-	size_t spec_size;
-	struct fifos *fifos; /* of an orchestrator; NULL: none */
+	char *stdio_names[3]; /* containerd's FIFOs (shim/fifo.h); NULL: it is none of containerd's */
+	struct fifos *fifos;  /* NULL: none is open */
 	struct ttrpc_call *waiting; /* calls of Wait and Stop */
+	struct ttrpc_call *delete_call; /* containerd's, answered when all of it is over */
 	struct process *next;
 };
 
@@ -90,6 +91,8 @@ void process_await_client(struct process *self);
 int process_input_fd(const struct process *self);
 /* Input from a client; -EAGAIN: full, ask again when process_on_input_room is called. */
 int process_write_input(struct process *self, const uint8_t *data, size_t size);
+/* Calls fifos_start_input() when there is room for input. */
+void process_await_input_room(struct process *self);
 void process_end_input(struct process *self);
 void process_resize(struct process *self, unsigned columns, unsigned rows);
 

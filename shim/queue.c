@@ -48,7 +48,7 @@ static void give_back(struct queue *self)
 
 	if (self->now.head > self->reached)
 		self->reached = self->now.head;
-	if (queue_is_empty(self) && self->reached > KEPT_SIZE) {
+	if (queue_is_empty(self) && self->reached > KEPT_SIZE && !self->is_lent) {
 		(void) !ftruncate(self->fd, 0);
 		self->given_back = self->reached = 0;
 	} else if (until > self->given_back) {
@@ -72,7 +72,10 @@ void queue_commit(struct queue *self)
 
 static void reset(struct queue *self)
 {
-	self->now.head = self->now.tail = self->now.consumed = 0;
+	uint64_t start = self->is_lent ? (self->now.head + STDIO_PAGE_SIZE - 1) & ~(uint64_t) (STDIO_PAGE_SIZE - 1) : 0;
+
+	self->now.head = self->now.tail = start;
+	self->now.consumed = 0;
 }
 
 static void count_dropped(struct queue *self, uint64_t size)
@@ -172,11 +175,13 @@ static bool is_plausible(const struct queue_state *state)
 	       state->tail <= state->head && state->consumed <= QUEUE_CHUNK_MAX && state->written + state->dropped <= state->read;
 }
 
-void queue_init(struct queue *self, int dir_fd)
+static void finish_delivering(struct queue *self);
+
+void queue_init(struct queue *self, int dir_fd, bool to_pipes)
 {
 	auto_close int fd = openat(dir_fd, STDIO_PAGE_NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 
-	*self = (struct queue){.dir_fd = dir_fd, .fd = FD_NONE};
+	*self = (struct queue){.dir_fd = dir_fd, .fd = FD_NONE, .is_lent = to_pipes};
 	self->page = fd >= 0 ? map_page(fd) : NULL;
 	if (self->page == NULL)
 		return;
@@ -191,6 +196,8 @@ void queue_init(struct queue *self, int dir_fd)
 		lose_all(self);
 	self->now.is_in_memory = false;
 	(void) open_bytes(self);
+	if (self->now.delivering != DELIVERING_NOTHING)
+		finish_delivering(self);
 	queue_commit(self);
 }
 
@@ -380,4 +387,99 @@ void queue_fulfil(struct queue *self)
 	now->consumed += intent.consumed;
 	if (now->consumed >= chunk.size)
 		step(self, &chunk);
+}
+
+static bool ends_line(const struct queue *self, int64_t end)
+{
+	char last = '\0';
+
+	return pread(self->fd, &last, 1, (off_t) (end - 1)) == 1 && last == '\n';
+}
+
+/* So much of the chunk is in the pipe as the kernel says, also when whoever began it did not live to hear it. */
+static void finish_chunk(struct queue *self)
+{
+	struct queue_state *now = &self->now;
+	struct queue_chunk chunk;
+	int64_t got;
+
+	if (!oldest_chunk(self, &chunk))
+		return;
+	got = self->page->delivered - (int64_t) (chunk.start + HEADER_SIZE + now->consumed);
+	if (got <= 0 || got > (int64_t) (chunk.size - now->consumed))
+		return;
+	now->is_mid_line = !ends_line(self, self->page->delivered);
+	now->written += (uint64_t) got;
+	now->consumed += (uint64_t) got;
+	if (now->consumed == chunk.size)
+		step(self, &chunk);
+}
+
+static void finish_delivering(struct queue *self)
+{
+	if (self->now.delivering == DELIVERING_CHUNK)
+		finish_chunk(self);
+	else if (self->page->delivered > 0) { /* a mark: all of it or nothing */
+		self->now.unmarked = 0;
+		self->now.is_mid_line = false;
+	}
+	self->now.delivering = DELIVERING_NOTHING;
+}
+
+/* From `delivered` in the file on. */
+static ssize_t deliver(struct queue *self, enum queue_delivering what, int file_fd, int pipe, size_t size)
+{
+	ssize_t got = (ssize_t) size;
+
+	self->now.delivering = what;
+	queue_commit(self);
+	if (pipe == PIPE_UNWANTED)
+		self->page->delivered += got;
+	else
+		got = splice(file_fd, &self->page->delivered, pipe, NULL, size, SPLICE_F_NONBLOCK);
+	got = got < 0 ? -errno : got;
+	fault_point("shim.output-delivered");
+	finish_delivering(self);
+	queue_commit(self);
+	return got;
+}
+
+ssize_t queue_deliver(struct queue *self, const int pipes[static 2])
+{
+	struct queue_chunk chunk;
+	ssize_t got;
+
+	if (queue_is_empty(self))
+		return 0;
+	if (!oldest_chunk(self, &chunk)) {
+		lose_all(self);
+		queue_commit(self);
+		return 0;
+	}
+	if (pipes[chunk.is_error] == PIPE_LOST)
+		return -ENXIO;
+	self->page->delivered = (int64_t) (chunk.start + HEADER_SIZE + self->now.consumed);
+	got = deliver(self, DELIVERING_CHUNK, self->fd, pipes[chunk.is_error], chunk.size - (size_t) self->now.consumed);
+	return got == 0 ? -EIO : got;
+}
+
+int queue_next_pipe(struct queue *self, const int pipes[static 2])
+{
+	struct queue_chunk chunk;
+
+	return !queue_is_empty(self) && oldest_chunk(self, &chunk) ? pipes[chunk.is_error] : PIPE_UNWANTED;
+}
+
+int queue_deliver_mark(struct queue *self, int pipe, const char *line, size_t size)
+{
+	auto_close int fd = memfd_create("hydra-mark", MFD_CLOEXEC);
+	ssize_t got;
+
+	if (pipe == PIPE_LOST)
+		return -ENXIO;
+	if (fd < 0 || pwrite(fd, line, size, 0) != (ssize_t) size)
+		return -ENOMEM;
+	self->page->delivered = 0;
+	got = deliver(self, DELIVERING_MARK, fd, pipe, size);
+	return got > 0 ? 0 : got < 0 ? (int) got : -EIO;
 }

@@ -6,6 +6,8 @@
  * The kernel itself moves bytes from the pipe into "spill" and, in the same call, the position in the page up to which they are
  * there: a shim that is killed at any moment has either not read them, or its successor finds them.
  *
+ * Output that goes to a pipe instead of a log is moved there by the kernel in the same way.
+ *
  * Positions only grow until the queue is empty; what is behind its oldest chunk is given back to the file system. Without a
  * usable run directory memory takes the files' place, and a killed shim takes with it what waits in there.
  */
@@ -23,14 +25,16 @@
 struct queue {
 	int dir_fd; /* the run directory; not owned */
 	int fd;     /* of the bytes; FD_NONE: not needed yet */
+	bool is_lent; /* pipes refer to its pages: nothing is ever written over */
 	struct queue_page *page; /* NULL: not needed yet */
 	uint64_t given_back;     /* so far the file has nothing any more */
 	uint64_t reached;        /* so far it had something since it was empty */
 	struct queue_state now;  /* what queue_commit() makes true */
 };
 
-/* Takes over what a predecessor left, if anything. An intent is left for the caller, who knows the log. */
-void queue_init(struct queue *self, int dir_fd);
+/* Takes over what a predecessor left, if anything. An intent is left for the caller, who knows the log. to_pipes: what is in it
+ * goes to queue_deliver(). */
+void queue_init(struct queue *self, int dir_fd, bool to_pipes);
 void queue_deinit(struct queue *self);
 /* Makes now what a successor finds. */
 void queue_commit(struct queue *self);
@@ -59,3 +63,16 @@ size_t queue_copy_newest(struct queue *self, uint8_t bytes[static QUEUE_CHUNK_MA
 size_t queue_peek(struct queue *self, uint8_t bytes[static QUEUE_CHUNK_MAX], struct queue_chunk *ret_chunk);
 /* The intent came true. Not committed. */
 void queue_fulfil(struct queue *self);
+
+/* In place of a pipe. */
+enum {
+	PIPE_UNWANTED = -1, /* nobody asked for this stream */
+	PIPE_LOST = -2,
+};
+/* Moves the start of the oldest chunk into the pipe of its stream, stdout's or stderr's. How much, 0: the queue is empty, -EAGAIN:
+ * the pipe is full, -ENXIO: it is lost. Committed. */
+ssize_t queue_deliver(struct queue *self, const int pipes[static 2]);
+/* Moves a line into a pipe that says how much was dropped. 0, or as above. */
+int queue_deliver_mark(struct queue *self, int pipe, const char *line, size_t size);
+/* The pipe that queue_deliver() will need next. */
+int queue_next_pipe(struct queue *self, const int pipes[static 2]);

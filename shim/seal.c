@@ -9,6 +9,7 @@
 #include "shim/calls.h"
 #include "shim/client.h"
 #include "shim/container.h"
+#include "shim/fifo.h"
 #include "shim/shim.h"
 #include "shim/upgrade.h"
 
@@ -24,6 +25,18 @@ static bool seal_input(const struct process *process, Hydra__V1__SealedProcess *
 	if (process->input_size > 0)
 		memcpy(sealed->input.data, process->input, process->input_size);
 	return true;
+}
+
+static bool seal_stdio(const struct process *process, Hydra__V1__SealedProcess *sealed)
+{
+	if (process->stdio_names[0] == NULL)
+		return true;
+	sealed->stdio_fds = calloc(FIFO_COUNT, sizeof(*sealed->stdio_fds));
+	if (sealed->stdio_fds == NULL)
+		return false;
+	for (; sealed->n_stdio_fds < FIFO_COUNT; sealed->n_stdio_fds++)
+		sealed->stdio_fds[sealed->n_stdio_fds] = fifos_fd(process, (int) sealed->n_stdio_fds);
+	return message_set_strings(&sealed->stdio, &sealed->n_stdio, (const char *const *) process->stdio_names, 3);
 }
 
 static Hydra__V1__SealedProcess *seal_process(const struct process *process)
@@ -48,6 +61,9 @@ static Hydra__V1__SealedProcess *seal_process(const struct process *process)
 		sealed->bridge_fd = process->ends[STREAM_BRIDGE_END];
 		sealed->bridge_input_fd = process->ends[STREAM_BRIDGE_INPUT];
 	}
+	sealed->is_added = process->is_added;
+	if (!seal_stdio(process, sealed))
+		return NULL;
 	if (process->exit != NULL)
 		sealed->exit = (exit_record *) (void *) message_copy(&process->exit->base);
 	if ((process->exit != NULL && sealed->exit == NULL) || !seal_input(process, sealed) || !clients_seal(process, sealed))
@@ -115,6 +131,8 @@ void shim_sealed_fds(const Hydra__V1__SealedShim *sealed, void (*visit)(int fd))
 			visit(process->bridge_fd);
 			visit(process->bridge_input_fd);
 		}
+		for (size_t j = 0; j < process->n_stdio_fds; j++)
+			visit(process->stdio_fds[j]);
 		for (size_t j = 0; j < process->n_clients; j++)
 			visit(process->clients[j]->fd);
 	}

@@ -20,7 +20,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define EVENTS_AT_ONCE 128
+#define EVENTS_AT_ONCE   128
+#define SERVICE_NOT_OURS "it is a task of containerd, which makes and restarts it itself"
 
 static struct container *container_of_call(struct ttrpc_call *call)
 {
@@ -52,6 +53,10 @@ static void handle_create(struct ttrpc_call *call, const ProtobufCMessage *messa
 {
 	struct container *container = container_of_call(call);
 
+	if (container->record->containerd != NULL) {
+		ttrpc_refuse(call, TTRPC_FAILED_PRECONDITION, "create container '%s': " SERVICE_NOT_OURS, container->dir.id);
+		return;
+	}
 	if (is_done_already(call, container->record->state != HYDRA__V1__CONTAINER_STATE__STATE_CREATING) || deferred_add(container, call, message))
 		return;
 	ttrpc_call_begin(call);
@@ -127,8 +132,7 @@ static struct process *find_process(struct ttrpc_call *call, const char *exec_id
 	return process;
 }
 
-/* A predecessor may have sent the signal. Twice SIGKILL is as good as once; of others nobody knows. */
-static bool is_answered_again(struct ttrpc_call *call, const struct process *process, int signal_number)
+bool service_answer_signal_again(struct ttrpc_call *call, const struct process *process, int signal_number)
 {
 	if (signal_number == SIGKILL && !process->has_ended)
 		return false;
@@ -145,7 +149,7 @@ static void handle_kill(struct ttrpc_call *call, const ProtobufCMessage *message
 	struct process *process = find_process(call, request->exec_id);
 	struct error err = ERROR_NONE;
 
-	if (process == NULL || (call->was_begun && is_answered_again(call, process, (int) request->signal)))
+	if (process == NULL || (call->was_begun && service_answer_signal_again(call, process, (int) request->signal)))
 		return;
 	ttrpc_call_begin(call);
 	(void) container_kill(process->container, process, (int) request->signal, request->all, &err);
@@ -426,7 +430,9 @@ static void handle_update(struct ttrpc_call *call, const ProtobufCMessage *messa
 	Hydra__V1__RestartPolicy *policy;
 	struct error err = ERROR_NONE;
 
-	if (request->log != NULL)
+	if (request->restart != NULL && container->record->containerd != NULL)
+		(void) fail_because(&err, EOPNOTSUPP, "restart policy of container '%s': " SERVICE_NOT_OURS, container->dir.id);
+	if (err.code == 0 && request->log != NULL)
 		(void) container_update_log(container, request->log, &err);
 	if (err.code == 0 && request->restart != NULL) {
 		policy = (Hydra__V1__RestartPolicy *) (void *) message_copy(&request->restart->base);

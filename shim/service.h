@@ -12,6 +12,8 @@ extern const struct ttrpc_method service_methods[];
 
 /* Answers when the process has ended, now or later. */
 void service_wait_for(struct ttrpc_call *call, struct process *process);
+/* A predecessor may have sent the signal: twice SIGKILL is as good as once, of others nobody knows. True: the call is answered. */
+bool service_answer_signal_again(struct ttrpc_call *call, const struct process *process, int signal_number);
 /* service_checkpoint.c */
 void service_migration_begin(struct ttrpc_call *call, const ProtobufCMessage *message);
 void service_migration_end(struct ttrpc_call *call, const ProtobufCMessage *message);

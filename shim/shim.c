@@ -80,24 +80,22 @@ static void handle_signal(struct event_loop *loop, const int signal_number, void
 		shim_reap(context);
 }
 
-/* An orchestrator's shim ends when it is told to, and when its last events are out. */
-static void consider_end_of_orchestrated(struct shim *self)
+static void end(struct shim *self)
 {
-	containerd_progress(self);
-	if (!self->containerd->shutdown_asked || self->containers != NULL || !ttrpc_server_is_flushed(&self->server))
-		return;
-	if (containerd_events_are_sent(self->containerd))
-		event_loop_stop(&self->loop, 0);
+	for (struct container *container = self->containers; container != NULL; container = container->next)
+		deposit_drop_all(container);
+	event_loop_stop(&self->loop, 0);
 }
 
 void shim_consider_end(struct shim *self)
 {
-	if (self->containerd != NULL) {
-		consider_end_of_orchestrated(self);
-		return;
-	}
 	for (struct container *container = self->containers; container != NULL; container = container->next)
 		container_forget_execs(container);
+	if (self->containerd != NULL) {
+		if (containerd_progress(self))
+			end(self);
+		return;
+	}
 	for (struct container *container = self->containers; container != NULL; container = container->next) {
 		if (container->is_vanishing && container->operation == NULL)
 			continue;
@@ -110,9 +108,7 @@ void shim_consider_end(struct shim *self)
 		event_loop_arm(&self->loop, &self->end_timer, FLUSH_NS);
 		return;
 	}
-	for (struct container *container = self->containers; container != NULL; container = container->next)
-		deposit_drop_all(container);
-	event_loop_stop(&self->loop, 0);
+	end(self);
 }
 
 /* Whoever made it died before it could ask for anything: nobody else will. */
@@ -158,7 +154,8 @@ static void give_memory_back(struct ttrpc_server *server)
 	uintptr_t page_size = (uintptr_t) sysconf(_SC_PAGESIZE);
 	uintptr_t end = ((uintptr_t) __builtin_frame_address(0) - STACK_KEPT) & ~(page_size - 1);
 
-	(void) server;
+	if (((struct shim *) server->context)->containerd != NULL)
+		shim_consider_end(server->context);
 	(void) malloc_trim(0);
 	(void) madvise((void *) (end - STACK_GIVEN_BACK), STACK_GIVEN_BACK, MADV_DONTNEED);
 }

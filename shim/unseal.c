@@ -12,7 +12,9 @@
 #include "shim/calls.h"
 #include "shim/client.h"
 #include "shim/container.h"
+#include "shim/containerd.h"
 #include "shim/deposit.h"
+#include "shim/fifo.h"
 #include "shim/health.h"
 #include "shim/shim.h"
 #include "shim/upgrade.h"
@@ -36,6 +38,13 @@ static void fill_process(struct process *process, const Hydra__V1__SealedProcess
 	if (sealed->bridge_fd > 0) {
 		process->ends[STREAM_BRIDGE_END] = sealed->bridge_fd;
 		process->ends[STREAM_BRIDGE_INPUT] = sealed->bridge_input_fd;
+	}
+	process->is_added = sealed->is_added;
+	for (size_t i = 0; i < sealed->n_stdio && i < 3; i++)
+		process->stdio_names[i] = text_copy(sealed->stdio[i]);
+	for (size_t i = 0; i < sealed->n_stdio_fds && i < FIFO_COUNT; i++) {
+		if (sealed->stdio_fds[i] >= 0)
+			fifos_keep(process, (int) i, sealed->stdio_fds[i]);
 	}
 	process->pid = sealed->pid;
 	process->has_ended = sealed->exit != NULL;
@@ -118,6 +127,8 @@ int shim_unseal(struct shim *self, const char *root, const char *namespace, cons
 		self->lock_fd = fcntl(sealed->lock_fd, F_DUPFD_CLOEXEC, 0); /* the binary before keeps its own */
 		r = container_open(&container, self, id, err);
 	}
+	if (r == 0 && container->record->containerd != NULL)
+		r = containerd_init(self, err);
 	for (size_t i = 0; i < (r == 0 ? sealed->n_processes : 0) && r == 0; i++)
 		r = unseal_process(container, sealed->processes[i], err);
 	if (r < 0)

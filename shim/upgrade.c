@@ -7,6 +7,7 @@
 #include "proto/message.h"
 #include "shim.pb-c.h"
 #include "shim/container.h"
+#include "shim/containerd.h"
 #include "shim/deferred.h"
 #include "shim/shim.h"
 
@@ -34,6 +35,8 @@ static bool is_quiet(const struct shim *self)
 	const struct container *container = self->containers;
 
 	if (self->tasks != NULL || self->is_ending || container == NULL || container->operation != NULL)
+		return false;
+	if (self->containerd != NULL && (self->containerd->offered != 0 || container->is_forgotten))
 		return false;
 	for (const struct process *process = container->processes; process != NULL; process = process->next) {
 		if (process->console_listener.fd >= 0)
@@ -92,8 +95,6 @@ static int check(const struct shim *self, const char *path, struct error *err)
 {
 	const struct container *container = self->containers;
 
-	if (self->containerd != NULL)
-		return fail_because(err, EBUSY, "upgrade: this shim belongs to containerd, which starts new ones by itself");
 	if (self->upgrade != NULL)
 		return fail_because(err, EBUSY, "upgrade: another one is under way");
 	if (container != NULL && migration_is_under_way(container))

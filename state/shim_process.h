@@ -13,6 +13,8 @@
 
 /* The shim is a session of its own. *ret_pidfd may be NULL. */
 int shim_process_start(const char *root, const char *namespace, const char *id, pid_t *ret_pid, int *ret_pidfd, struct error *err);
+/* The same by the monitor, which replaces it should it die; without a monitor by us. */
+int shim_process_launch(const char *root, const char *namespace, const char *id, struct error *err);
 /* One that takes over what the record says is running. listen_fd: the socket of the one before it, on which clients may be
  * waiting already, the caller's; FD_NONE: that is lost. */
 int shim_process_succeed(const char *root, const char *namespace, const char *id, int listen_fd, pid_t *ret_pid, struct error *err);

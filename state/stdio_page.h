@@ -54,7 +54,12 @@ struct queue_state {
 	uint32_t is_filling;   /* newest is being read */
 	uint32_t is_in_memory; /* the bytes are not in "spill" */
 	uint32_t is_mid_line;  /* the log's last line has no end */
+	uint32_t delivering;   /* enum queue_delivering */
 };
+_Static_assert(sizeof(struct queue_state) == 168, "every binary of this version finds the same state");
+
+/* What the kernel is moving into a pipe. */
+enum queue_delivering { DELIVERING_NOTHING, DELIVERING_CHUNK, DELIVERING_MARK };
 
 /* Two states, of which one counts: a change is made in the other one and becomes true with a single store. */
 struct queue_page {
@@ -62,6 +67,7 @@ struct queue_page {
 	_Atomic uint32_t current;
 	int64_t filled; /* moved by the kernel while newest is read */
 	struct queue_state states[2];
+	int64_t delivered; /* moved by the kernel while something is delivered to a pipe; its position in what is */
 };
 _Static_assert(sizeof(struct queue_page) <= STDIO_PAGE_SIZE, "the state fits a page");
 

@@ -236,7 +236,7 @@ static void make_queue(int dir_fd)
 {
 	struct queue queue;
 
-	queue_init(&queue, dir_fd);
+	queue_init(&queue, dir_fd, false);
 	queue_put(&queue, "first chunk\n", false, 111);
 	queue_put(&queue, "second\n", true, 222);
 	queue.now.read += 8;

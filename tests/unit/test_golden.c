@@ -248,7 +248,7 @@ TEST(output_that_waits_is_found_where_it_was)
 	folder_make(path, &dir_fd);
 	copy_sample("stdio", dir_fd);
 	copy_sample("spill", dir_fd);
-	queue_init(&queue, dir_fd);
+	queue_init(&queue, dir_fd, false);
 	check_queue(&queue);
 	queue_deinit(&queue);
 	folder_remove(path, dir_fd);

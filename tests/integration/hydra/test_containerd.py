@@ -1,51 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Debian's containerd with --runtime io.containerd.hydra.v1: tasks that outlive containerd."""
 import shutil
-import subprocess
 
 import pytest
 
-from hosts import Host, program, wait_for
-
-CONFIG = """
-version = 2
-root = "/run/c/root"
-state = "/run/c/state"
-disabled_plugins = ["io.containerd.grpc.v1.cri"]
-[grpc]
-address = "/run/c/c.sock"
-"""
-RUNTIME = ("--runtime", "io.containerd.hydra.v1")
-
-
-class Containerd(Host):
-    def __enter__(self):
-        super().__enter__()
-        bin_folder = self.path("/run/bin")
-        bin_folder.mkdir()
-        (bin_folder / "containerd-shim-hydra-v1").symlink_to(program("hydra-shim"))
-        self.env["PATH"] = f"/run/bin:{self.env['PATH']}"
-        self.env.update({name.upper().replace("-", "_"): program(name) for name in ("hydra", "hydra-setup")})
-        self.path("/run/c.toml").write_text(CONFIG)
-        self.start_containerd()
-        return self
-
-    def start_containerd(self):
-        log = open(self.path("/run/containerd.log"), "ab")
-        self.services["containerd"] = self.popen(["containerd", "-c", "/run/c.toml"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        log.close()
-        wait_for(lambda: self.ctr("version", check=False).returncode == 0, "containerd")
-
-    def ctr(self, *arguments, **options):
-        return self.run("ctr", "-a", "/run/c/c.sock", *arguments, **options)
-
-    def status(self, name):
-        lines = [line.split() for line in self.ctr("task", "ls").stdout.splitlines()[1:]]
-        return {line[0]: (int(line[1]), line[2]) for line in lines}.get(name)
-
-    def crash(self):
-        self.kill("containerd")
-        self.services["containerd"].wait()
+from containerd_host import RUNTIME, Containerd
+from hosts import wait_for
 
 
 @pytest.fixture
@@ -56,16 +16,8 @@ def host(rootfs, tmp_path):
         made.rootfs = str(tmp_path / "rootfs")
         shutil.copytree(rootfs, made.rootfs, symlinks=True)
         yield made
-        for name in [line.split()[0] for line in made.ctr("task", "ls").stdout.splitlines()[1:]]:
-            made.ctr("task", "kill", "-s", "KILL", name, check=False)
-            wait_for(lambda: made.status(name)[1] == "STOPPED", "the end")
-            made.ctr("task", "rm", name)
-        wait_for(lambda: not made.pids("containerd-shim-hydra-v1"), "the shims to end")
+        made.remove_tasks()
         made.assert_clean()
-
-
-def start(host, name, script="while true; do sleep 0.1; done"):
-    host.ctr("run", "-d", *RUNTIME, "--rootfs", host.rootfs, name, "/bin/sh", "-c", script)
 
 
 def test_run_has_output_and_status(host):
@@ -75,7 +27,7 @@ def test_run_has_output_and_status(host):
 
 
 def test_exec_pause_kill_and_delete(host):
-    start(host, "web")
+    host.start_task("web")
     assert host.ctr("task", "exec", "--exec-id", "e1", "web", "/bin/echo", "from exec").stdout == "from exec\n"
     assert host.ctr("task", "exec", "--exec-id", "e2", "web", "/bin/cat", input="x" * 100000).stdout == "x" * 100000
     assert host.ctr("task", "exec", "--exec-id", "e3", "web", "/bin/sh", "-c", "exit 5", check=False).returncode == 5
@@ -98,7 +50,7 @@ def test_a_missing_program_is_named(host):
 
 
 def test_containerd_may_die_and_finds_its_task_again(host):
-    start(host, "web")
+    host.start_task("web")
     pid = host.status("web")[0]
     for _ in range(3):
         host.crash()
@@ -108,7 +60,7 @@ def test_containerd_may_die_and_finds_its_task_again(host):
 
 
 def test_the_end_of_a_task_found_again_is_reported(host):
-    start(host, "web", "while [ ! -e /go ]; do sleep 0.05; done; exit 9")
+    host.start_task("web", "while [ ! -e /go ]; do sleep 0.05; done; exit 9")
     host.crash()
     host.start_containerd()
     with open(f"{host.rootfs}/go", "w"):
@@ -118,7 +70,7 @@ def test_the_end_of_a_task_found_again_is_reported(host):
 
 
 def test_what_ended_while_containerd_was_away_leaves_nothing(host):
-    start(host, "web", "while [ ! -e /go ]; do sleep 0.05; done; exit 9")
+    host.start_task("web", "while [ ! -e /go ]; do sleep 0.05; done; exit 9")
     host.crash()
     with open(f"{host.rootfs}/go", "w"):
         pass

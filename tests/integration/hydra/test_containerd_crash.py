@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Shims of containerd's tasks that are killed under hydra-monitor: containerd, its clients and the task see a pause at most."""
+import os
+import re
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+from containerd_host import RUNTIME, Containerd
+from hosts import wait_for
+
+ECHO = "while read x; do echo got $x; done; exit 3"
+COUNT = "i=0; while [ $i -lt {0} ]; do i=$((i+1)); echo $i; done"
+
+
+@pytest.fixture
+def host(rootfs, tmp_path):
+    with Containerd("containerd") as made:
+        made.rootfs = str(tmp_path / "rootfs")
+        shutil.copytree(rootfs, made.rootfs, symlinks=True)
+        made.start("hydra-monitor")
+        yield made
+        made.stop_and_go(signal.SIGCONT)
+        made.forget_faults()
+        made.remove_tasks()
+        made.assert_clean()
+
+
+def kill_shim(host, name, signal_number=signal.SIGKILL):
+    before = host.shim_of(name)
+    os.kill(before, signal_number)
+    wait_for(lambda: host.shim_of(name) not in (None, before), "the successor")
+
+
+def converse(session, numbers):
+    for number in numbers:
+        session.stdin.write(f"{number}\n")
+        session.stdin.flush()
+        assert session.stdout.readline() == f"got {number}\n"
+
+
+def finish(session):
+    session.stdin.close()
+    rest = session.stdout.read()
+    session.stdout.close()
+    return rest, session.wait(60)
+
+
+def run(host, name, script, **options):
+    return host.session("run", "--rm", *RUNTIME, "--rootfs", host.rootfs, name, "/bin/sh", "-c", script, text=True, **options)
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_task_outlives_its_shims(host, signal_number):
+    host.start_task("web")
+    pid = host.status("web")
+    for _ in range(3):
+        kill_shim(host, "web", signal_number)
+        assert host.status("web") == pid
+        assert host.ctr("task", "exec", "--exec-id", "e", "web", "/bin/echo", "again").stdout == "again\n"
+
+
+def test_output_is_read_on_and_the_status_is_known(host):
+    session = run(host, "web", COUNT.format(30000) + "; exit 7")
+    wait_for(lambda: host.shim_of("web") and host.status("web"), "the task")
+    for _ in range(5):
+        kill_shim(host, "web")
+    wait_lines = "".join(f"{number}\n" for number in range(1, 30001))
+    assert finish(session) == (wait_lines, 7)
+
+
+def test_a_session_goes_on(host):
+    host.start_task("web")
+    session = host.session("task", "exec", "--exec-id", "e", "web", "/bin/sh", "-c", ECHO, text=True)
+    for life in range(5):
+        converse(session, range(life * 10, life * 10 + 10))
+        kill_shim(host, "web")
+    converse(session, range(3))
+    assert finish(session) == ("", 3)
+
+
+def test_a_terminal_goes_on(host):
+    session = host.popen(["script", "-qec", f"ctr -a /run/c/c.sock run --rm -t {' '.join(RUNTIME)} --rootfs {host.rootfs} web /bin/sh -c "
+                          "'stty -echo -onlcr; echo ready; while read x; do echo got $x; done; exit 5'", "/dev/null"],
+                         stdin=-1, stdout=-1, text=True)
+    while session.stdout.readline().strip() != "ready":
+        pass
+    for life in range(3):
+        for number in range(5):
+            session.stdin.write(f"{life}.{number}\n")
+            session.stdin.flush()
+            line = session.stdout.readline().strip()
+            while line != f"got {life}.{number}":
+                assert line == f"{life}.{number}", "only ctr's own terminal may echo"
+                line = session.stdout.readline().strip()
+        kill_shim(host, "web")
+    session.stdin.write("\x04")
+    session.stdin.close()
+    session.stdout.read()
+    session.stdout.close()
+    assert session.wait(60) == 5
+
+
+def test_an_application_that_writes_while_nobody_reads_goes_on(host):
+    """The reader is stopped, containerd is dead, and the shim is killed as well."""
+    session = run(host, "web", "while [ ! -e /start ]; do sleep 0.05; done; seq 1 400000; : > /written; while [ ! -e /go ]; do sleep 0.05; done; echo end; exit 9", stderr=subprocess.STDOUT)
+    wait_for(lambda: host.status("web"), "the task")
+    host.stop_and_go(signal.SIGSTOP)
+    open(f"{host.rootfs}/start", "w").close()
+    written = f"{host.rootfs}/written"
+    wait_for(lambda: os.path.exists(written), "the application to have written everything")
+    kill_shim(host, "web")
+    host.stop_and_go(signal.SIGCONT)
+    session.send_signal(signal.SIGCONT)
+    open(f"{host.rootfs}/go", "w").close()
+    output, status = finish(session)
+    dropped = [int(number) for number in re.findall(r"\[hydra: (\d+) bytes of output could not be written here\]", output)]
+    mark = re.compile(r"\n?\[hydra: \d+ bytes of output could not be written here\]\n")
+    assert status == 9 and dropped and output.endswith("end\n")
+    assert sum(dropped) + len(mark.sub("", output)) == sum(len(f"{n}\n") for n in range(1, 400001)) + len("end\n")
+
+
+# What a request does when its shim dies at that point: all of them have their whole effect, once.
+@pytest.mark.parametrize("point", ["shim.rootfs-mounted", "shim.before-create", "shim.created", "shim.request-kept", "shim.request-begun",
+                                   "shim.answered", "shim.output-taken", "shim.output-delivered", "shim.before-exit-record",
+                                   "shim.after-exit-record", "shim.exit-noted", "shim.stopped", "shim.delete-noted"])
+def test_a_run_is_carried_out_once(host, point):
+    host.order_fault(point)
+    done = host.ctr("run", "--rm", *RUNTIME, "--rootfs", host.rootfs, "web", "/bin/sh", "-c", "echo run >> /runs; echo out; exit 7", check=False)
+    assert host.has_arrived(point)
+    assert (done.stdout, done.returncode) == ("out\n", 7), done.stderr
+    assert open(f"{host.rootfs}/runs").read() == "run\n"
+
+
+@pytest.mark.parametrize("point", ["shim.request-kept", "shim.request-begun", "shim.before-exec", "shim.exec-made", "shim.fifo-written",
+                                   "shim.input-moved", "shim.exit-noted", "shim.answered"])
+def test_an_exec_is_carried_out_once(host, point):
+    host.start_task("web")
+    host.order_fault(point)
+    done = host.ctr("task", "exec", "--exec-id", "e", "web", "/bin/sh", "-c", "echo run >> /runs; cat; exit 5", input="in\n", check=False)
+    assert host.has_arrived(point)
+    assert (done.stdout, done.returncode) == ("in\n", 5), done.stderr
+    assert open(f"{host.rootfs}/runs").read() == "run\n"
+
+
+def test_a_death_after_delete_leaves_nothing(host):
+    host.order_fault("shim.before-removal")
+    done = host.ctr("run", "--rm", *RUNTIME, "--rootfs", host.rootfs, "web", "/bin/sh", "-c", "exit 7", check=False)
+    assert host.has_arrived("shim.before-removal") and done.returncode == 7
+    wait_for(lambda: not host.leftovers(), "nothing to be left")
+
+
+def test_a_start_that_is_killed_leaves_nothing(host):
+    host.order_fault("shim.task-made")
+    done = host.ctr("run", "--rm", *RUNTIME, "--rootfs", host.rootfs, "web", "/bin/true", check=False)
+    assert host.has_arrived("shim.task-made") and done.returncode != 0
+    host.forget_faults()
+    assert host.ctr("run", "--rm", *RUNTIME, "--rootfs", host.rootfs, "web", "/bin/echo", "again").stdout == "again\n"
