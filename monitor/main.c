@@ -58,7 +58,9 @@ static void reap_orphans(struct event_timer *timer)
 		return;
 	}
 	while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0) {
-		if (waitpid(info.si_pid, &status, WNOHANG) > 0 && !daemon_ended(self, info.si_pid, status))
+		if (info.si_pid != self->daemon_pid && !shims_has_child(self, info.si_pid))
+			ends_reap(&self->ends, info.si_pid);
+		else if (waitpid(info.si_pid, &status, WNOHANG) > 0 && !daemon_ended(self, info.si_pid, status))
 			(void) shims_ended(self, info.si_pid, status);
 		info.si_pid = 0;
 	}

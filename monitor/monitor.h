@@ -12,6 +12,7 @@
 #include "monitor.pb-c.h"
 #include "monitor/ledger.h"
 #include "monitor/ledger_file.h"
+#include "proto/store.h"
 #include "proto/ttrpc_server.h"
 #include "seal.pb-c.h"
 
@@ -38,6 +39,14 @@ struct limits {
 	bool has_warned;
 };
 
+#define ENDS_KEPT 512
+
+/* ends.c: how children of dead shims ended, the last ones. */
+struct ends {
+	struct store_end items[ENDS_KEPT];
+	unsigned next;
+};
+
 struct monitor {
 	struct event_loop loop;
 	struct ttrpc_server server;
@@ -57,6 +66,7 @@ struct monitor {
 	struct event_timer orphan_timer;
 	uint64_t orphans_since_ns; /* when it was armed first */
 	struct event_timer look_timer;
+	bool looks_once_more;
 	struct event_source store_source;
 	struct deposit *deposits;
 	struct depositor *depositors;
@@ -72,6 +82,7 @@ struct monitor {
 	uint64_t unseen_since_ns; /* CLOCK_BOOTTIME: the last word of the monitor before */
 	uint64_t started_ns;      /* CLOCK_REALTIME */
 	struct limits limits;
+	struct ends ends;
 	const char *const *argv;    /* what we were started with */
 	struct ttrpc_call *upgrade; /* NULL: none is under way */
 	char *upgrade_path;
@@ -119,13 +130,13 @@ void shims_look_soon(struct monitor *monitor);
 bool shims_has_child(const struct monitor *monitor, pid_t pid);
 unsigned shims_count(const struct monitor *monitor);
 
-/* Something of it still runs, will run again or was not read to its end, and nobody supervises it. */
-bool shims_need_successor(struct monitor *monitor, const char *namespace, const char *id);
 /* Our child was stopped or goes on: one that is stopped answers nobody. */
 void shims_stopped(struct monitor *monitor, pid_t pid, int status);
 /* What hydrad says of a shim. */
 void shims_reported(struct monitor *monitor, const char *namespace, const char *id, bool is_reachable);
 
+/* Something of it still runs, will run again or was not read to its end, and nobody supervises it. */
+bool shims_need_successor(struct monitor *monitor, const char *namespace, const char *id);
 /* True while a successor is due or has just begun: it must find what it adopts. */
 bool shims_are_being_replaced(const struct monitor *monitor);
 
@@ -160,6 +171,13 @@ void keeper_keep(struct monitor *monitor, const char *namespace, const char *id,
 void keeper_forget(struct monitor *monitor, const char *namespace, const char *id, const char *name);
 /* At an ordinary start: what was kept of containers that still are goes back into the store. */
 void keeper_recover(struct monitor *monitor);
+
+/* ends.c: reaps a child that has ended, and remembers how. */
+void ends_reap(struct ends *self, pid_t pid);
+/* "ended", of a successor. */
+void ends_answer(struct ends *self, const struct store_request *request, int store_fd);
+bool ends_seal(const struct ends *self, Hydra__V1__SealedMonitor *sealed);
+void ends_unseal(struct ends *self, const Hydra__V1__SealedMonitor *sealed);
 
 /* supervise.c: hydrad. */
 void daemon_start(struct monitor *monitor);

@@ -20,6 +20,8 @@
 #define STATE(name)        HYDRA__V1__LEDGER_STATE__LEDGER_##name
 #define JUST_BEGUN_NS      NS_PER_S
 #define LOOK_NS            (5 * NS_PER_MS) /* for all that ended in one moment */
+#define LOOK_AGAIN_NS      (200 * NS_PER_MS) /* locks are free then for certain */
+#define LOCK_ATTEMPTS      8                 /* over a second */
 
 unsigned shims_count(const struct monitor *monitor)
 {
@@ -58,20 +60,31 @@ static bool is_unfinished(const record *container, bool has_output)
 	return container->restart_is_pending || container->pid > 0;
 }
 
-bool shims_need_successor(struct monitor *monitor, const char *namespace, const char *id)
+enum need {
+	NOT_NEEDED,
+	NEEDED,     /* something of it still runs, will run again or was not read to its end, and nobody supervises it */
+	SUPERVISED, /* by another shim; or a child of a dead one, that has not executed anything yet, still holds its lock */
+};
+
+static enum need find_need(struct monitor *monitor, const char *namespace, const char *id)
 {
 	struct run_dir dir;
 	struct error ignored;
 	record *container = NULL;
-	bool needed = false;
+	enum need need = NOT_NEEDED;
 
 	if (run_dir_open(&dir, monitor->root, namespace, id, &ignored) < 0)
-		return false;
-	if (record_load(dir.fd, &container, &ignored) == 0)
-		needed = is_unfinished(container, store_has_output(monitor, namespace, id)) && !run_dir_is_locked(&dir, LOCK_SHIM);
+		return NOT_NEEDED;
+	if (record_load(dir.fd, &container, &ignored) == 0 && is_unfinished(container, store_has_output(monitor, namespace, id)))
+		need = run_dir_is_locked(&dir, LOCK_SHIM) ? SUPERVISED : NEEDED;
 	record_free(container);
 	run_dir_close(&dir);
-	return needed;
+	return need;
+}
+
+bool shims_need_successor(struct monitor *monitor, const char *namespace, const char *id)
+{
+	return find_need(monitor, namespace, id) == NEEDED;
 }
 
 static int start(struct watched_shim *self, bool adopt, struct error *err)
@@ -100,9 +113,14 @@ static void try_later(struct watched_shim *self)
 static void start_successor(struct event_timer *timer)
 {
 	struct watched_shim *self = timer->context;
+	enum need need = find_need(self->monitor, self->namespace, self->id);
 	struct error err;
 
-	if (!shims_need_successor(self->monitor, self->namespace, self->id)) {
+	if (need == SUPERVISED && self->successors < LOCK_ATTEMPTS) {
+		try_later(self);
+		return;
+	}
+	if (need != NEEDED) {
 		note(self, STATE(ENDED), "nothing is left to supervise");
 		forget(self);
 		return;
@@ -190,7 +208,7 @@ bool shims_ended(struct monitor *monitor, pid_t pid, int status)
 		(void) text_fit(namespace, sizeof(namespace), "%s", self->namespace);
 		(void) text_fit(id, sizeof(id), "%s", self->id);
 		store_hear_out(monitor, pid);
-		is_needed = shims_need_successor(monitor, namespace, id);
+		is_needed = find_need(monitor, namespace, id) != NOT_NEEDED;
 		note(self, is_needed ? STATE(DOWN) : STATE(ENDED), describe(status, detail, sizeof(detail)));
 		self->pid = 0;
 		if (clock_monotonic_ns() - self->started_ns > DIED_YOUNG_NS)
@@ -245,7 +263,7 @@ static bool recover_one(const char *namespace, const char *id, void *context)
 	struct monitor *monitor = context;
 	struct watched_shim *self = NULL;
 
-	if (!shims_watches(monitor, namespace, id) && shims_need_successor(monitor, namespace, id))
+	if (!shims_watches(monitor, namespace, id) && find_need(monitor, namespace, id) == NEEDED)
 		self = watch(monitor, namespace, id);
 	if (self != NULL)
 		try_later(self);
@@ -262,13 +280,19 @@ void shims_recover(struct monitor *monitor)
 
 static void look(struct event_timer *timer)
 {
-	shims_recover(timer->context);
+	struct monitor *monitor = timer->context;
+
+	shims_recover(monitor);
+	if (monitor->looks_once_more)
+		event_loop_arm(&monitor->loop, timer, LOOK_AGAIN_NS);
+	monitor->looks_once_more = false;
 }
 
 void shims_look_soon(struct monitor *monitor)
 {
 	monitor->look_timer.handle = look;
 	monitor->look_timer.context = monitor;
+	monitor->looks_once_more = true;
 	if (monitor->look_timer.due_ns == 0)
 		event_loop_arm(&monitor->loop, &monitor->look_timer, LOOK_NS);
 }

@@ -274,6 +274,8 @@ static ssize_t serve(struct depositor *self)
 		store_drop(self->monitor, request.namespace, request.id, request.name);
 	else if (is_valid && strcmp(request.verb, "only") == 0)
 		drop_what_is_not_of(self, &request);
+	else if (is_valid && strcmp(request.verb, "ended") == 0)
+		ends_answer(&self->monitor->ends, &request, self->source.fd);
 	else if (is_valid && strcmp(request.verb, "take") == 0)
 		give(self->monitor, &request, self->source.fd);
 	while (count > 0)

@@ -56,7 +56,7 @@ static Hydra__V1__SealedMonitor *seal(const struct monitor *self)
 	sealed->metrics_tcp_fd = self->metrics_tcp_source.fd;
 	seal_daemon(self, sealed);
 	sealed->server = ttrpc_server_seal(&self->server, self->upgrade);
-	if (sealed->server == NULL || !store_seal(self, sealed) || !shims_seal(self, sealed))
+	if (sealed->server == NULL || !store_seal(self, sealed) || !shims_seal(self, sealed) || !ends_seal(&self->ends, sealed))
 		return NULL;
 	return take_ptr(&sealed);
 }
@@ -170,6 +170,7 @@ void upgrade_take_over(struct monitor *self, const Hydra__V1__SealedMonitor *sea
 	visit_fds(sealed, reexec_keep_not);
 	reexec_finish(options);
 	shims_unseal(self, sealed);
+	ends_unseal(&self->ends, sealed);
 	store_unseal(self, sealed);
 	shims_look_soon(self); /* for who ended while we were exchanged */
 	self->daemon_pid = sealed->daemon_pid;

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -15,7 +16,7 @@
 static const struct {
 	const char *verb;
 	size_t words;
-} forms[] = {{"put", 4}, {"drop", 4}, {"take", 3}, {"only", 3}, {"hello", 4}, {"refused", 4}, {"room", 1}};
+} forms[] = {{"put", 4}, {"drop", 4}, {"take", 3}, {"only", 3}, {"hello", 4}, {"refused", 4}, {"room", 1}, {"ended", 4}, {"status", 4}};
 
 static size_t words_of(const char *verb)
 {
@@ -24,6 +25,28 @@ static size_t words_of(const char *verb)
 			return forms[i].words;
 	}
 	return 0;
+}
+
+void store_end_print(const struct store_end *self, char ret_text[static STORE_END_SIZE])
+{
+	(void) text_fit(ret_text, STORE_END_SIZE, "%d %llu %d %llu %llu %llu", (int) self->pid, (unsigned long long) self->start_time,
+			self->wait_status, (unsigned long long) self->user_us, (unsigned long long) self->system_us,
+			(unsigned long long) self->max_rss_kib);
+}
+
+bool store_end_parse(const char *text, struct store_end *ret_end)
+{
+	unsigned long long start, user, kernel, rss;
+	int pid;
+
+	if (sscanf(text, "%d %llu %d %llu %llu %llu", &pid, &start, &ret_end->wait_status, &user, &kernel, &rss) != 6 || pid <= 0)
+		return false;
+	ret_end->pid = pid;
+	ret_end->start_time = start;
+	ret_end->user_us = user;
+	ret_end->system_us = kernel;
+	ret_end->max_rss_kib = rss;
+	return true;
 }
 
 bool store_request_parse(struct store_request *self, size_t size)

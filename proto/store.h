@@ -10,12 +10,18 @@
  *   take NAMESPACE ID       answered by one message "NAME" with a descriptor for each, then by an empty one
  *   hello NAMESPACE ID NS   a shim that had a monitor before: it was lost at CLOCK_BOOTTIME NS; 0: it had none
  *
+ *   ended NAMESPACE ID END  a successor: how did that child of its predecessor end? Answered by
+ *   status NAMESPACE ID END
+ *
  * The monitor says, without being asked, to whoever deposits:
  *
  *   refused NAMESPACE ID WHY   what was put last is not kept
  *   room                       what was refused may be put again
  *
  * Nothing else is answered: a shim never waits for the monitor, except a successor for what it takes.
+ *
+ * END is "PID START STATUS USER SYSTEM RSS": field 22 of /proc/PID/stat, the status as wait(2) gives it or -1 for unknown,
+ * microseconds and KiB.
  */
 #pragma once
 
@@ -23,6 +29,8 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
 
 #define STORE_MESSAGE_MAX 512
 /* Under this name the socket that a shim listens at: the monitor gives it to the successor as it starts it. */
@@ -32,6 +40,19 @@ struct store_request {
 	char text[STORE_MESSAGE_MAX];
 	const char *verb, *namespace, *id, *name; /* into text; name "" when there is none */
 };
+
+#define STORE_END_UNKNOWN (-1)
+#define STORE_END_SIZE    128
+
+struct store_end {
+	pid_t pid;
+	int wait_status;
+	uint64_t start_time;
+	uint64_t user_us, system_us, max_rss_kib;
+};
+
+void store_end_print(const struct store_end *self, char ret_text[static STORE_END_SIZE]);
+bool store_end_parse(const char *text, struct store_end *ret_end);
 
 /* Splits a message, of either side, of size bytes that was received into self->text; false: it is none of the above. */
 bool store_request_parse(struct store_request *self, size_t size);

@@ -2,6 +2,7 @@
 /*
  * Taking over from a shim that died: its record says what it was about to do, the kernel what became of it.
  */
+#include "base/fault.h"
 #include "base/log.h"
 #include "shim/container.h"
 #include "shim/deposit.h"
@@ -136,6 +137,7 @@ static int adopt_unmade(struct container *self, struct error *err)
 
 int container_adopt(struct container *self, struct error *err)
 {
+	fault_point("shim.adopting");
 	if (self->record->containerd != NULL && self->record->state == STATE(CREATING))
 		return adopt_unmade(self, err);
 	self->init = process_new(self, "");
@@ -145,6 +147,7 @@ int container_adopt(struct container *self, struct error *err)
 		return adopt_ended(self, err);
 	self->init->is_terminal = self->record->terminal;
 	self->init->started_ns = self->record->started_ns;
+	self->init->start_time = self->record->start_time;
 	self->init->has_started = true;
 	*err = ERROR_NONE;
 	if (!init_is_there(self, err) && err->code < 0 && err->code != -ESRCH)
@@ -159,7 +162,7 @@ int container_adopt(struct container *self, struct error *err)
 		restore_go_on(self);
 	else
 		undo_what_was_half_done(self);
-	if (self->init->pid > 0 && !self->init->has_ended)
+	if (self->init->pidfd >= 0 && !self->init->has_ended)
 		health_begin(self);
 	return 0;
 }

@@ -245,7 +245,7 @@ int container_kill(struct container *self, struct process *process, int signal_n
 	char number[16];
 	const char *arguments[] = {"--all", self->dir.id, number, NULL};
 
-	if (process == NULL || process->pid <= 0 || process->has_ended)
+	if (process == NULL || process->pidfd < 0 || process->has_ended)
 		return fail_because(err, ESRCH, "process already finished");
 	if (migration_is_under_way(self) && !migration_is_handed_over(self))
 		return fail_because(err, EBUSY, "container '%s' is being migrated to %s", self->dir.id, self->record->migration->peer);

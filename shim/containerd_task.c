@@ -370,6 +370,8 @@ bool containerd_progress(struct shim *shim)
 
 	for (struct process *process = container->processes; process != NULL; process = next) {
 		next = process->next;
+		if (process->has_ended && process_is_drained(process) && (process->log == NULL || output_count(process->log).pending == 0))
+			fifos_close_output(process);
 		if (process->delete_call != NULL && may_be_deleted(process))
 			delete_process(process);
 	}

@@ -48,7 +48,7 @@ int container_follow_init(struct container *self, pid_t pid, struct error *err)
 	r = process_follow(self->init, pid, err);
 	if (r == 0 && self->record->pid != pid) {
 		self->record->pid = pid;
-		self->record->start_time = process_start_time(pid);
+		self->record->start_time = self->init->start_time;
 	}
 	return r;
 }

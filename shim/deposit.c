@@ -185,9 +185,23 @@ static void try_connect(struct event_timer *timer)
 	event_loop_arm(&shim->loop, &shim->store_timer, shim->store_retry_ns);
 }
 
-/* "refused NAMESPACE ID WHY" or "room". */
+static void hear_end(struct container *container, const struct store_request *said)
+{
+	struct store_end end;
+
+	if (!store_end_parse(said->name, &end))
+		return;
+	for (struct process *process = container->processes; process != NULL; process = process->next) {
+		if (process->pid == end.pid)
+			process_hear_end(process, &end);
+	}
+}
+
+/* "refused NAMESPACE ID WHY", "status NAMESPACE ID END" or "room". */
 static void hear(struct shim *shim, const struct store_request *said)
 {
+	if (strcmp(said->verb, "status") == 0 && shim_container(shim) != NULL)
+		hear_end(shim_container(shim), said);
 	if (strcmp(said->verb, "room") == 0)
 		deposit_again(shim);
 	for (struct container *container = shim->containers; container != NULL && strcmp(said->verb, "refused") == 0;
@@ -289,6 +303,17 @@ void deposit_drop_client(struct process *process, int place)
 
 	(void) text_fit(name, sizeof(name), "a%02d%s", place, process->exec_id);
 	drop(process, name);
+}
+
+bool deposit_ask_end(struct process *process)
+{
+	struct shim *shim = process->container->shim;
+	const struct store_end end = {.pid = process->pid, .start_time = process->start_time, .wait_status = STORE_END_UNKNOWN};
+	char text[STORE_END_SIZE];
+
+	store_end_print(&end, text);
+	return deposits_are_taken(shim) &&
+	       store_send(shim->store_source.fd, "ended", shim->namespace, process->container->dir.id, text, FD_NONE) == 0;
 }
 
 void deposit_drop_all(struct container *container)

@@ -36,6 +36,8 @@ void deposit_put_feed(struct process *process);
 void deposit_drop_feed(struct process *process);
 void deposit_put_client(struct process *process, int place, int fd);
 void deposit_drop_client(struct process *process, int place);
+/* Asks the monitor how a child of a shim before us ended; false: there is none. Its answer goes to process_hear_end(). */
+bool deposit_ask_end(struct process *process);
 /* The container is at its end. */
 void deposit_drop_all(struct container *container);
 /* A successor: takes up what its predecessor left, into the container's processes. */

@@ -27,7 +27,7 @@ static Hydra__V1__ExecRecord *exec_record(const struct process *process)
 	hydra__v1__exec_record__init(self);
 	self->id = text_copy(process->exec_id);
 	self->pid = process->pid;
-	self->start_time = process_start_time(process->pid);
+	self->start_time = process->start_time;
 	self->terminal = process->is_terminal;
 	self->started_ns = process->started_ns;
 	self->has_ended = process->has_ended;
@@ -88,6 +88,7 @@ static void adopt(struct container *self, const Hydra__V1__ExecRecord *item)
 		return;
 	process->is_terminal = item->terminal;
 	process->started_ns = item->started_ns;
+	process->start_time = item->start_time;
 	process->waits_for_client = item->waits_for_client;
 	process->is_added = item->is_added;
 	process->open_stdin = item->open_stdin;

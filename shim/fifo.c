@@ -267,6 +267,15 @@ void fifos_start_input(struct process *process)
 		watch(self, handle_input, EPOLLIN);
 }
 
+void fifos_close_output(struct process *process)
+{
+	for (int i = FIFO_STDOUT; i <= FIFO_STDERR && process->fifos != NULL; i++) {
+		deposit_drop_fifo(process, i);
+		fifo_close(&process->fifos->fifo[i]);
+		process->fifos->pipes[i - FIFO_STDOUT] = PIPE_UNWANTED;
+	}
+}
+
 /* For reading alone, it has an end as soon as nobody has it open for writing. */
 void fifos_close_input(struct process *process)
 {

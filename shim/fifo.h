@@ -32,6 +32,9 @@ void fifos_start_input(struct process *process);
 /* CloseIO: no further client will write; end of file reaches the process when what is there is read. */
 void fifos_close_input(struct process *process);
 
+/* Nothing more will come: who reads sees the end. */
+void fifos_close_output(struct process *process);
+
 /* For and from a successor or another binary; number: as above. Takes fd. */
 int fifos_fd(const struct process *process, int number);
 void fifos_keep(struct process *process, int number, int fd);

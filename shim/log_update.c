@@ -28,9 +28,14 @@ static bool merge(Hydra__V1__LogConfig *log, const Hydra__V1__LogConfig *changes
 int container_update_log(struct container *self, const Hydra__V1__LogConfig *changes, struct error *err)
 {
 	auto_message Hydra__V1__LogConfig *log = NULL;
+	bool is_containerds = self->record->containerd != NULL;
 	int r = 0;
 
-	if (self->record->log == NULL || self->record->log->path[0] == '\0')
+	if (is_containerds && (changes->path[0] != '\0' || changes->format != HYDRA__V1__LOG_FORMAT__LOG_FORMAT_DEFAULT ||
+			       changes->max_size_bytes != 0 || changes->max_files != 0))
+		return fail_because(err, EOPNOTSUPP, "output of container '%s' goes to containerd: only policy and spill-size can be changed",
+				    self->dir.id);
+	if (self->record->log == NULL || (self->record->log->path[0] == '\0' && !is_containerds))
 		return fail_because(err, EOPNOTSUPP, "container '%s' has no log of ours", self->dir.id);
 	if (protobuf_c_enum_descriptor_get_value(&hydra__v1__log_format__descriptor, (int) changes->format) == NULL ||
 	    protobuf_c_enum_descriptor_get_value(&hydra__v1__log_policy__descriptor, (int) changes->policy) == NULL)

@@ -11,6 +11,7 @@
 #include "shim/cgroup.h"
 #include "shim/client.h"
 #include "shim/container.h"
+#include "shim/deposit.h"
 #include "shim/fifo.h"
 #include "shim/shim.h"
 
@@ -94,6 +95,7 @@ static void give_up_on_client(struct event_timer *timer)
 /* Longer than any client needs between asking for a process and attaching to it. */
 #define CLIENT_TIMEOUT_NS (10 * NS_PER_S)
 #define LOOK_AGAIN_NS     (20 * NS_PER_MS)
+#define ANSWER_NS         NS_PER_S /* a monitor that hangs is not waited for longer */
 
 void process_await_client(struct process *self)
 {
@@ -112,6 +114,8 @@ int process_follow(struct process *self, pid_t pid, struct error *err)
 	if (self->pidfd < 0)
 		return fail_errno(err, errno, "follow process %d", (int) pid);
 	self->pid = pid;
+	if (self->start_time == 0)
+		self->start_time = process_start_time_at_all(pid);
 	self->pidfd_source = (struct event_source){.handle = handle_pidfd, .context = self, .fd = FD_NONE};
 	r = event_loop_add(loop, &self->pidfd_source, self->pidfd, EPOLLIN, err);
 	if (r < 0)
@@ -148,16 +152,50 @@ static void look_again(struct event_timer *timer)
 {
 	struct process *self = timer->context;
 
-	process_watch_end(self);
+	if (self->is_asked)
+		process_hear_end(self, NULL);
+	else
+		process_check(self);
 }
 
 /* Its descriptor is readable already: without this it would be looked at in a circle. */
-static void look_again_soon(struct process *self)
+static void look_again_in(struct process *self, uint64_t delay_ns)
 {
 	event_loop_remove(&self->container->shim->loop, &self->pidfd_source);
 	event_loop_disarm(&self->container->shim->loop, &self->look_timer);
 	self->look_timer = (struct event_timer){.handle = look_again, .context = self};
-	event_loop_arm(&self->container->shim->loop, &self->look_timer, LOOK_AGAIN_NS);
+	event_loop_arm(&self->container->shim->loop, &self->look_timer, delay_ns);
+}
+
+/* True: it will answer, or is given up on. */
+static bool ask_monitor(struct process *self)
+{
+	if (self->is_heard || self->start_time == 0)
+		return false;
+	if (!self->is_asked && !deposit_ask_end(self))
+		return false;
+	self->is_asked = true;
+	look_again_in(self, ANSWER_NS);
+	return true;
+}
+
+void process_hear_end(struct process *self, const struct store_end *end)
+{
+	if (!self->is_asked || (end != NULL && end->start_time != self->start_time))
+		return;
+	self->is_asked = false;
+	self->is_heard = true;
+	self->heard = end != NULL ? *end : (struct store_end){.wait_status = STORE_END_UNKNOWN};
+	look_again_in(self, 0);
+}
+
+static void fill_usage(exit_record *exit, Hydra__V1__Usage *usage, const struct store_end *end)
+{
+	usage->user_us = end->user_us;
+	usage->system_us = end->system_us;
+	usage->max_rss_kib = end->max_rss_kib;
+	exit->usage = usage;
+	exit_record_set_status(exit, end->wait_status);
 }
 
 /* True when it ended; the record then says how, as far as anybody can know. */
@@ -178,9 +216,16 @@ static bool find_out(struct process *self, exit_record *exit, Hydra__V1__Usage *
 		return true;
 	}
 	/* not our child: another shim's before us */
+	if (ask_monitor(self))
+		return false;
+	if (self->is_heard && self->heard.wait_status != STORE_END_UNKNOWN) {
+		fill_usage(exit, usage, &self->heard);
+		return true;
+	}
 	r = kernel_pidfd_exit_status(self->pidfd, &wait_status);
 	if (r == -EAGAIN) {
-		look_again_soon(self);
+		self->is_heard = false;
+		look_again_in(self, LOOK_AGAIN_NS);
 		return false;
 	}
 	if (r == 0) {
@@ -271,6 +316,8 @@ void process_ended_unseen(struct process *self, pid_t pid)
 	self->pid = pid;
 	process_resume_output(self); /* what it left in its pipes */
 	if (exit_record_load(container->dir.fd, self->exec_id, &self->exit, &ignored) < 0) {
+		if (ask_monitor(self))
+			return; /* process_check() goes on */
 		exit.reason = reason;
 		record_end(self, &exit);
 	}
@@ -282,6 +329,8 @@ void process_watch_end(struct process *self)
 {
 	struct error ignored;
 
-	if (!self->has_ended && self->pidfd >= 0 && self->pidfd_source.fd < 0)
+	if (self->is_heard && !self->has_ended)
+		look_again_in(self, 0);
+	else if (!self->has_ended && self->pidfd >= 0 && self->pidfd_source.fd < 0)
 		(void) event_loop_add(&self->container->shim->loop, &self->pidfd_source, self->pidfd, EPOLLIN, &ignored);
 }

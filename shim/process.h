@@ -5,6 +5,7 @@
 #pragma once
 
 #include "base/event_loop.h"
+#include "proto/store.h"
 #include "shim/output.h"
 #include "shim/task.h"
 #include "state/exit_record.h"
@@ -40,6 +41,10 @@ struct process {
 	bool has_ended;    /* its exit record is written */
 	bool waits_for_client; /* output is not read before somebody attached */
 	uint64_t started_ns;
+	uint64_t start_time;   /* field 22 of /proc/PID/stat */
+	bool is_asked;         /* the monitor, as a child of a shim before us is its child now: how did it end? */
+	bool is_heard;         /* it has answered: */
+	struct store_end heard;
 	exit_record *exit;
 
 	int ends[STREAM_ENDS]; /* ours, non-blocking; FD_NONE: none or closed */
@@ -76,6 +81,8 @@ int process_follow(struct process *self, pid_t pid, struct error *err);
 void process_check(struct process *self);
 /* It ended while no shim was there: its exit record may be on disk; else its status is unknown. */
 void process_ended_unseen(struct process *self, pid_t pid);
+/* The monitor's answer; NULL: there will be none. */
+void process_hear_end(struct process *self, const struct store_end *end);
 /* Watches for its end again, after an operation of the container during which ends were held back. */
 void process_watch_end(struct process *self);
 /* All output is read and nobody is left to send it to. */

@@ -47,6 +47,7 @@ static void fill_process(struct process *process, const Hydra__V1__SealedProcess
 			fifos_keep(process, (int) i, sealed->stdio_fds[i]);
 	}
 	process->pid = sealed->pid;
+	process->start_time = process_start_time_at_all(sealed->pid);
 	process->has_ended = sealed->exit != NULL;
 }
 

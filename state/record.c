@@ -104,6 +104,13 @@ uint64_t process_start_time(int32_t pid)
 	return has_ended ? 0 : start_time;
 }
 
+uint64_t process_start_time_at_all(int32_t pid)
+{
+	bool ignored;
+
+	return read_start_time(pid, &ignored);
+}
+
 bool process_is_there(int32_t pid, uint64_t start_time)
 {
 	bool ignored;

@@ -31,6 +31,8 @@ const char *state_name(Hydra__V1__ContainerState state);
 
 /* Field 22 of /proc/PID/stat: with it a pid is unmistakable. 0: no such process (or a zombie). */
 uint64_t process_start_time(int32_t pid);
+/* The same of a zombie too. */
+uint64_t process_start_time_at_all(int32_t pid);
 /* The process that was started then: it runs, or its end has not been reaped. */
 bool process_is_there(int32_t pid, uint64_t start_time);
 /* True when the process the record names still runs. */

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A host with Debian's containerd, whose tasks have Hydra's shims."""
+import pathlib
 import signal
 import subprocess
 
@@ -41,6 +42,9 @@ class Containerd(Host):
         lines = [line.split() for line in self.ctr("task", "ls").stdout.splitlines()[1:]]
         return {line[0]: (int(line[1]), line[2]) for line in lines}.get(name)
 
+    def is_running(self, name):
+        return self.status(name) is not None and self.status(name)[1] == "RUNNING"
+
     def crash(self):
         self.kill("containerd")
         self.services["containerd"].wait()
@@ -53,9 +57,15 @@ class Containerd(Host):
             service.send_signal(signal.SIGCONT)
 
     def shim_of(self, name):
-        """Its pid outside, from the record: hydrad need not run."""
-        pids = [pid for pid in self.pids("hydra-shim") if f"--id\0{name}\0".encode() in open(f"/proc/{pid}/cmdline", "rb").read() + b"\0"]
-        return pids[0] if pids else None
+        """Its pid outside; None while there is none."""
+        for pid in self.pids("hydra-shim"):
+            try:
+                command = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+            except OSError:
+                continue
+            if f"--id\0{name}\0".encode() in command:
+                return pid
+        return None
 
     def start_task(self, name, script="while true; do sleep 0.1; done"):
         self.ctr("run", "-d", *RUNTIME, "--rootfs", self.rootfs, name, "/bin/sh", "-c", script)
@@ -67,6 +77,6 @@ class Containerd(Host):
     def remove_tasks(self):
         for name in [line.split()[0] for line in self.ctr("task", "ls").stdout.splitlines()[1:]]:
             self.ctr("task", "kill", "-s", "KILL", name, check=False)
-            wait_for(lambda: self.status(name)[1] == "STOPPED", "the end")
+            wait_for(lambda: not self.is_running(name), "the end")
             self.ctr("task", "rm", name, check=False)
         wait_for(lambda: not self.pids("hydra-shim"), "the shims to end")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A shim that dies: its container runs on, a successor takes over stdio, execs and the end."""
+import pathlib
 import signal
 
 import pytest
@@ -144,6 +145,34 @@ def test_a_restart_is_due_also_when_the_shim_dies_before_it(daemon_host, rootfs,
     wait_for(lambda: (seen := host.inspect("web"))["state"] == "stopped" and seen["exit"]["exitCode"] == 0, "the life that succeeds")
     assert lives.read_text() == "life\n" * 4
     assert host.inspect("web")["restartCount"] == 3
+
+
+def test_what_a_process_used_is_known_although_its_shim_died(daemon_host, rootfs):
+    """The monitor is its parent then, and tells the successor."""
+    host = daemon_host
+    host.ctl("run", "-d", "--name", "web", "--rootfs", rootfs, "-v", "/var/lib/hydra:/data", "sh", "-c", "while [ ! -e /data/go ]; do :; done; exit 5")
+    host.kill("hydra-shim")
+    wait_for(lambda: host.inspect("web")["isReachable"], "the successor")
+    host.path("/var/lib/hydra/go").touch()
+    wait_for(lambda: host.inspect("web")["state"] == "stopped", "the end")
+    end = host.inspect("web")["exit"]
+    assert end["isKnown"] and end["exitCode"] == 5 and int(end["usage"]["userUs"]) > 0 and int(end["usage"]["maxRssKib"]) > 0
+
+
+def test_an_end_is_told_after_an_upgrade_of_the_monitor(daemon_host, rootfs):
+    """It has reaped what had no shim, and its next binary still knows how that ended."""
+    host = daemon_host
+    host.ctl("run", "-d", "--name", "web", "--rootfs", rootfs, "sleep", "1000")
+    host.order_fault("shim.adopting", "stop")
+    host.kill("hydra-shim")
+    wait_for(lambda: host.has_arrived("shim.adopting"), "a successor that hangs")
+    host.run("kill", "-TERM", str(host.inspect("web")["pid"]))
+    host.run("kill", "-KILL", str(host.inspect("web")["pid"]))
+    wait_for(lambda: not pathlib.Path(f"/proc/{host.pid}/root/proc/{host.inspect('web')['pid']}").exists(), "the monitor to reap it")
+    host.ctl("upgrade", "monitor", "--binary", program("hydra-monitor"))
+    host.kill("hydra-shim", signal.SIGCONT)
+    wait_for(lambda: host.inspect("web")["state"] == "stopped", "the end")
+    assert host.inspect("web")["exit"]["signal"] == 9
 
 
 def test_what_ended_while_nobody_was_there_is_stopped_and_its_status_unknown(daemon_host, rootfs):
