@@ -89,7 +89,7 @@ static void end_of_output(struct process *self, int end)
 	shim_consider_end(self->container->shim);
 }
 
-static bool has_bytes_in_bridge(const struct process *self)
+bool process_has_bytes_in_bridge(const struct process *self)
 {
 	int waiting = 0;
 
@@ -104,7 +104,7 @@ static ssize_t fill_bridge(struct process *self)
 
 	if (self->ends[STREAM_BRIDGE_INPUT] < 0)
 		return -EINVAL;
-	if (has_bytes_in_bridge(self))
+	if (process_has_bytes_in_bridge(self))
 		return 1;
 	got = splice(self->ends[STREAM_STDOUT_END], NULL, self->ends[STREAM_BRIDGE_INPUT], NULL, QUEUE_CHUNK_MAX, SPLICE_F_NONBLOCK);
 	if (got < 0)
@@ -216,7 +216,7 @@ void process_resume_clients(struct process *self)
 	clients_go_on(self, is_error ? STREAM_ERR : STREAM_OUT, bytes, size, self->log != NULL ? output_count(self->log).read : 0);
 	if (self->clients != NULL)
 		self->waits_for_client = false;
-	if (has_bytes_in_bridge(self) && output_may_flow(self))
+	if (process_has_bytes_in_bridge(self) && output_may_flow(self))
 		take_output(self, STREAM_STDOUT_END);
 	if (self->has_ended && process_is_drained(self))
 		clients_end(self);
@@ -366,10 +366,12 @@ static int open_pipes(struct process *self, struct error *err)
 	return r;
 }
 
-static void open_bridge(struct process *self)
+void process_open_bridge(struct process *self)
 {
 	struct error ignored;
 
+	if (!self->is_terminal || self->ends[STREAM_STDOUT_END] < 0 || self->ends[STREAM_BRIDGE_END] >= 0)
+		return;
 	if (make_pipe(&self->ends[STREAM_BRIDGE_END], &self->ends[STREAM_BRIDGE_INPUT], &ignored) < 0)
 		return;
 	for (int end = STREAM_BRIDGE_END; end <= STREAM_BRIDGE_INPUT; end++) {
@@ -390,7 +392,7 @@ static void take_console(struct process *self, int connection)
 			self->ends[STREAM_STDOUT_END] = fds[0];
 			set_nonblocking(fds[0]);
 			deposit_put(self, STREAM_STDOUT_END);
-			open_bridge(self);
+			process_open_bridge(self);
 		} else {
 			(void) close(fds[i]);
 		}

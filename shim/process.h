@@ -79,6 +79,10 @@ void process_ended_unseen(struct process *self, pid_t pid);
 void process_watch_end(struct process *self);
 /* All output is read and nobody is left to send it to. */
 bool process_is_drained(const struct process *self);
+/* Output of a terminal that was taken from it and is not where it belongs yet. */
+bool process_has_bytes_in_bridge(const struct process *self);
+/* Makes the pipe that a terminal's output takes, if there is none yet. */
+void process_open_bridge(struct process *self);
 /* Begins to read output (again). */
 void process_resume_output(struct process *self);
 /* Goes on with the clients of a predecessor. */

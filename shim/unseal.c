@@ -71,6 +71,7 @@ static void resume_process(struct process *process, const Hydra__V1__SealedProce
 	if (!process->has_ended && sealed->pid > 0 && process_follow(process, sealed->pid, &err) < 0)
 		log_error("process not followed", "container=%s pid=%d error=\"%s\"", process->container->dir.id, sealed->pid,
 			  err.message);
+	process_open_bridge(process); /* a binary before may have known none */
 	process_resume_output(process);
 }
 
