@@ -122,6 +122,7 @@ static int begin_create(struct container *self, struct error *err)
 		return r;
 	for (int i = 0; i < 3; i++)
 		fds[i] = (struct child_fd){self->init->child_ends[i], i};
+	event_loop_disarm(&self->shim->loop, &self->restart_timer); /* somebody may have been faster */
 	(void) unlinkat(self->dir.fd, "init.pid", 0);
 	fault_point("shim.before-create");
 	return runtime_start(self, "create", arguments, fds, 3, create_done, self, err);
