@@ -82,8 +82,8 @@ int container_adopt(struct container *self, struct error *err);
 int container_kill(struct container *self, struct process *process, int signal_number, bool all, struct error *err);
 /* SIGTERM now, SIGKILL after the time-out; the container will not be restarted. */
 int container_stop(struct container *self, uint32_t timeout_s, uint32_t signal_number, struct error *err);
-/* A predecessor was told to: what is left is SIGKILL after the time-out. */
-void container_stop_again(struct container *self, uint32_t timeout_s);
+/* It is being stopped: what is left is SIGKILL after the time-out. */
+bool container_is_stopping(const struct container *self);
 
 /* The process of an exec id ("" is init); NULL: no such process. */
 struct process *container_find(struct container *self, const char *exec_id);

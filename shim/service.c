@@ -236,10 +236,8 @@ static void handle_stop(struct ttrpc_call *call, const ProtobufCMessage *message
 
 	if (find_process(call, "") == NULL || is_stopped_when_made(container, call, message))
 		return;
-	/* begun, and what container_stop() notes first is noted: only its end may be missing */
-	if (call->was_begun && container->record->stop_was_asked) {
-		container_stop_again(container, request->timeout_s);
-	} else {
+	/* a shim that was killed may not have sent the signal: twice is better than never, unless the time-out came here by an upgrade */
+	if (!call->was_begun || !container_is_stopping(container)) {
 		ttrpc_call_begin(call);
 		(void) container_stop(container, request->timeout_s, request->signal, &err);
 	}
