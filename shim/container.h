@@ -67,6 +67,12 @@ void restore_go_on(struct container *self);
 int migration_begin(struct container *self, const Hydra__V1__MigrationBeginRequest *request, struct error *err);
 /* Takes lease_fd; FD_NONE: the client is gone already. */
 void migration_hold(struct container *self, int lease_fd);
+/* A successor: the predecessor granted it, and asked again by the same it is answered again. */
+bool migration_is(const struct container *self, const char *migration_id);
+/* A successor: nobody holds the lease; goes on when the last one who works on it has gone, as if that had been the lease's end. */
+void migration_adopt(struct container *self);
+/* A successor: the container has ended meanwhile. */
+void migration_ended_unseen(struct container *self);
 int migration_end(struct container *self, const Hydra__V1__MigrationEndRequest *request, struct error *err);
 /* The container belongs to another host. */
 bool migration_is_handed_over(struct container *self);

@@ -7,6 +7,7 @@
  *   journal     events with sequence numbers                  (state/journal.h)
  *   lock        held by hydra-setup while it creates or removes
  *   shim.lock   held by the shim for its life
+ *   migration.lock  held by who moves the container to another host: hydra-setup and its worker
  *   shim.sock   hydra.v1.Shim
  *   shim.log    what the shim complains about
  *   netns       the pinned network namespace
@@ -54,6 +55,7 @@ enum {
 };
 #define LOCK_SETUP "lock"
 #define LOCK_SHIM  "shim.lock"
+#define LOCK_MIGRATION "migration.lock"
 
 /* Takes one of the locks without waiting. 0, RUN_DIR_LOCKED_BY_OTHER, or -errno. Given back by run_dir_close(). */
 int run_dir_lock(struct run_dir *self, const char *name, struct error *err);
