@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -60,17 +61,23 @@ static void forget_oldest(const char *folder_path)
 		(void) closedir(folder);
 }
 
+/* It gets its name when it is locked: nobody finds one that seems to be left by programs that were killed. */
 int migration_file_make(const char *root, const char *id, int *ret_fd, struct error *err)
 {
 	auto_free char *folder = migration_folder(root);
 	auto_free char *path = text_format("%s/%s", folder, id);
+	auto_free char *made = text_format("%s/.%s", folder, id);
 	auto_close int fd = FD_NONE;
 	int r = id_check("migration", id, err);
 
 	if (r < 0)
 		return r;
-	fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	fd = open(made, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	r = fd < 0 ? -errno : file_lock_fd(fd, false);
+	if (r == 0 && renameat2(AT_FDCWD, made, AT_FDCWD, path, RENAME_NOREPLACE) < 0) {
+		r = -errno;
+		(void) unlink(made);
+	}
 	if (r < 0)
 		return fail_errno(err, -r, "make '%s'", path);
 	*ret_fd = take_fd(&fd);
