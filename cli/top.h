@@ -14,6 +14,7 @@
 /* What a shim said at one moment. */
 struct top_sample {
 	bool is_there;
+	bool is_partial; /* the counters of output began anew at some time */
 	uint64_t time_ns; /* CLOCK_REALTIME */
 	uint64_t cpu_ns, memory_bytes, memory_limit_bytes, pids;
 	uint64_t output_bytes, dropped_bytes, spilled_bytes;

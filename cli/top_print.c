@@ -101,7 +101,8 @@ static yyjson_mut_val *json_of_line(yyjson_mut_doc *doc, const struct line *line
 	add_bytes(doc, item, "memoryLimitBytes", line, line->now->memory_limit_bytes);
 	add_bytes(doc, item, "pids", line, line->now->pids);
 	add_rate(doc, item, "outputBytesPerSecond", line->output_rate);
-	add_bytes(doc, item, "outputDroppedBytes", line, line->now->dropped_bytes);
+	(void) yyjson_mut_obj_add_val(doc, item, "outputDroppedBytes", line->now->is_there && !line->now->is_partial ?
+				      yyjson_mut_uint(doc, line->now->dropped_bytes) : yyjson_mut_null(doc));
 	add_bytes(doc, item, "outputSpilledBytes", line, line->now->spilled_bytes);
 	(void) yyjson_mut_obj_add_uint(doc, item, "restarts", line->restarts);
 	(void) yyjson_mut_obj_add_str(doc, item, "shim", line->shim);
@@ -147,7 +148,8 @@ static void add_row(struct table *table, const struct line *line)
 	if (line->now->is_there) {
 		format_size(line->now->memory_bytes, memory, sizeof(memory));
 		(void) text_fit(pids, sizeof(pids), "%llu", (unsigned long long) line->now->pids);
-		format_size(line->now->dropped_bytes, dropped, sizeof(dropped));
+		if (!line->now->is_partial)
+			format_size(line->now->dropped_bytes, dropped, sizeof(dropped));
 	}
 	if (line->output_rate >= 0) {
 		format_size((uint64_t) line->output_rate, bytes, sizeof(bytes));

@@ -38,6 +38,7 @@ static void stats_came(struct ttrpc_client *client, const ProtobufCMessage *mess
 	(void) err;
 	if (response != NULL)
 		row->now = (struct top_sample){.is_there = true,
+					       .is_partial = response->log_counts_are_partial,
 					       .time_ns = response->time_ns,
 					       .cpu_ns = response->cpu_ns,
 					       .memory_bytes = response->memory_bytes,

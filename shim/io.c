@@ -322,11 +322,19 @@ static void handle_log_change(void *context)
 	shim_consider_end(self->container->shim);
 }
 
+static void handle_log_gap(void *context)
+{
+	const struct process *self = context;
+
+	container_note(self->container, "output-gap", NULL, "what waited and what was counted is of another version, or damaged: set aside");
+}
+
 int process_open_log(struct process *self, struct error *err)
 {
 	const struct container *container = self->container;
 	struct output_owner owner = {.loop = loop_of(self), .dir_fd = container->dir.fd, .id = container->dir.id,
-				     .namespace = container->shim->namespace, .on_change = handle_log_change, .context = self};
+				     .namespace = container->shim->namespace, .on_change = handle_log_change, .on_gap = handle_log_gap,
+				     .context = self};
 
 	if (container->record->log == NULL || container->record->log->path[0] == '\0')
 		return 0;

@@ -286,7 +286,11 @@ int output_open(struct output **ret_self, const struct output_owner *owner, cons
 	self->journal.fd = self->journal_source.fd = FD_NONE;
 	self->timer = (struct event_timer){.handle = handle_timer, .context = self};
 	configure(self, config);
-	queue_init(&self->queue, owner->dir_fd);
+	if (!queue_init(&self->queue, owner->dir_fd)) {
+		log_error("output on its way not understood, set aside", "container=%s files=\"" STDIO_PAGE_NAME QUEUE_ASIDE ", spill" QUEUE_ASIDE "\"",
+			  owner->id);
+		owner->on_gap(owner->context);
+	}
 	settle_intent(self);
 	if (!self->format->is_datagram)
 		r = log_file_open(&self->file);
@@ -360,7 +364,8 @@ struct output_counters output_count(const struct output *self)
 	const struct queue_state *now = &self->queue.now;
 
 	return (struct output_counters){now->read, now->written, now->dropped, queue_pending(&self->queue),
-					self->error != 0 && self->error != EAGAIN ? strerrordesc_np(self->error) : NULL};
+					self->error != 0 && self->error != EAGAIN ? strerrordesc_np(self->error) : NULL,
+					queue_is_partial(&self->queue)};
 }
 
 int output_update(struct output *self, const Hydra__V1__LogConfig *config, struct error *err)

@@ -29,12 +29,14 @@ struct output_owner {
 	int dir_fd; /* run directory */
 	const char *id, *namespace;
 	void (*on_change)(void *context); /* output may flow again, or nothing is left to do */
+	void (*on_gap)(void *context);    /* while it is opened: what a predecessor left is not understood, and was set aside */
 	void *context;
 };
 
 struct output_counters {
 	uint64_t read, written, dropped, pending; /* bytes of the application */
 	const char *problem;                      /* why nothing is written now; NULL: it is */
+	bool is_partial;                          /* they began anew at some time: the totals are unknown */
 };
 
 /* Goes on where a predecessor stopped. Fails only when the log is named wrongly or memory runs out: an unwritable log is not

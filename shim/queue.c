@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -172,19 +173,45 @@ static bool is_plausible(const struct queue_state *state)
 	       state->tail <= state->head && state->consumed <= QUEUE_CHUNK_MAX && state->written + state->dropped <= state->read;
 }
 
-void queue_init(struct queue *self, int dir_fd)
+/* A page without a version is a new one, all zeros. */
+static bool is_known(const struct queue_page *page)
+{
+	return page->version == 0 || (page->version == STDIO_PAGE_VERSION && is_plausible(&page->states[page->current & 1]));
+}
+
+bool queue_is_understood(int dir_fd)
+{
+	auto_close int fd = openat(dir_fd, STDIO_PAGE_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	struct queue_page page = {.version = 0};
+
+	return fd < 0 || pread(fd, &page, sizeof(page), 0) < 0 || is_known(&page);
+}
+
+/* What a later version may still understand, or a person. */
+static void set_aside(struct queue *self)
+{
+	(void) munmap(self->page, STDIO_PAGE_SIZE);
+	self->page = NULL;
+	(void) renameat(self->dir_fd, STDIO_PAGE_NAME, self->dir_fd, STDIO_PAGE_NAME QUEUE_ASIDE);
+	(void) renameat(self->dir_fd, BYTES_NAME, self->dir_fd, BYTES_NAME QUEUE_ASIDE);
+	if (open_page(self) == 0)
+		self->page->is_partial = true;
+}
+
+bool queue_init(struct queue *self, int dir_fd)
 {
 	auto_close int fd = openat(dir_fd, STDIO_PAGE_NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 
 	*self = (struct queue){.dir_fd = dir_fd, .fd = FD_NONE};
 	self->page = fd >= 0 ? map_page(fd) : NULL;
 	if (self->page == NULL)
-		return;
-	if (self->page->version == STDIO_PAGE_VERSION)
-		self->now = self->page->states[atomic_load_explicit(&self->page->current, memory_order_acquire) & 1];
+		return true;
+	if (!is_known(self->page)) {
+		set_aside(self);
+		return false;
+	}
 	self->page->version = STDIO_PAGE_VERSION;
-	if (!is_plausible(&self->now))
-		self->now = (struct queue_state){.read = 0};
+	self->now = self->page->states[atomic_load_explicit(&self->page->current, memory_order_acquire) & 1];
 	if (self->now.is_filling)
 		finish_filling(self);
 	if (self->now.is_in_memory)
@@ -192,6 +219,12 @@ void queue_init(struct queue *self, int dir_fd)
 	self->now.is_in_memory = false;
 	(void) open_bytes(self);
 	queue_commit(self);
+	return true;
+}
+
+bool queue_is_partial(const struct queue *self)
+{
+	return self->page != NULL && self->page->is_partial;
 }
 
 void queue_deinit(struct queue *self)

@@ -369,6 +369,7 @@ static void handle_stats(struct ttrpc_call *call, const ProtobufCMessage *messag
 	response.log_dropped_bytes = counters.dropped;
 	response.log_spilled_bytes = counters.pending;
 	response.log_read_bytes = counters.read;
+	response.log_counts_are_partial = counters.is_partial;
 	if (counters.problem != NULL)
 		response.log_problem = (char *) (uintptr_t) counters.problem;
 	ttrpc_reply(call, &response.base);

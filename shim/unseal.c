@@ -104,6 +104,18 @@ static int read_state(const struct reexec_options *options, Hydra__V1__SealedShi
 	return seal_check((*ret_sealed)->program_version, (*ret_sealed)->version, (*ret_sealed)->needs, (*ret_sealed)->server, err);
 }
 
+/* What waits for the log is handed over in a file. */
+static int check_output(const char *root, const char *namespace, const char *id, struct error *err)
+{
+	struct run_dir dir;
+	int r = run_dir_open(&dir, root, namespace, id, err);
+
+	if (r == 0 && !queue_is_understood(dir.fd))
+		r = fail_because(err, EPROTO, "the output on its way has a format that version " HYDRA_VERSION " does not know");
+	run_dir_close(&dir);
+	return r;
+}
+
 int shim_unseal(struct shim *self, const char *root, const char *namespace, const char *id, const struct reexec_options *options,
 		struct error *err)
 {
@@ -112,6 +124,8 @@ int shim_unseal(struct shim *self, const char *root, const char *namespace, cons
 	struct ttrpc_call *call;
 	int r = read_state(options, &sealed, err);
 
+	if (r == 0 && options->refused == NULL)
+		r = check_output(root, namespace, id, err);
 	if (r == 0)
 		r = shim_init(self, root, namespace, sealed->server->listen_fd, err);
 	if (r == 0) {

@@ -86,12 +86,21 @@ def play_yesterday(binary):
     os.execv(binary, [name, *sys.argv[1:]])
 
 
-def play_tomorrow(binary, number, value):
+def write_page_version(path, version):
+    """Into the page with what waits for the log (state/stdio_page.h)."""
+    with open(path, "r+b") as page:
+        page.write(version.to_bytes(4, "little"))
+
+
+def play_tomorrow(binary, number, value, page=None):
     """Today's binary gets a state that only tomorrow's understands; when it gives it back, the binary before gets its own again."""
     name = os.path.basename(binary)
     if sys.argv[1] == "--version":
         print(name, "9.9.9")
-    elif "--refused" in sys.argv:
+        sys.exit()
+    if page is not None:
+        write_page_version(page, 1 if "--refused" in sys.argv else 2)
+    if "--refused" in sys.argv:
         for made in (option("--sealed-fd"), option("--previous-fd")):
             os.close(made)
         sealed, previous = os.environ.pop(KEPT).split()

@@ -165,3 +165,42 @@ def test_the_state_of_tomorrows_daemon_or_monitor_is_refused(daemon_host, rootfs
     host.run("kill", "-9", str(shim_of(host)))  # deposits and watches are still there
     sessions.look()
     sessions.finish()
+
+
+PAGE = "/run/hydra/default/web/stdio"
+
+
+def test_output_on_its_way_in_a_format_of_tomorrow_stays_with_tomorrows_shim(daemon_host, rootfs):
+    host = daemon_host
+    tomorrow = seal.install(host, "/run/tomorrow", "play_tomorrow", program("hydra-shim"), 500, 1, PAGE)
+    sessions = Sessions(host, rootfs)
+    sessions.look()
+    before = exe_of(host, "hydra-shim")
+    refused = host.ctl("upgrade", "shim", "--binary", tomorrow, "web", check=False)
+    assert refused.returncode == 125 and "the output on its way has a format" in refused.stderr
+    assert exe_of(host, "hydra-shim") == before
+    sessions.look()
+    assert "output-gap" not in sessions.finish()
+
+
+def test_a_successor_that_does_not_understand_the_counters_says_so(daemon_host, rootfs):
+    host = daemon_host
+    host.ctl("run", "-d", "--name", "web", "--rootfs", rootfs, "-v", "/var/lib/hydra:/data", "sh", "-c", COUNT, "go-init")
+    wait_for(lambda: len(host.ctl("logs", "web").stdout.split()) > 3, "output")
+    seal.write_page_version(host.path(PAGE), 2)
+    before = shim_of(host)
+    host.run("kill", "-9", str(before))
+    wait_for(lambda: (seen := host.inspect("web"))["isReachable"] and seen["shimPid"] != before, "the successor")
+    seen = len(host.ctl("logs", "web").stdout.split())
+    wait_for(lambda: len(host.ctl("logs", "web").stdout.split()) > seen + 3, "further output")
+    assert host.ctl("events", "web").stdout.count("output-gap") == 1
+    assert "not understood" in host.path("/run/hydra/default/web/shim.log").read_text()
+    assert host.path(f"{PAGE}.unknown").exists()
+    assert host.json("stats", "web")["logCountsArePartial"]
+    [row] = host.json("top", "--once")["containers"]
+    assert row["outputDroppedBytes"] is None
+    [shown] = [item for item in host.json("ledger")["subjects"] if item["name"] == "default/web"]
+    assert not shown["container"]["outputIsKnown"]
+    host.path("/var/lib/hydra/go-init").touch()
+    assert host.ctl("wait", "web").stdout == "5\n"
+    host.path("/var/lib/hydra/go-init").unlink()
