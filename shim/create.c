@@ -221,6 +221,8 @@ static void init_ended(struct container *self)
 	if (container_move(self, EVENT_INIT_EXITED, &err) < 0)
 		log_error("record not written", "container=%s error=\"%s\"", self->dir.id, err.message);
 	fault_point("shim.stopped");
+	for (struct process *process = self->processes; process != NULL; process = process->next)
+		process_await_last_client(process);
 	container_clean(self);
 }
 

@@ -89,6 +89,8 @@ void process_resume_output(struct process *self);
 void process_resume_clients(struct process *self);
 /* Does not wait for its client for ever. */
 void process_await_client(struct process *self);
+/* The same, and the container has ended: not for long. */
+void process_await_last_client(struct process *self);
 
 /* Where input is written, non-blocking; FD_NONE: there is none. */
 int process_input_fd(const struct process *self);
