@@ -64,6 +64,8 @@ int run_dir_lock_wait(struct run_dir *self, const char *name, struct error *err)
 /* True when some process holds it. */
 bool run_dir_is_locked(const struct run_dir *self, const char *name);
 
+/* Calls visit for each namespace; stops when it gives false. */
+int run_dir_visit_namespaces(const char *root, bool (*visit)(const char *namespace, void *context), void *context, struct error *err);
 /* Calls visit for each container of each namespace (or of one, if namespace is not NULL); stops when it gives false. */
 int run_dir_visit(const char *root, const char *namespace, bool (*visit)(const char *namespace, const char *id, void *context),
 		  void *context, struct error *err);
