@@ -106,7 +106,7 @@ Hydra__V1__SealedShim *shim_seal(const struct shim *self)
 	sealed->oom_kills = container->oom_kills;
 	sealed->is_cleaned = container->is_cleaned;
 	sealed->calls_fd = calls_fd(self);
-	sealed->server = ttrpc_server_seal(&self->server, self->upgrade);
+	sealed->server = ttrpc_server_seal(&self->server, self->upgrade.call);
 	if (sealed->server == NULL || !seal_processes(container, sealed))
 		return NULL;
 	return take_ptr(&sealed);

@@ -92,16 +92,9 @@ static void resume_timers(struct container *container, const Hydra__V1__SealedSh
 
 static int read_state(const struct reexec_options *options, Hydra__V1__SealedShim **ret_sealed, struct error *err)
 {
-	auto_free uint8_t *data = NULL;
-	size_t size = 0;
-	int r = reexec_read(options, &data, &size, err);
+	int r = replacement_read(options, &hydra__v1__sealed_shim__descriptor, "a shim", (ProtobufCMessage **) (void *) ret_sealed, err);
 
-	if (r < 0)
-		return r;
-	*ret_sealed = (Hydra__V1__SealedShim *) (void *) message_decode(&hydra__v1__sealed_shim__descriptor, data, size);
-	if (*ret_sealed == NULL)
-		return fail_because(err, EPROTO, "the state is not one of a shim");
-	return seal_check((*ret_sealed)->program_version, (*ret_sealed)->version, (*ret_sealed)->needs, (*ret_sealed)->server, err);
+	return r < 0 ? r : seal_check((*ret_sealed)->program_version, (*ret_sealed)->version, (*ret_sealed)->needs, (*ret_sealed)->server, err);
 }
 
 /* What waits for the log is handed over in a file. */
