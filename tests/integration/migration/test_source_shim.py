@@ -4,9 +4,8 @@ import signal
 
 import pytest
 
-from cluster import wait_for
-from test_rollback import assert_can_still_move, assert_stayed, counter  # noqa: F401
-from test_there_and_back import lines, names
+from cluster import assert_counts_on, lines, names, wait_for
+from test_rollback import assert_can_still_move, assert_stayed
 
 
 def begin_to_migrate(cluster):
@@ -22,8 +21,7 @@ def kill_shim(host):
 def assert_moved(cluster):
     wait_for(lambda: names(cluster.a) == set(), "the source to be empty")
     assert cluster.b.inspect("counter")["state"] == "running"
-    before = len(lines(cluster.b, "counter"))
-    wait_for(lambda: len(lines(cluster.b, "counter")) > before + 3, "it to count on")
+    assert_counts_on(cluster.b)
 
 
 def kill_all_workers(host):
@@ -31,14 +29,14 @@ def kill_all_workers(host):
         host.kill(name)
 
 
-def test_the_successor_grants_what_was_asked_and_it_moves(counter):  # noqa: F811
+def test_the_successor_grants_what_was_asked_and_it_moves(counter):
     counter.a.order_fault("shim.migration-begun")
     assert begin_to_migrate(counter).wait(60) == 0
     assert counter.a.has_arrived("shim.migration-begun")
     assert_moved(counter)
 
 
-def test_who_asked_died_too_and_it_stays(counter):  # noqa: F811
+def test_who_asked_died_too_and_it_stays(counter):
     counter.a.order_fault("shim.migration-begun", "stop")
     moving = begin_to_migrate(counter)
     wait_for(lambda: counter.a.has_arrived("shim.migration-begun"), "the fault")
@@ -52,7 +50,7 @@ def test_who_asked_died_too_and_it_stays(counter):  # noqa: F811
 
 
 @pytest.mark.parametrize("point", ["receive.before-images", "receive.images", "receive.committed"])
-def test_it_moves_on_without_the_shim(counter, point):  # noqa: F811
+def test_it_moves_on_without_the_shim(counter, point):
     counter.b.order_fault(point, "stop")
     moving = begin_to_migrate(counter)
     wait_for(lambda: counter.b.has_arrived(point), "the middle")
@@ -64,7 +62,7 @@ def test_it_moves_on_without_the_shim(counter, point):  # noqa: F811
 
 
 @pytest.mark.parametrize("point", ["send.frozen", "send.prepared"])
-def test_before_the_commit_the_successor_gives_it_back_when_the_workers_die(counter, point):  # noqa: F811
+def test_before_the_commit_the_successor_gives_it_back_when_the_workers_die(counter, point):
     counter.a.order_fault(point, "stop")
     moving = begin_to_migrate(counter)
     wait_for(lambda: counter.a.has_arrived(point), "the middle")
@@ -77,7 +75,7 @@ def test_before_the_commit_the_successor_gives_it_back_when_the_workers_die(coun
     assert_can_still_move(counter)
 
 
-def test_after_the_commit_the_successor_leaves_it_in_doubt_when_the_workers_die(counter):  # noqa: F811
+def test_after_the_commit_the_successor_leaves_it_in_doubt_when_the_workers_die(counter):
     counter.a.order_fault("send.committed", "stop")
     moving = begin_to_migrate(counter)
     wait_for(lambda: counter.a.has_arrived("send.committed"), "the commit")
@@ -94,7 +92,7 @@ def test_after_the_commit_the_successor_leaves_it_in_doubt_when_the_workers_die(
 
 
 @pytest.mark.parametrize("dies", ["with who moved it", "before who moved it"])
-def test_when_all_is_done_it_is_removed(counter, dies):  # noqa: F811
+def test_when_all_is_done_it_is_removed(counter, dies):
     counter.a.order_fault("setup.migrate.moved", "stop")
     counter.b.order_fault("receive.committed", "stop")
     moving = begin_to_migrate(counter)
