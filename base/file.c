@@ -3,10 +3,12 @@
 
 #include "base/kernel.h"
 #include "base/owned.h"
+#include "base/text.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -294,4 +296,38 @@ int open_in_root(int root_fd, const char *path, int flags, mode_t mode)
 bool path_exists(int dir_fd, const char *path)
 {
 	return faccessat(dir_fd, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+static bool is_before(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec != b->tv_sec ? a->tv_sec < b->tv_sec : a->tv_nsec < b->tv_nsec;
+}
+
+void dir_forget_oldest(int dir_fd, const char *prefix, size_t most, bool (*may_go)(int dir_fd, const char *name))
+{
+	auto_close int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *folder = fd >= 0 ? fdopendir(fd) : NULL;
+	char name[NAME_MAX + 1] = "";
+	struct timespec oldest = {0};
+	struct dirent *entry;
+	size_t count = 0;
+
+	if (folder == NULL)
+		return;
+	(void) take_fd(&fd);
+	while ((entry = readdir(folder)) != NULL) {
+		struct stat status;
+
+		if (entry->d_name[0] == '.' || !text_has_prefix(entry->d_name, prefix) ||
+		    fstatat(dir_fd, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) < 0)
+			continue;
+		count++;
+		if ((name[0] == '\0' || is_before(&status.st_mtim, &oldest)) && (may_go == NULL || may_go(dir_fd, entry->d_name))) {
+			oldest = status.st_mtim;
+			(void) text_fit(name, sizeof(name), "%s", entry->d_name);
+		}
+	}
+	(void) closedir(folder);
+	if (count > most && name[0] != '\0')
+		(void) unlinkat(dir_fd, name, 0);
 }

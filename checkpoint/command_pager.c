@@ -5,6 +5,7 @@
 #include "checkpoint/commands.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -16,6 +17,7 @@
 #include "checkpoint/receive.h"
 #include "checkpoint/send.h"
 #include "checkpoint/tcp_repair.h"
+#include "state/run_dir.h"
 
 /* What both workers are told. */
 struct worker_options {
@@ -179,21 +181,25 @@ const struct command command_receive = {
 
 struct recover_options {
 	int pid;
-	const char *veth, *bridge;
+	const char *veth, *bridge, *work;
 };
 
 static const struct option_entry recover_entries[] = {
 	{0, "pid", "PID", OPTION_INT, offsetof(struct recover_options, pid), "the container's init"},
 	{0, "veth", "NAME", OPTION_STRING, offsetof(struct recover_options, veth), "host end of its network pair"},
 	{0, "bridge", "NAME", OPTION_STRING, offsetof(struct recover_options, bridge), "the bridge it belongs into"},
+	{0, "work", "DIR", OPTION_STRING, offsetof(struct recover_options, work), "the worker's folder, which is removed"},
 	{0},
 };
 
 static int recover(void *options, struct error *err)
 {
 	const struct recover_options *self = options;
+	struct error ignored;
 	int r = command_line_need(self->pid > 0, "pid", err);
 
+	if (r == 0 && self->work != NULL)
+		(void) dir_remove_all(AT_FDCWD, self->work, &ignored);
 	if (r == 0)
 		r = veth_plug_again(self->veth, self->bridge, err);
 	return r < 0 ? r : tcp_repair_off(self->pid, err);
@@ -206,4 +212,37 @@ const struct command command_recover = {
 	.defaults = &(const struct recover_options){.pid = 0},
 	.options_size = sizeof(struct recover_options),
 	.run = recover,
+};
+
+struct await_options {
+	const char *state;
+};
+
+static const struct option_entry await_entries[] = {
+	{0, "state", "DIR", OPTION_STRING, offsetof(struct await_options, state), "the container's run directory"},
+	{0},
+};
+
+/* Whoever works on the migration holds the lock as long as he lives, whatever becomes of the shim that he asked. */
+static int await(void *options, struct error *err)
+{
+	const struct await_options *self = options;
+	auto_free char *path = text_format("%s/" LOCK_MIGRATION, self->state != NULL ? self->state : "");
+	auto_close int fd = FD_NONE;
+	int r = command_line_need(self->state != NULL, "state", err);
+
+	if (r < 0)
+		return r;
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	r = fd < 0 ? -errno : file_lock_fd(fd, true);
+	return r < 0 ? fail_errno(err, -r, "lock '%s'", path) : 0;
+}
+
+const struct command command_await = {
+	.name = "await",
+	.purpose = "wait until nobody works on the migration of a container any more",
+	.entries = await_entries,
+	.defaults = &(const struct await_options){.state = NULL},
+	.options_size = sizeof(struct await_options),
+	.run = await,
 };

@@ -65,6 +65,10 @@ int cli_setup(const struct cli *cli, const char *const *arguments, const void *i
 int cli_create(const struct cli *cli, const Hydra__V1__CreateRequest *request, struct error *err);
 int cli_remove(const struct cli *cli, const char *id, bool force, struct error *err);
 
+/* Of ps, top and events. */
+#define ALL_NAMESPACES_ENTRY(structure, member) \
+	{'A', "all-namespaces", NULL, OPTION_FLAG, offsetof(structure, member), "containers of all namespaces"}
+
 /* health_options.c */
 struct health_options {
 	const char *command, *interval, *timeout, *retries, *start_period;

@@ -15,22 +15,29 @@
 
 struct events_options {
 	const char *since;
-	bool follow;
+	bool follow, all_namespaces;
 };
 
 static const struct option_entry events_entries[] = {
 	{0, "since", "N|TIME", OPTION_STRING, offsetof(struct events_options, since),
 	 "after number N (of one container), or since a time (2026-11-21T10:00:00Z) or for a duration (10m)"},
 	{'f', "follow", NULL, OPTION_FLAG, offsetof(struct events_options, follow), "wait for further ones; of all containers it always does"},
+	ALL_NAMESPACES_ENTRY(struct events_options, all_namespaces),
 	{0, NULL, NULL, OPTION_FLAG, 0, NULL},
 };
 
-static void print_text(const event *entry)
+struct printing {
+	const struct cli *cli;
+	bool with_namespace;
+};
+
+static void print_text(const char *namespace, const event *entry)
 {
 	char time_text[CLOCK_TEXT_SIZE];
 
 	clock_format(entry->time_ns, time_text);
-	(void) printf("%llu %s %s %s", (unsigned long long) entry->sequence, time_text, entry->container_id, entry->type);
+	(void) printf("%llu %s %s%s%s %s", (unsigned long long) entry->sequence, time_text, namespace, namespace[0] != '\0' ? "/" : "",
+		      entry->container_id, entry->type);
 	if (entry->exec_id[0] != '\0')
 		(void) printf(" exec=%s", entry->exec_id);
 	if (entry->exit != NULL && entry->exit->is_known)
@@ -40,20 +47,26 @@ static void print_text(const event *entry)
 	(void) printf("%s%s\n", entry->detail[0] != '\0' ? " " : "", entry->detail);
 }
 
-static void print_event(const event *entry, void *context)
+static void print_event(const char *namespace, const event *entry, void *context)
 {
-	if (cli_wants_json(context)) {
+	const struct printing *self = context;
+
+	if (cli_wants_json(self->cli)) {
 		auto_free char *json = json_of_message(&entry->base, false);
 
-		(void) puts(json);
+		if (self->with_namespace)
+			(void) printf("{\"namespace\":\"%s\",%s\n", namespace, json + 1);
+		else
+			(void) puts(json);
 	} else {
-		print_text(entry);
+		print_text(self->with_namespace ? namespace : "", entry);
 	}
 	(void) fflush(stdout);
 }
 
-static void say_missed(const char *id, uint64_t count, void *context)
+static void say_missed(const char *namespace, const char *id, uint64_t count, void *context)
 {
+	(void) namespace;
 	(void) context;
 	(void) fprintf(stderr, "hydractl: %llu events of '%s' were dropped by its journal before they could be read\n",
 		       (unsigned long long) count, id);
@@ -89,15 +102,18 @@ static int check_is_there(const struct cli *cli, const char *id, struct error *e
 static int events(const struct cli *cli, void *context, const struct option_rest *rest, struct error *err)
 {
 	const struct events_options *options = context;
+	struct printing printing = {.cli = cli, .with_namespace = options->all_namespaces};
 	struct journals_options wanted = {.root = cli->root,
-					  .namespace = cli->namespace,
+					  .namespace = options->all_namespaces ? NULL : cli->namespace,
 					  .id = rest->count > 0 ? rest->positional[0] : NULL,
 					  .give = print_event,
 					  .miss = say_missed,
-					  .context = (void *) (uintptr_t) cli};
+					  .context = &printing};
 	struct journals *journals;
 	uint64_t since = 0, since_ns = 0;
-	int r = check_is_there(cli, wanted.id, err);
+	int r = options->all_namespaces && wanted.id != NULL
+			? fail_because(err, EINVAL, "option --all-namespaces: it is for all containers, not for '%s'", wanted.id)
+			: check_is_there(cli, wanted.id, err);
 
 	if (r == 0 && options->since != NULL)
 		r = parse_since(options->since, wanted.id != NULL, &since, &since_ns, err);

@@ -24,6 +24,7 @@
 #define READ_MAX      (4U * JOURNAL_FILE_MAX)
 
 struct followed {
+	char *namespace;
 	char *id;
 	int dir_fd;
 	int fd; /* of "journal": what is written last can be read when it is removed; FD_NONE: there is none yet */
@@ -35,9 +36,7 @@ struct followed {
 
 struct journals {
 	struct journals_options options;
-	int inotify_fd;
-	int root_watch;      /* until there is the namespace */
-	int namespace_watch; /* -1: there is none */
+	int inotify_fd; /* watches the containers that are followed, namespaces, and their folder */
 	struct followed *followed;
 	bool is_silent; /* events are counted and not given */
 	bool has_waited;
@@ -58,10 +57,10 @@ static bool take_event(const event *entry, void *context)
 	if (entry->sequence <= followed->last)
 		return true;
 	if (!gather->self->is_silent && entry->sequence > followed->last + 1 && options->miss != NULL)
-		options->miss(followed->id, entry->sequence - followed->last - 1, options->context);
+		options->miss(followed->namespace, followed->id, entry->sequence - followed->last - 1, options->context);
 	followed->last = entry->sequence;
 	if (!gather->self->is_silent)
-		options->give(entry, options->context);
+		options->give(followed->namespace, entry, options->context);
 	return true;
 }
 
@@ -114,15 +113,16 @@ static void forget(struct journals *self, struct followed *gone)
 	(void) inotify_rm_watch(self->inotify_fd, gone->watch);
 	owned_fd_release(&gone->fd);
 	owned_fd_release(&gone->dir_fd);
+	free(gone->namespace);
 	free(gone->id);
 	free(gone);
 }
 
-static struct followed *find(const struct journals *self, const char *id)
+static struct followed *find(const struct journals *self, const char *namespace, const char *id)
 {
 	struct followed *followed = self->followed;
 
-	while (followed != NULL && strcmp(followed->id, id) != 0)
+	while (followed != NULL && (strcmp(followed->id, id) != 0 || strcmp(followed->namespace, namespace) != 0))
 		followed = followed->next;
 	return followed;
 }
@@ -138,7 +138,7 @@ static bool is_same_folder(const struct followed *followed, int dir_fd)
 static bool follow(const char *namespace, const char *id, void *context)
 {
 	struct journals *self = context;
-	struct followed *known = find(self, id);
+	struct followed *known = find(self, namespace, id);
 	auto_free char *path = text_format("%s/%s/%s", self->options.root, namespace, id);
 	auto_close int dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct followed *made;
@@ -156,7 +156,7 @@ static bool follow(const char *namespace, const char *id, void *context)
 	made = calloc(1, sizeof(*made));
 	if (made == NULL)
 		return false;
-	*made = (struct followed){.id = text_copy(id), .fd = FD_NONE, .next = self->followed};
+	*made = (struct followed){.namespace = text_copy(namespace), .id = text_copy(id), .fd = FD_NONE, .next = self->followed};
 	made->watch = inotify_add_watch(self->inotify_fd, path, FOLDER_EVENTS | IN_MODIFY | IN_CLOSE_WRITE | IN_DELETE_SELF);
 	made->dir_fd = take_fd(&dir_fd);
 	self->followed = made;
@@ -164,19 +164,23 @@ static bool follow(const char *namespace, const char *id, void *context)
 	return true;
 }
 
-static void watch_namespace(struct journals *self)
+static bool watch_namespace(const char *namespace, void *context)
 {
-	auto_free char *path = text_format("%s/%s", self->options.root, self->options.namespace);
+	const struct journals *self = context;
+	auto_free char *path = text_format("%s/%s", self->options.root, namespace);
 
-	if (self->namespace_watch < 0)
-		self->namespace_watch = inotify_add_watch(self->inotify_fd, path, FOLDER_EVENTS);
+	(void) inotify_add_watch(self->inotify_fd, path, FOLDER_EVENTS);
+	return true;
 }
 
 static void look_at_all(struct journals *self)
 {
 	struct error ignored;
 
-	watch_namespace(self);
+	if (self->options.namespace != NULL)
+		(void) watch_namespace(self->options.namespace, self);
+	else
+		(void) run_dir_visit_namespaces(self->options.root, watch_namespace, self, &ignored);
 	(void) run_dir_visit(self->options.root, self->options.namespace, follow, self, &ignored);
 }
 
@@ -187,7 +191,7 @@ int journals_open(struct journals **ret_self, const struct journals_options *opt
 	if (self == NULL)
 		return fail_errno(err, ENOMEM, "follow events");
 	(void) descriptor_limit_raise();
-	*self = (struct journals){.options = *options, .namespace_watch = -1, .is_silent = true};
+	*self = (struct journals){.options = *options, .is_silent = true};
 	self->inotify_fd = inotify_init1(IN_CLOEXEC);
 	if (self->inotify_fd < 0) {
 		free(self);
@@ -195,7 +199,7 @@ int journals_open(struct journals **ret_self, const struct journals_options *opt
 	}
 	/* what is not there can't be watched */
 	(void) dir_make_all(options->root, 0700, err);
-	self->root_watch = inotify_add_watch(self->inotify_fd, options->root, FOLDER_EVENTS);
+	(void) inotify_add_watch(self->inotify_fd, options->root, FOLDER_EVENTS);
 	look_at_all(self);
 	self->is_silent = false;
 	*ret_self = self;
@@ -211,36 +215,42 @@ void journals_close(struct journals *self)
 }
 
 /* Events of many journals, to be put in order. */
+struct collected {
+	const struct followed *of;
+	event *entry;
+};
+
 struct collection {
-	uint64_t since_ns, until;
-	event **list;
+	uint64_t since_ns;
+	const struct followed *from;
+	struct collected *list;
 	size_t count;
 };
 
 static bool collect(const event *entry, void *context)
 {
 	struct collection *self = context;
-	event **larger;
+	struct collected *larger;
 
-	if (entry->time_ns < self->since_ns || entry->sequence > self->until)
+	if (entry->time_ns < self->since_ns || entry->sequence > self->from->last)
 		return true;
 	larger = realloc(self->list, (self->count + 1) * sizeof(*larger));
 	if (larger == NULL)
 		return false;
 	self->list = larger;
-	self->list[self->count] = (event *) (void *) message_copy(&entry->base);
-	self->count += self->list[self->count] != NULL;
+	self->list[self->count] = (struct collected){self->from, (event *) (void *) message_copy(&entry->base)};
+	self->count += self->list[self->count].entry != NULL;
 	return true;
 }
 
 /* By time; those of one journal stay in its order, whatever the clock did. */
 static int compare(const void *one, const void *other)
 {
-	const event *a = *(event *const *) one, *b = *(event *const *) other;
+	const struct collected *a = one, *b = other;
 
-	if (strcmp(a->container_id, b->container_id) == 0)
-		return a->sequence < b->sequence ? -1 : 1;
-	return a->time_ns < b->time_ns ? -1 : a->time_ns > b->time_ns;
+	if (a->of == b->of)
+		return a->entry->sequence < b->entry->sequence ? -1 : 1;
+	return a->entry->time_ns < b->entry->time_ns ? -1 : a->entry->time_ns > b->entry->time_ns;
 }
 
 int journals_replay(struct journals *self, uint64_t since, uint64_t since_ns, struct error *err)
@@ -249,14 +259,14 @@ int journals_replay(struct journals *self, uint64_t since, uint64_t since_ns, st
 	int r = 0;
 
 	for (struct followed *followed = self->followed; followed != NULL && r == 0; followed = followed->next) {
-		collection.until = followed->last;
+		collection.from = followed;
 		r = journal_replay(followed->dir_fd, since, collect, &collection, err);
 	}
 	if (collection.count > 0)
 		qsort(collection.list, collection.count, sizeof(*collection.list), compare);
 	for (size_t i = 0; i < collection.count; i++) {
-		self->options.give(collection.list[i], self->options.context);
-		message_free(collection.list[i]);
+		self->options.give(collection.list[i].of->namespace, collection.list[i].entry, self->options.context);
+		message_free(collection.list[i].entry);
 	}
 	free(collection.list);
 	return r;
@@ -292,16 +302,17 @@ static void handle(struct journals *self, const struct inotify_event *change)
 
 	while (followed != NULL && followed->watch != change->wd)
 		followed = followed->next;
-	if (change->mask & IN_Q_OVERFLOW || change->wd == self->root_watch || change->wd == self->namespace_watch) {
-		if (change->mask & IN_IGNORED && change->wd == self->namespace_watch)
-			self->namespace_watch = -1;
+	/* of a container that is forgotten, or of a namespace that is gone: should that come again, its folder says so */
+	if (followed == NULL && (change->mask & IN_IGNORED) != 0)
+		return;
+	if (followed == NULL || (change->mask & IN_Q_OVERFLOW) != 0) {
 		look_at_all(self);
-	} else if (followed != NULL && change->mask & (IN_DELETE_SELF | IN_IGNORED)) {
+	} else if (change->mask & (IN_DELETE_SELF | IN_IGNORED)) {
 		read_rest(self, followed);
 		forget(self, followed);
-	} else if (followed != NULL && change->len > 0 && strcmp(change->name, "journal") == 0) {
+	} else if (change->len > 0 && strcmp(change->name, "journal") == 0) {
 		look(self, followed);
-	} else if (followed != NULL && change->len > 0 && strcmp(change->name, LOCK_SHIM) == 0 && change->mask & IN_CLOSE_WRITE) {
+	} else if (change->len > 0 && strcmp(change->name, LOCK_SHIM) == 0 && change->mask & IN_CLOSE_WRITE) {
 		look(self, followed);
 		self->is_over = self->options.id != NULL && has_ended(self);
 	}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Following the journals of containers, of one or of all in a namespace, also of those made later. They are files: no daemon and
+ * Following the journals of containers, of one, of all in a namespace or of all, also of those made later. They are files: no daemon and
  * no shim is needed for it, and none that dies or is replaced is in the way. Each event is given once, in the order of its journal.
  */
 #pragma once
@@ -12,11 +12,11 @@ struct journals;
 
 struct journals_options {
 	const char *root;
-	const char *namespace;
-	const char *id; /* NULL: all containers */
-	void (*give)(const event *entry, void *context);
+	const char *namespace; /* NULL: all of them */
+	const char *id;        /* NULL: all containers */
+	void (*give)(const char *namespace, const event *entry, void *context);
 	/* So many events of a container were dropped by its journal before they could be read. */
-	void (*miss)(const char *id, uint64_t count, void *context);
+	void (*miss)(const char *namespace, const char *id, uint64_t count, void *context);
 	void *context;
 };
 

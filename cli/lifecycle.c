@@ -135,7 +135,7 @@ static int stop_one(const struct cli *cli, const char *id, const void *context, 
 	if (r < 0)
 		return r;
 	timeout_s = (int) view.record->stop_timeout_s;
-	r = strcmp(view.state, "stopped") == 0;
+	r = strcmp(view.state, "stopped") == 0 && !view.record->restart_is_pending;
 	container_view_deinit(&view);
 	if (r > 0)
 		return 0;

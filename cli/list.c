@@ -12,14 +12,18 @@
 #include <string.h>
 
 struct ps_options {
-	bool all, quiet;
+	bool all, all_namespaces, quiet;
 };
 
 static const struct option_entry ps_entries[] = {
 	{'a', "all", NULL, OPTION_FLAG, offsetof(struct ps_options, all), "stopped ones too"},
+	ALL_NAMESPACES_ENTRY(struct ps_options, all_namespaces),
 	{'q', "quiet", NULL, OPTION_FLAG, offsetof(struct ps_options, quiet), "names only"},
 	{0, NULL, NULL, OPTION_FLAG, 0, NULL},
 };
+
+static const char *const ps_headers[] = {"NAMESPACE", "NAME", "STATE", "PID", "ADDRESS", "COMMAND", NULL};
+#define PS_COLUMNS (sizeof(ps_headers) / sizeof(ps_headers[0]) - 1)
 
 struct listing {
 	const struct cli *cli;
@@ -52,6 +56,8 @@ static void describe_state(const struct container_view *view, char *buffer, size
 static void add_row(struct listing *self, const struct container_view *view)
 {
 	const Hydra__V1__Network *network = view->record->network;
+	const char *cells[PS_COLUMNS];
+	size_t count = 0;
 	char state[128];
 	char pid[16] = "-";
 	char command[40];
@@ -60,22 +66,29 @@ static void add_row(struct listing *self, const struct container_view *view)
 	if (view->record->pid > 0 && strcmp(view->state, "stopped") != 0)
 		(void) text_fit(pid, sizeof(pid), "%d", view->record->pid);
 	(void) snprintf(command, sizeof(command), "%s", view->record->command[0] != '\0' ? view->record->command : "-");
-	table_add(self->table, (const char *[]){view->record->id, state, pid, network != NULL && network->ip[0] ? network->ip : "-",
-						command});
+	if (self->options->all_namespaces)
+		cells[count++] = view->record->namespace_;
+	cells[count++] = view->record->id;
+	cells[count++] = state;
+	cells[count++] = pid;
+	cells[count++] = network != NULL && network->ip[0] != '\0' ? network->ip : "-";
+	cells[count++] = command;
+	table_add(self->table, cells);
 }
 
 static bool list_one(const char *namespace, const char *id, void *context)
 {
 	struct listing *self = context;
+	struct cli cli = *self->cli;
 	struct container_view view;
 	struct error ignored;
 
-	(void) namespace;
-	if (cli_view(self->cli, id, &view, &ignored) < 0)
+	cli.namespace = namespace;
+	if (cli_view(&cli, id, &view, &ignored) < 0)
 		return true;
 	if (self->options->all || strcmp(view.state, "stopped") != 0) {
 		if (self->options->quiet) {
-			(void) puts(id);
+			(void) printf("%s%s%s\n", self->options->all_namespaces ? namespace : "", self->options->all_namespaces ? "/" : "", id);
 		} else if (cli_wants_json(self->cli)) {
 			auto_free char *json = json_of_view(&view, false);
 
@@ -91,10 +104,10 @@ static bool list_one(const char *namespace, const char *id, void *context)
 
 static int ps(const struct cli *cli, void *context, const struct option_rest *rest, struct error *err)
 {
-	static const char *const headers[] = {"NAME", "STATE", "PID", "ADDRESS", "COMMAND", NULL};
+	const struct ps_options *options = context;
 	auto_text json = TEXT_EMPTY;
-	struct listing listing = {.cli = cli, .options = context, .table = table_new(headers), .json = &json};
-	int r = run_dir_visit(cli->root, cli->namespace, list_one, &listing, err);
+	struct listing listing = {.cli = cli, .options = options, .table = table_new(ps_headers + !options->all_namespaces), .json = &json};
+	int r = run_dir_visit(cli->root, options->all_namespaces ? NULL : cli->namespace, list_one, &listing, err);
 
 	(void) rest;
 	if (r == 0 && !listing.options->quiet) {

@@ -33,6 +33,7 @@ static const struct option_entry logs_entries[] = {
 
 struct log_reader {
 	const struct logs_options *options;
+	Hydra__V1__LogConfig *before; /* where the log was before its path was changed; NULL: nowhere else */
 	struct log_printer printer;
 	uint64_t skip; /* lines of the application, for --tail */
 	char *line;
@@ -90,6 +91,19 @@ static uint64_t count_all_lines(struct log_reader *self, const char *path)
 	return count.lines + count.is_continued;
 }
 
+static uint64_t count_lines_before(struct log_reader *self)
+{
+	struct log_printer printer = self->printer;
+	uint64_t lines;
+
+	if (self->before == NULL)
+		return 0;
+	self->printer.format = self->before->format;
+	lines = count_all_lines(self, self->before->path);
+	self->printer = printer;
+	return lines;
+}
+
 static int set_tail(struct log_reader *self, const char *path, struct error *err)
 {
 	uint64_t wanted, lines;
@@ -98,7 +112,7 @@ static int set_tail(struct log_reader *self, const char *path, struct error *err
 		return 0;
 	if (number_parse_u64(self->options->tail, &wanted) < 0)
 		return fail_because(err, EINVAL, "option --tail: '%s': expected a number of lines", self->options->tail);
-	lines = count_all_lines(self, path);
+	lines = count_lines_before(self) + count_all_lines(self, path);
 	self->skip = lines > wanted ? lines - wanted : 0;
 	return 0;
 }
@@ -172,6 +186,21 @@ static void follow(struct log_reader *self, const struct cli *cli, const char *i
 	}
 }
 
+/* Nothing is added there any more. */
+static void read_before(struct log_reader *self)
+{
+	struct log_files files = {.path = self->before != NULL ? self->before->path : ""};
+	struct log_printer printer = self->printer;
+
+	while (self->before != NULL && log_files_next(&files)) {
+		self->printer.format = self->before->format;
+		(void) log_files_is_rotated(&files, &self->printer.format);
+		read_lines(self, files.file);
+	}
+	log_files_close(&files);
+	self->printer = printer;
+}
+
 static int print_log(struct log_reader *self, const struct cli *cli, const char *id, const char *path, struct error *err)
 {
 	bool has_file = log_format_suffix(self->printer.format) != NULL;
@@ -180,6 +209,7 @@ static int print_log(struct log_reader *self, const struct cli *cli, const char 
 
 	if (r < 0)
 		return r;
+	read_before(self);
 	(void) read_on(self, cli, id, &files);
 	if (files.file == NULL && has_file)
 		return fail_errno(err, ENOENT, "open the log '%s'", path);
@@ -227,11 +257,14 @@ static int logs(const struct cli *cli, void *context, const struct option_rest *
 		path = text_copy(view.record->log->path);
 		reader.printer = (struct log_printer){.format = view.record->log->format, .with_time = reader.options->timestamps};
 	}
+	if (view.record->log_before != NULL && path != NULL && strcmp(view.record->log_before->path, path) != 0)
+		reader.before = (Hydra__V1__LogConfig *) (void *) message_copy(&view.record->log_before->base);
 	container_view_deinit(&view);
 	if (path == NULL || path[0] == '\0')
 		return fail_because(err, ENOENT, "container '%s' has no log", rest->positional[0]);
 	r = print_log(&reader, cli, rest->positional[0], path, err);
 	tell_what_is_missing(cli, rest->positional[0]);
+	message_free(reader.before);
 	free(reader.line);
 	return r;
 }

@@ -94,7 +94,7 @@ static int watch_progress(const struct cli *cli, int *ret_fd, struct error *err)
 	auto_free char *folder = migration_folder(cli->root);
 	auto_close int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 
-	if (fd < 0 || inotify_add_watch(fd, folder, IN_MODIFY | IN_CREATE | IN_CLOSE_WRITE) < 0)
+	if (fd < 0 || inotify_add_watch(fd, folder, IN_MODIFY | IN_MOVED_TO | IN_CLOSE_WRITE) < 0)
 		return fail_errno(err, errno, "watch '%s'", folder);
 	*ret_fd = take_fd(&fd);
 	return 0;

@@ -23,12 +23,14 @@
 #define SCREEN_END   "\033[?25h\033[?1049l"
 
 struct top_options {
-	const char *interval;
-	bool once, all;
+	const char *interval, *sort;
+	bool once, all, all_namespaces;
 };
 
 static const struct option_entry top_entries[] = {
 	{'a', "all", NULL, OPTION_FLAG, offsetof(struct top_options, all), "stopped ones too"},
+	ALL_NAMESPACES_ENTRY(struct top_options, all_namespaces),
+	{0, "sort", "KEY", OPTION_STRING, offsetof(struct top_options, sort), "name (the default), cpu or memory: who uses most comes first"},
 	{0, "interval", "TIME", OPTION_STRING, offsetof(struct top_options, interval), "between two looks (default 2s)"},
 	{0, "once", NULL, OPTION_FLAG, offsetof(struct top_options, once), "look once, as it is when the output is no terminal"},
 	{0, NULL, NULL, OPTION_FLAG, 0, NULL},
@@ -108,6 +110,19 @@ static int parse_interval(const char *text, uint64_t *ret_ns, struct error *err)
 	return 0;
 }
 
+static int parse_order(const char *text, enum top_order *ret_order, struct error *err)
+{
+	static const char *const names[] = {[TOP_BY_NAME] = "name", [TOP_BY_CPU] = "cpu", [TOP_BY_MEMORY] = "memory"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (strcmp(text, names[i]) == 0) {
+			*ret_order = (enum top_order) i;
+			return 0;
+		}
+	}
+	return fail_because(err, EINVAL, "option --sort: '%s': expected name, cpu or memory", text);
+}
+
 static int top_command(const struct cli *cli, void *context, const struct option_rest *rest, struct error *err)
 {
 	const struct top_options *options = context;
@@ -116,10 +131,13 @@ static int top_command(const struct cli *cli, void *context, const struct option
 			   .interval_ns = 2 * NS_PER_S,
 			   .is_once = options->once || (!is_terminal && !cli_wants_json(cli)),
 			   .is_screen = is_terminal && !options->once && !cli_wants_json(cli),
-			   .shows_all = options->all};
+			   .shows_all = options->all,
+			   .all_namespaces = options->all_namespaces};
 	int r = options->interval != NULL ? parse_interval(options->interval, &self.interval_ns, err) : 0;
 
 	(void) rest;
+	if (r == 0 && options->sort != NULL)
+		r = parse_order(options->sort, &self.order, err);
 	if (r == 0)
 		r = begin(&self, err);
 	if (r < 0)

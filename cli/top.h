@@ -14,6 +14,7 @@
 /* What a shim said at one moment. */
 struct top_sample {
 	bool is_there;
+	bool is_partial; /* the counters of output began anew at some time */
 	uint64_t time_ns; /* CLOCK_REALTIME */
 	uint64_t cpu_ns, memory_bytes, memory_limit_bytes, pids;
 	uint64_t output_bytes, dropped_bytes, spilled_bytes;
@@ -21,6 +22,7 @@ struct top_sample {
 
 struct top_row {
 	struct top *top;
+	char *namespace;
 	char *id;
 	record *record;   /* as the shim says, else from disk */
 	struct ttrpc_client client;
@@ -31,6 +33,8 @@ struct top_row {
 	struct top_row *next;
 };
 
+enum top_order { TOP_BY_NAME, TOP_BY_CPU, TOP_BY_MEMORY };
+
 struct top {
 	const struct cli *cli;
 	struct event_loop loop;
@@ -40,8 +44,9 @@ struct top {
 	bool is_looking;
 	bool is_once;
 	bool is_screen;           /* redrawn in place */
-	bool shows_all;
-	struct top_row *rows;     /* by name */
+	bool shows_all, all_namespaces;
+	enum top_order order;
+	struct top_row *rows;     /* by namespace and name */
 	Hydra__V1__LedgerResponse *ledger; /* NULL: no monitor */
 };
 

@@ -16,16 +16,16 @@
 
 /* What is said of a container; negative numbers: unknown. */
 struct line {
-	const char *id, *state, *health, *shim;
+	const char *namespace, *id, *state, *health, *shim;
 	const struct top_sample *now;
 	double cpu_percent, output_rate;
 	uint32_t restarts, shim_restarts;
 	int32_t shim_pid;
 };
 
-static const Hydra__V1__LedgerSubject *find_subject(const struct top *top, const char *id)
+static const Hydra__V1__LedgerSubject *find_subject(const struct top *top, const struct top_row *row)
 {
-	auto_free char *name = text_format("%s/%s", top->cli->namespace, id);
+	auto_free char *name = text_format("%s/%s", row->namespace, row->id);
 
 	for (size_t i = 0; top->ledger != NULL && i < top->ledger->n_subjects; i++) {
 		if (strcmp(top->ledger->subjects[i]->name, name) == 0)
@@ -63,11 +63,12 @@ static const char *describe_shim(const struct top_row *row, const Hydra__V1__Led
 static struct line describe(const struct top *top, const struct top_row *row)
 {
 	static const char *const healths[] = {"-", "starting", "healthy", "unhealthy"};
-	const Hydra__V1__LedgerSubject *subject = find_subject(top, row->id);
+	const Hydra__V1__LedgerSubject *subject = find_subject(top, row);
 	unsigned health = row->record->health != NULL && row->record->health->status < 4 ? row->record->health->status : 0;
 	bool is_known = row->now.is_there || is_stopped(row);
 
-	return (struct line){.id = row->id,
+	return (struct line){.namespace = row->namespace,
+			     .id = row->id,
 			     .state = state_name(is_known ? row->record->state : HYDRA__V1__CONTAINER_STATE__STATE_UNKNOWN),
 			     .health = healths[is_known ? health : 0],
 			     .shim = describe_shim(row, subject),
@@ -93,6 +94,7 @@ static yyjson_mut_val *json_of_line(yyjson_mut_doc *doc, const struct line *line
 {
 	yyjson_mut_val *item = yyjson_mut_obj(doc);
 
+	(void) yyjson_mut_obj_add_str(doc, item, "namespace", line->namespace);
 	(void) yyjson_mut_obj_add_str(doc, item, "id", line->id);
 	(void) yyjson_mut_obj_add_str(doc, item, "state", line->state);
 	(void) yyjson_mut_obj_add_str(doc, item, "health", line->health);
@@ -101,7 +103,8 @@ static yyjson_mut_val *json_of_line(yyjson_mut_doc *doc, const struct line *line
 	add_bytes(doc, item, "memoryLimitBytes", line, line->now->memory_limit_bytes);
 	add_bytes(doc, item, "pids", line, line->now->pids);
 	add_rate(doc, item, "outputBytesPerSecond", line->output_rate);
-	add_bytes(doc, item, "outputDroppedBytes", line, line->now->dropped_bytes);
+	(void) yyjson_mut_obj_add_val(doc, item, "outputDroppedBytes", line->now->is_there && !line->now->is_partial ?
+				      yyjson_mut_uint(doc, line->now->dropped_bytes) : yyjson_mut_null(doc));
 	add_bytes(doc, item, "outputSpilledBytes", line, line->now->spilled_bytes);
 	(void) yyjson_mut_obj_add_uint(doc, item, "restarts", line->restarts);
 	(void) yyjson_mut_obj_add_str(doc, item, "shim", line->shim);
@@ -115,21 +118,59 @@ static bool is_shown(const struct top *top, const struct top_row *row)
 	return row->record != NULL && (top->shows_all || !is_stopped(row));
 }
 
-static void print_json(const struct top *top)
+/* What is shown, in the order asked for. */
+struct view {
+	const struct top *top;
+	struct line *lines;
+	size_t count;
+};
+
+/* Larger comes first; what is unknown last. */
+static double weight(const struct line *line, enum top_order order)
+{
+	if (order == TOP_BY_CPU)
+		return line->cpu_percent;
+	return line->now->is_there ? (double) line->now->memory_bytes : -1;
+}
+
+static int compare(const void *one, const void *other, void *context)
+{
+	const struct line *a = one, *b = other;
+	const enum top_order *order = context;
+	double left = *order == TOP_BY_NAME ? 0 : weight(a, *order);
+	double right = *order == TOP_BY_NAME ? 0 : weight(b, *order);
+	int r = strcmp(a->namespace, b->namespace);
+
+	if (left != right)
+		return left > right ? -1 : 1;
+	return r != 0 ? r : strcmp(a->id, b->id);
+}
+
+static void view_make(struct view *self, const struct top *top)
+{
+	enum top_order order = top->order;
+	size_t count = 0;
+
+	for (const struct top_row *row = top->rows; row != NULL; row = row->next)
+		count++;
+	*self = (struct view){.top = top, .lines = calloc(count + 1, sizeof(*self->lines))};
+	for (const struct top_row *row = top->rows; row != NULL && self->lines != NULL; row = row->next) {
+		if (is_shown(top, row))
+			self->lines[self->count++] = describe(top, row);
+	}
+	if (self->count > 0)
+		qsort_r(self->lines, self->count, sizeof(*self->lines), compare, &order);
+}
+
+static void print_json(const struct view *view)
 {
 	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
 	yyjson_mut_val *root = yyjson_mut_obj(doc);
 	yyjson_mut_val *list = yyjson_mut_arr(doc);
 	auto_free char *json = NULL;
 
-	for (const struct top_row *row = top->rows; row != NULL; row = row->next) {
-		struct line line;
-
-		if (!is_shown(top, row))
-			continue;
-		line = describe(top, row);
-		(void) yyjson_mut_arr_append(list, json_of_line(doc, &line));
-	}
+	for (size_t i = 0; i < view->count; i++)
+		(void) yyjson_mut_arr_append(list, json_of_line(doc, &view->lines[i]));
 	(void) yyjson_mut_obj_add_uint(doc, root, "timeNs", clock_realtime_ns());
 	(void) yyjson_mut_obj_add_val(doc, root, "containers", list);
 	yyjson_mut_doc_set_root(doc, root);
@@ -138,7 +179,7 @@ static void print_json(const struct top *top)
 	(void) puts(json != NULL ? json : "null");
 }
 
-static void add_row(struct table *table, const struct line *line)
+static void add_row(struct table *table, const struct line *line, bool with_namespace)
 {
 	char cpu[32] = "-", memory[32] = "-", pids[32] = "-", output[40] = "-", dropped[32] = "-", bytes[32], restarts[16], shim[48];
 
@@ -147,7 +188,8 @@ static void add_row(struct table *table, const struct line *line)
 	if (line->now->is_there) {
 		format_size(line->now->memory_bytes, memory, sizeof(memory));
 		(void) text_fit(pids, sizeof(pids), "%llu", (unsigned long long) line->now->pids);
-		format_size(line->now->dropped_bytes, dropped, sizeof(dropped));
+		if (!line->now->is_partial)
+			format_size(line->now->dropped_bytes, dropped, sizeof(dropped));
 	}
 	if (line->output_rate >= 0) {
 		format_size((uint64_t) line->output_rate, bytes, sizeof(bytes));
@@ -158,41 +200,34 @@ static void add_row(struct table *table, const struct line *line)
 		(void) text_fit(shim, sizeof(shim), "%s, restarts: %u", line->shim, line->shim_restarts);
 	else
 		(void) text_fit(shim, sizeof(shim), "%s", line->shim);
-	table_add(table, (const char *[]){line->id, line->state, line->health, cpu, memory, pids, output, dropped, restarts, shim});
+	table_add(table, (const char *[]){line->namespace, line->id, line->state, line->health, cpu, memory, pids, output, dropped, restarts, shim} +
+				 !with_namespace);
 }
 
-static struct table *make_table(const struct top *top, unsigned rows_max)
+static struct table *make_table(const struct view *view, unsigned rows_max)
 {
-	static const char *const headers[] = {"NAME", "STATE", "HEALTH", "CPU %", "MEMORY", "PIDS", "OUTPUT", "DROPPED", "RESTARTS", "SHIM", NULL};
-	struct table *table = table_new(headers);
-	unsigned count = 0;
+	static const char *const headers[] = {"NAMESPACE", "NAME", "STATE", "HEALTH", "CPU %", "MEMORY", "PIDS", "OUTPUT", "DROPPED",
+					      "RESTARTS", "SHIM", NULL};
+	struct table *table = table_new(headers + !view->top->all_namespaces);
 
-	for (const struct top_row *row = top->rows; row != NULL && count < rows_max; row = row->next) {
-		struct line line;
-
-		if (!is_shown(top, row))
-			continue;
-		line = describe(top, row);
-		add_row(table, &line);
-		count++;
-	}
+	for (size_t i = 0; i < view->count && i < rows_max; i++)
+		add_row(table, &view->lines[i], view->top->all_namespaces);
 	return table;
 }
 
-static void print_screen(const struct top *top)
+static void print_screen(const struct view *view)
 {
+	const struct top *top = view->top;
 	struct winsize size = {.ws_row = 24, .ws_col = 80};
 	char time_text[CLOCK_TEXT_SIZE];
-	unsigned shown = 0;
 	struct table *table;
 
 	(void) ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
-	for (const struct top_row *row = top->rows; row != NULL; row = row->next)
-		shown += is_shown(top, row);
 	clock_format(clock_realtime_ns(), time_text);
-	(void) printf(SCREEN_HOME "%u containers of '%s', %.19s%s" LINE_END, shown, top->cli->namespace, time_text,
+	(void) printf(SCREEN_HOME "%zu containers of %s%s%s, %.19s%s" LINE_END, view->count, top->all_namespaces ? "all namespaces" : "'",
+		      top->all_namespaces ? "" : top->cli->namespace, top->all_namespaces ? "" : "'", time_text,
 		      top->ledger == NULL ? ", without a monitor" : "");
-	table = make_table(top, size.ws_row > 3 ? size.ws_row - 3U : 1);
+	table = make_table(view, size.ws_row > 3 ? size.ws_row - 3U : 1);
 	table_print_within(table, size.ws_col > 0 ? size.ws_col : 80, LINE_END);
 	table_free(table);
 	(void) fputs(SCREEN_REST, stdout);
@@ -201,15 +236,18 @@ static void print_screen(const struct top *top)
 void top_print(struct top *top)
 {
 	struct table *table;
+	struct view view;
 
+	view_make(&view, top);
 	if (cli_wants_json(top->cli)) {
-		print_json(top);
+		print_json(&view);
 	} else if (top->is_screen) {
-		print_screen(top);
+		print_screen(&view);
 	} else {
-		table = make_table(top, ~0U);
+		table = make_table(&view, ~0U);
 		table_print(table);
 		table_free(table);
 	}
+	free(view.lines);
 	(void) fflush(stdout);
 }

@@ -38,6 +38,7 @@ static void stats_came(struct ttrpc_client *client, const ProtobufCMessage *mess
 	(void) err;
 	if (response != NULL)
 		row->now = (struct top_sample){.is_there = true,
+					       .is_partial = response->log_counts_are_partial,
 					       .time_ns = response->time_ns,
 					       .cpu_ns = response->cpu_ns,
 					       .memory_bytes = response->memory_bytes,
@@ -66,6 +67,7 @@ static void row_free(struct top_row *row)
 {
 	hang_up(row);
 	record_free(row->record);
+	free(row->namespace);
 	free(row->id);
 	free(row);
 }
@@ -77,7 +79,7 @@ static void load_from_disk(struct top_row *row)
 	struct error ignored;
 	record *loaded = NULL;
 
-	if (run_dir_open(&dir, cli->root, cli->namespace, row->id, &ignored) < 0)
+	if (run_dir_open(&dir, cli->root, row->namespace, row->id, &ignored) < 0)
 		return;
 	if (record_load(dir.fd, &loaded, &ignored) == 0) {
 		record_free(row->record);
@@ -92,7 +94,7 @@ static void connect_row(struct top_row *row)
 	struct error ignored;
 	int fd;
 
-	if (shim_process_connect_now(cli->root, cli->namespace, row->id, &fd, &ignored) < 0 ||
+	if (shim_process_connect_now(cli->root, row->namespace, row->id, &fd, &ignored) < 0 ||
 	    ttrpc_client_init(&row->client, &row->top->loop, fd, &ignored) < 0)
 		return;
 	row->has_client = true;
@@ -124,21 +126,27 @@ static void ask(struct top_row *row)
 	call(row, "Stats", &hydra__v1__stats_response__descriptor, stats_came);
 }
 
+static int compare(const struct top_row *row, const char *namespace, const char *id)
+{
+	int r = strcmp(row->namespace, namespace);
+
+	return r != 0 ? r : strcmp(row->id, id);
+}
+
 static bool see(const char *namespace, const char *id, void *context)
 {
 	struct top *top = context;
 	struct top_row **link = &top->rows;
 	struct top_row *row;
 
-	(void) namespace;
-	while (*link != NULL && strcmp((*link)->id, id) < 0)
+	while (*link != NULL && compare(*link, namespace, id) < 0)
 		link = &(*link)->next;
 	row = *link;
-	if (row == NULL || strcmp(row->id, id) != 0) {
+	if (row == NULL || compare(row, namespace, id) != 0) {
 		row = calloc(1, sizeof(*row));
 		if (row == NULL)
 			return false;
-		*row = (struct top_row){.top = top, .id = text_copy(id), .next = *link};
+		*row = (struct top_row){.top = top, .namespace = text_copy(namespace), .id = text_copy(id), .next = *link};
 		*link = row;
 	}
 	row->is_seen = true;
@@ -167,7 +175,7 @@ void top_ask(struct top *top)
 
 	for (struct top_row *row = top->rows; row != NULL; row = row->next)
 		row->is_seen = false;
-	(void) run_dir_visit(top->cli->root, top->cli->namespace, see, top, &ignored);
+	(void) run_dir_visit(top->cli->root, top->all_namespaces ? NULL : top->cli->namespace, see, top, &ignored);
 	forget_unseen(top);
 	for (struct top_row *row = top->rows; row != NULL; row = row->next)
 		ask(row);

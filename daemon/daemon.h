@@ -12,6 +12,7 @@
 #include "base/reexec.h"
 #include "daemon.pb-c.h"
 #include "proto/ttrpc_client.h"
+#include "proto/replacement.h"
 #include "proto/ttrpc_server.h"
 #include "seal.pb-c.h"
 #include "state/record.h"
@@ -43,9 +44,7 @@ struct daemon {
 	unsigned asking;         /* shims whose first answer is awaited */
 	unsigned errands;        /* requests that workers carry out */
 	const char *const *argv; /* what we were started with */
-	struct ttrpc_call *upgrade; /* NULL: none is under way */
-	char *upgrade_path;
-	struct event_timer upgrade_timer;
+	struct replacement upgrade;
 	struct held *held;       /* requests that wait for it */
 	struct watchdog watchdog;
 };

@@ -156,7 +156,7 @@ static int watch_progress(struct daemon *daemon, struct error *err)
 	auto_free char *folder = migration_folder(daemon->root);
 	int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 
-	if (fd < 0 || inotify_add_watch(fd, folder, IN_MODIFY | IN_CLOSE_WRITE | IN_CREATE) < 0)
+	if (fd < 0 || inotify_add_watch(fd, folder, IN_MODIFY | IN_CLOSE_WRITE | IN_MOVED_TO) < 0)
 		return fail_errno(err, errno, "watch '%s'", folder);
 	daemon->progress_source = (struct event_source){.handle = handle_news, .context = daemon, .fd = FD_NONE};
 	return event_loop_add(&daemon->loop, &daemon->progress_source, fd, EPOLLIN, err);

@@ -10,9 +10,7 @@
 #include "proto/ttrpc_seal.h"
 #include "shim.pb-c.h"
 
-#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* A request that came while an upgrade waits: the new binary handles it, or we do when nothing comes of the upgrade. */
 struct held {
@@ -53,7 +51,7 @@ bool upgrade_holds(struct ttrpc_call *call, const ProtobufCMessage *message)
 {
 	struct daemon *self = call->server->context;
 	struct held **link = &self->held;
-	struct held *held = self->upgrade != NULL ? calloc(1, sizeof(*held)) : NULL;
+	struct held *held = self->upgrade.call != NULL ? calloc(1, sizeof(*held)) : NULL;
 
 	if (held == NULL)
 		return false;
@@ -70,25 +68,17 @@ bool upgrade_holds(struct ttrpc_call *call, const ProtobufCMessage *message)
 	return true;
 }
 
-static void forget(struct daemon *self)
+static void gave_up(void *context, const struct error *err)
 {
 	struct held *held;
 
-	event_loop_disarm(&self->loop, &self->upgrade_timer);
-	free(self->upgrade_path);
-	self->upgrade_path = NULL;
-	self->upgrade = NULL;
-	while ((held = take_held(self, NULL)) != NULL) {
+	if (err != NULL)
+		log_error("upgrade failed", "error=\"%s\"", err->message);
+	while ((held = take_held(context, NULL)) != NULL) {
 		held->call->on_abandoned = NULL;
 		held->call->method->handle(held->call, held->message);
 		held_free(held);
 	}
-}
-
-static void abandoned(struct ttrpc_call *call)
-{
-	forget(call->server->context);
-	ttrpc_reply_empty(call);
 }
 
 static bool seal_followers(const struct daemon *self, Hydra__V1__SealedDaemon *sealed)
@@ -123,14 +113,16 @@ static Hydra__V1__SealedDaemon *seal(const struct daemon *self)
 	sealed->program_version = text_copy(HYDRA_VERSION);
 	sealed->lock_fd = self->lock_fd;
 	sealed->migration_fd = self->migration_fd;
-	sealed->server = ttrpc_server_seal(&self->server, self->upgrade);
+	sealed->server = ttrpc_server_seal(&self->server, self->upgrade.call);
 	if (sealed->server == NULL || !workers_seal(self, sealed) || !events_seal(self, sealed) || !seal_followers(self, sealed))
 		return NULL;
 	return take_ptr(&sealed);
 }
 
-static void visit_fds(const Hydra__V1__SealedDaemon *sealed, void (*visit)(int fd))
+static void visit_fds(const ProtobufCMessage *message, void (*visit)(int fd))
 {
+	const Hydra__V1__SealedDaemon *sealed = (const void *) message;
+
 	ttrpc_sealed_fds(sealed->server, visit);
 	visit(sealed->lock_fd);
 	visit(sealed->migration_fd);
@@ -138,83 +130,40 @@ static void visit_fds(const Hydra__V1__SealedDaemon *sealed, void (*visit)(int f
 		visit(sealed->workers[i]->message_fd);
 }
 
-/* Returns only when it did not work. */
-static int execute(struct daemon *self, struct error *err)
+static int execute(void *context, const char *path, struct error *err)
 {
+	struct daemon *self = context;
 	auto_message Hydra__V1__SealedDaemon *sealed = seal(self);
-	auto_free uint8_t *state = NULL;
-	size_t size = 0;
-	int r;
 
-	if (sealed == NULL)
-		return fail_errno(err, ENOMEM, "seal the state");
-	r = message_encode(&sealed->base, &state, &size, err);
-	if (r < 0)
-		return r;
-	visit_fds(sealed, reexec_keep);
-	r = reexec(self->upgrade_path, self->argv, state, size, err);
-	visit_fds(sealed, reexec_keep_not);
-	return r;
+	return replacement_execute(path, self->argv, sealed != NULL ? &sealed->base : NULL, visit_fds, err);
 }
 
-/* From the event loop itself: no request is half handled. */
-static void upgrade_now(struct event_timer *timer)
+static bool is_quiet(const void *context)
 {
-	struct daemon *self = timer->context;
-	struct ttrpc_call *call = self->upgrade;
-	struct error err;
-
-	if (call == NULL || self->errands > 0)
-		return;
-	(void) execute(self, &err);
-	log_error("upgrade failed", "error=\"%s\"", err.message);
-	call->on_abandoned = NULL;
-	ttrpc_refuse_error(call, &err);
-	forget(self);
+	return ((const struct daemon *) context)->errands == 0;
 }
 
 void upgrade_consider(struct daemon *self)
 {
-	if (self->upgrade == NULL || self->errands > 0)
-		return;
-	event_loop_disarm(&self->loop, &self->upgrade_timer);
-	self->upgrade_timer = (struct event_timer){.handle = upgrade_now, .context = self};
-	event_loop_arm(&self->loop, &self->upgrade_timer, 0);
+	replacement_consider(&self->upgrade);
 }
 
 void upgrade_ask(struct ttrpc_call *call, const ProtobufCMessage *message)
 {
+	static const struct replacement_program program = {is_quiet, execute, gave_up};
 	const Hydra__V1__UpgradeRequest *request = (const void *) message;
 	struct daemon *self = call->server->context;
-	struct error err;
 
-	if (self->upgrade != NULL) {
-		ttrpc_refuse(call, TTRPC_FAILED_PRECONDITION, "upgrade: another one is under way");
-		return;
-	}
-	if (reexec_check(request->path, &err) < 0) {
-		ttrpc_refuse_error(call, &err);
-		return;
-	}
-	self->upgrade_path = text_copy(request->path);
-	self->upgrade = call;
-	call->on_abandoned = abandoned;
-	upgrade_consider(self);
+	replacement_ask(&self->upgrade, call, request->path, &program, &self->loop, self);
 }
 
 int upgrade_read(const struct reexec_options *options, Hydra__V1__SealedDaemon **ret_sealed, struct error *err)
 {
-	auto_free uint8_t *data = NULL;
 	auto_message Hydra__V1__SealedDaemon *sealed = NULL;
-	size_t size = 0;
-	int r = reexec_read(options, &data, &size, err);
+	int r = replacement_read(options, &hydra__v1__sealed_daemon__descriptor, "hydrad", (ProtobufCMessage **) (void *) &sealed, err);
 
-	if (r < 0)
-		return r;
-	sealed = (Hydra__V1__SealedDaemon *) (void *) message_decode(&hydra__v1__sealed_daemon__descriptor, data, size);
-	if (sealed == NULL)
-		return fail_because(err, EPROTO, "the state is not one of hydrad");
-	r = seal_check(sealed->program_version, sealed->version, sealed->needs, sealed->server, err);
+	if (r == 0)
+		r = seal_check(sealed->program_version, sealed->version, sealed->needs, sealed->server, err);
 	if (r == 0)
 		*ret_sealed = take_ptr(&sealed);
 	return r;
@@ -224,7 +173,7 @@ void upgrade_take_over(struct daemon *self, const Hydra__V1__SealedDaemon *seale
 {
 	struct ttrpc_call *call;
 
-	visit_fds(sealed, reexec_keep_not);
+	visit_fds(&sealed->base, reexec_keep_not);
 	reexec_finish(options);
 	workers_unseal(self, sealed);
 	log_info(options->refused != NULL ? "upgrade refused" : "upgraded", "from=%s to=%s", sealed->program_version, HYDRA_VERSION);

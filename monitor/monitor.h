@@ -12,6 +12,7 @@
 #include "monitor.pb-c.h"
 #include "monitor/ledger.h"
 #include "monitor/ledger_file.h"
+#include "proto/replacement.h"
 #include "proto/store.h"
 #include "proto/ttrpc_server.h"
 #include "seal.pb-c.h"
@@ -84,9 +85,7 @@ struct monitor {
 	struct limits limits;
 	struct ends ends;
 	const char *const *argv;    /* what we were started with */
-	struct ttrpc_call *upgrade; /* NULL: none is under way */
-	char *upgrade_path;
-	struct event_timer upgrade_timer;
+	struct replacement upgrade;
 };
 
 /* account.c: the ledger of this host. After account_open(): account_begin() at an ordinary start, nothing after an upgrade. */

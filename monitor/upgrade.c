@@ -11,25 +11,16 @@
 #include "proto/ttrpc_seal.h"
 #include "shim.pb-c.h"
 
-#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #define STATE(name) HYDRA__V1__LEDGER_STATE__LEDGER_##name
 
-static void forget(struct monitor *self)
+static void gave_up(void *context, const struct error *err)
 {
-	event_loop_disarm(&self->loop, &self->upgrade_timer);
-	free(self->upgrade_path);
-	self->upgrade_path = NULL;
-	self->upgrade = NULL;
-}
-
-static void abandoned(struct ttrpc_call *call)
-{
-	forget(call->server->context);
-	ttrpc_reply_empty(call);
+	(void) context;
+	if (err != NULL)
+		log_error("upgrade failed", "error=\"%s\"", err->message);
 }
 
 static void seal_daemon(const struct monitor *self, Hydra__V1__SealedMonitor *sealed)
@@ -55,14 +46,16 @@ static Hydra__V1__SealedMonitor *seal(const struct monitor *self)
 	sealed->metrics_fd = self->metrics_source.fd;
 	sealed->metrics_tcp_fd = self->metrics_tcp_source.fd;
 	seal_daemon(self, sealed);
-	sealed->server = ttrpc_server_seal(&self->server, self->upgrade);
+	sealed->server = ttrpc_server_seal(&self->server, self->upgrade.call);
 	if (sealed->server == NULL || !store_seal(self, sealed) || !shims_seal(self, sealed) || !ends_seal(&self->ends, sealed))
 		return NULL;
 	return take_ptr(&sealed);
 }
 
-static void visit_fds(const Hydra__V1__SealedMonitor *sealed, void (*visit)(int fd))
+static void visit_fds(const ProtobufCMessage *message, void (*visit)(int fd))
 {
+	const Hydra__V1__SealedMonitor *sealed = (const void *) message;
+
 	ttrpc_sealed_fds(sealed->server, visit);
 	visit(sealed->lock_fd);
 	visit(sealed->store_fd);
@@ -74,60 +67,27 @@ static void visit_fds(const Hydra__V1__SealedMonitor *sealed, void (*visit)(int 
 		visit(sealed->depositor_fds[i]);
 }
 
-/* Returns only when it did not work. */
-static int execute(struct monitor *self, struct error *err)
+static int execute(void *context, const char *path, struct error *err)
 {
+	struct monitor *self = context;
 	auto_message Hydra__V1__SealedMonitor *sealed = seal(self);
-	auto_free uint8_t *state = NULL;
-	size_t size = 0;
-	int r;
 
-	if (sealed == NULL)
-		return fail_errno(err, ENOMEM, "seal the state");
-	r = message_encode(&sealed->base, &state, &size, err);
-	if (r < 0)
-		return r;
-	visit_fds(sealed, reexec_keep);
-	r = reexec(self->upgrade_path, self->argv, state, size, err);
-	visit_fds(sealed, reexec_keep_not);
-	return r;
+	return replacement_execute(path, self->argv, sealed != NULL ? &sealed->base : NULL, visit_fds, err);
 }
 
-/* From the event loop itself: no request is half handled. */
-static void upgrade_now(struct event_timer *timer)
+static bool is_quiet(const void *context)
 {
-	struct monitor *self = timer->context;
-	struct ttrpc_call *call = self->upgrade;
-	struct error err;
-
-	if (call == NULL)
-		return;
-	(void) execute(self, &err);
-	log_error("upgrade failed", "error=\"%s\"", err.message);
-	forget(self);
-	call->on_abandoned = NULL;
-	ttrpc_refuse_error(call, &err);
+	(void) context; /* it does one thing after the other */
+	return true;
 }
 
 void upgrade_ask(struct ttrpc_call *call, const ProtobufCMessage *message)
 {
+	static const struct replacement_program program = {is_quiet, execute, gave_up};
 	const Hydra__V1__UpgradeRequest *request = (const void *) message;
 	struct monitor *self = call->server->context;
-	struct error err;
 
-	if (self->upgrade != NULL) {
-		ttrpc_refuse(call, TTRPC_FAILED_PRECONDITION, "upgrade: another one is under way");
-		return;
-	}
-	if (reexec_check(request->path, &err) < 0) {
-		ttrpc_refuse_error(call, &err);
-		return;
-	}
-	self->upgrade_path = text_copy(request->path);
-	self->upgrade = call;
-	call->on_abandoned = abandoned;
-	self->upgrade_timer = (struct event_timer){.handle = upgrade_now, .context = self};
-	event_loop_arm(&self->loop, &self->upgrade_timer, 0);
+	replacement_ask(&self->upgrade, call, request->path, &program, &self->loop, self);
 }
 
 /* A binary from before the ledger was a file watched these: with it their times begin. */
@@ -147,17 +107,11 @@ static void note_who_is_up(struct monitor *self)
 
 int upgrade_read(const struct reexec_options *options, Hydra__V1__SealedMonitor **ret_sealed, struct error *err)
 {
-	auto_free uint8_t *data = NULL;
 	auto_message Hydra__V1__SealedMonitor *sealed = NULL;
-	size_t size = 0;
-	int r = reexec_read(options, &data, &size, err);
+	int r = replacement_read(options, &hydra__v1__sealed_monitor__descriptor, "a monitor", (ProtobufCMessage **) (void *) &sealed, err);
 
-	if (r < 0)
-		return r;
-	sealed = (Hydra__V1__SealedMonitor *) (void *) message_decode(&hydra__v1__sealed_monitor__descriptor, data, size);
-	if (sealed == NULL)
-		return fail_because(err, EPROTO, "the state is not one of a monitor");
-	r = seal_check(sealed->program_version, sealed->version, sealed->needs, sealed->server, err);
+	if (r == 0)
+		r = seal_check(sealed->program_version, sealed->version, sealed->needs, sealed->server, err);
 	if (r == 0)
 		*ret_sealed = take_ptr(&sealed);
 	return r;
@@ -167,7 +121,7 @@ void upgrade_take_over(struct monitor *self, const Hydra__V1__SealedMonitor *sea
 {
 	struct ttrpc_call *call;
 
-	visit_fds(sealed, reexec_keep_not);
+	visit_fds(&sealed->base, reexec_keep_not);
 	reexec_finish(options);
 	shims_unseal(self, sealed);
 	ends_unseal(&self->ends, sealed);

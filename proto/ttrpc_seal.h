@@ -11,8 +11,10 @@
 #include "seal.pb-c.h"
 
 #define SEAL_VERSION 1U
-/* Bits of `needs` that we understand. */
-#define SEAL_KNOWN   0ULL
+/* Bits of `needs`, and all of them that we understand. */
+#define SEAL_FEEDS   1ULL /* bytes for a client are only in its process's feed */
+#define SEAL_BRIDGES 2ULL /* output of a terminal is only in its bridge */
+#define SEAL_KNOWN   (SEAL_FEEDS | SEAL_BRIDGES)
 
 /* Pure: -EPROTO says why a state of that version, with these needs, can't be taken. */
 int seal_check(const char *program_version, uint32_t version, uint64_t needs, const Hydra__V1__SealedServer *server, struct error *err);

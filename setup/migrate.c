@@ -3,7 +3,7 @@
  * Moving a container to another host, source side: asks its shim, lets hydra-pager send it, and removes what is left.
  *
  * The connection to the shim is the lease on the container; the send worker holds it too, so that the shim does not
- * believe us dead while the worker is still at it.
+ * believe us dead while the worker is still at it. For the successor of a shim that dies meanwhile we both hold a lock.
  */
 #include "base/child.h"
 #include "base/clock.h"
@@ -24,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <yyjson.h>
 
 #define CALL_TIMEOUT_MS 30000
@@ -33,6 +34,7 @@
 #define SEND_IN_DOUBT   4
 #define PROGRESS_NUMBER 3
 #define LEASE_NUMBER    4
+#define LOCK_NUMBER     5
 
 struct migrate {
 	const struct migrate_request *request;
@@ -86,6 +88,18 @@ static int begin(struct migrate *self, struct error *err)
 		r = fail_because(err, EPROTO, "the shim of '%s' sent no record", request->id);
 	if (r == 0)
 		self->container = (record *) (void *) message_copy(&response->record->base);
+	return r;
+}
+
+/* The shim, or its successor, knows by this lock that we or our worker live. One that died before we had it is taken to have undone
+ * what it granted. */
+static int hold(struct migrate *self, struct error *err)
+{
+	int r = run_dir_lock_wait(&self->dir, LOCK_MIGRATION, err);
+	uint8_t byte;
+
+	if (r == 0 && recv(self->lease_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+		r = fail_because(err, ECONNRESET, "migrate container '%s': its shim died", self->request->id);
 	return r;
 }
 
@@ -191,8 +205,9 @@ static int run_worker(struct migrate *self, int *ret_status, struct error *err)
 {
 	auto_free char *program = child_program("hydra-pager");
 	struct child_spec spec = {.path = program, .argv = self->argv, .cwd = "/", .death_signal = SIGTERM,
-				  .fds = {{STDERR_FILENO, 2}, {self->file_fd, PROGRESS_NUMBER}, {self->lease_fd, LEASE_NUMBER}},
-				  .fd_count = 3};
+				  .fds = {{STDERR_FILENO, 2}, {self->file_fd, PROGRESS_NUMBER}, {self->lease_fd, LEASE_NUMBER},
+					  {self->dir.lock_fd, LOCK_NUMBER}},
+				  .fd_count = 4};
 	pid_t pid;
 	int r;
 
@@ -258,7 +273,9 @@ static int migrate(struct migrate *self, struct error *err)
 		r = begin(self, err);
 	if (r < 0)
 		return r;
-	r = run_worker(self, &status, err);
+	r = hold(self, err);
+	if (r == 0)
+		r = run_worker(self, &status, err);
 	if (r < 0) {
 		(void) end(self, false, &ignored);
 		return r;

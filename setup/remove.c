@@ -163,7 +163,8 @@ static int remove_locked(struct run_dir *dir, const char *root, const char *name
 	if (record_load(dir->fd, &container, &unreadable) < 0 && unreadable.code != -ENOENT && !force)
 		return fail_because(err, EPROTO, "%s; --force removes it all the same", unreadable.message);
 	if (run_dir_is_locked(dir, LOCK_SHIM)) {
-		bool is_stopped = container != NULL && container->state == HYDRA__V1__CONTAINER_STATE__STATE_STOPPED;
+		bool is_stopped = container != NULL && container->state == HYDRA__V1__CONTAINER_STATE__STATE_STOPPED &&
+				  !container->restart_is_pending;
 
 		if (!force && !is_stopped)
 			return fail_because(err, EBUSY, "container '%s' is %s: stop it first, or use --force", dir->id,

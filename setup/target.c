@@ -81,6 +81,8 @@ static int adapt_record(const struct target *target, record *container, const ch
 	for (size_t i = 0; i < container->n_execs; i++)
 		message_free(container->execs[i]);
 	container->n_execs = 0;
+	message_free(container->log_before); /* it stayed there */
+	container->log_before = NULL;
 	if (container->log != NULL && container->log->path[0] != '\0')
 		fits = fits && message_set_string(&container->log->path, log);
 	if (network != NULL)

@@ -156,12 +156,16 @@ int container_adopt(struct container *self, struct error *err)
 	take_deposits(self);
 	container_note(self, "adopted", self->init, NULL);
 	container_end_unseen_execs(self);
-	if (self->init->pid <= 0)
+	if (self->init->pid <= 0) {
+		migration_ended_unseen(self);
 		process_ended_unseen(self->init, self->record->pid);
-	else if (self->record->state == STATE(RESTORING))
+	} else if (self->record->state == STATE(RESTORING)) {
 		restore_go_on(self);
-	else
+	} else if (migration_is_under_way(self)) {
+		migration_adopt(self);
+	} else {
 		undo_what_was_half_done(self);
+	}
 	if (self->init->pidfd >= 0 && !self->init->has_ended)
 		health_begin(self);
 	return 0;

@@ -148,6 +148,15 @@ bool clients_are_behind(const struct process *process)
 	return false;
 }
 
+bool clients_have_bytes_waiting(const struct process *process)
+{
+	for (const struct client *self = process->clients; self != NULL; self = self->next) {
+		if (feed_waiting(process->feed, self->place) > 0)
+			return true;
+	}
+	return false;
+}
+
 void clients_end(struct process *process)
 {
 	auto_free uint8_t *data = NULL;

@@ -26,6 +26,8 @@ void clients_send(struct process *process, enum stream_type type, const uint8_t 
 ssize_t clients_take(struct process *process, int pipe_fd, enum stream_type type);
 /* True when one that must get everything is too far behind: the process's output is to wait. */
 bool clients_are_behind(const struct process *process);
+/* True when one has not got all there is for it. */
+bool clients_have_bytes_waiting(const struct process *process);
 /* The exit record, then the end; clients go when they have read it. */
 void clients_end(struct process *process);
 /* The process reads its input again. */

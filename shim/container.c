@@ -2,6 +2,7 @@
 #include "shim/container.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/kernel.h"
 #include "base/log.h"
 #include "base/owned.h"
@@ -283,6 +284,7 @@ int container_stop(struct container *self, uint32_t timeout_s, uint32_t signal_n
 	r = container_save(self, err);
 	if (r < 0)
 		return r;
+	fault_point("shim.stop-noted");
 	event_loop_disarm(&self->shim->loop, &self->restart_timer);
 	if (self->init == NULL || self->init->has_ended)
 		return 0;
@@ -290,15 +292,15 @@ int container_stop(struct container *self, uint32_t timeout_s, uint32_t signal_n
 	if (self->record->state == HYDRA__V1__CONTAINER_STATE__STATE_PAUSED)
 		number = SIGKILL;
 	r = container_kill(self, self->init, number, false, err);
+	fault_point("shim.stop-signal-sent");
 	if (r == 0 && number != SIGKILL)
 		event_loop_arm(&self->shim->loop, &self->kill_timer, timeout_s * NS_PER_S);
 	return r;
 }
 
-void container_stop_again(struct container *self, uint32_t timeout_s)
+bool container_is_stopping(const struct container *self)
 {
-	if (self->init != NULL && !self->init->has_ended && self->kill_timer.due_ns == 0)
-		event_loop_arm(&self->shim->loop, &self->kill_timer, timeout_s * NS_PER_S);
+	return self->kill_timer.due_ns != 0;
 }
 
 bool container_is_at_rest(const struct container *self)

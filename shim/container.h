@@ -66,6 +66,12 @@ void restore_go_on(struct container *self);
 int migration_begin(struct container *self, const Hydra__V1__MigrationBeginRequest *request, struct error *err);
 /* Takes lease_fd; FD_NONE: the client is gone already. */
 void migration_hold(struct container *self, int lease_fd);
+/* A successor: the predecessor granted it, and asked again by the same it is answered again. */
+bool migration_is(const struct container *self, const char *migration_id);
+/* A successor: nobody holds the lease; goes on when the last one who works on it has gone, as if that had been the lease's end. */
+void migration_adopt(struct container *self);
+/* A successor: the container has ended meanwhile. */
+void migration_ended_unseen(struct container *self);
 int migration_end(struct container *self, const Hydra__V1__MigrationEndRequest *request, struct error *err);
 /* The container belongs to another host. */
 bool migration_is_handed_over(struct container *self);
@@ -82,8 +88,8 @@ int container_adopt(struct container *self, struct error *err);
 int container_kill(struct container *self, struct process *process, int signal_number, bool all, struct error *err);
 /* SIGTERM now, SIGKILL after the time-out; the container will not be restarted. */
 int container_stop(struct container *self, uint32_t timeout_s, uint32_t signal_number, struct error *err);
-/* A predecessor was told to: what is left is SIGKILL after the time-out. */
-void container_stop_again(struct container *self, uint32_t timeout_s);
+/* It is being stopped: what is left is SIGKILL after the time-out. */
+bool container_is_stopping(const struct container *self);
 
 /* The process of an exec id ("" is init); NULL: no such process. */
 struct process *container_find(struct container *self, const char *exec_id);

@@ -132,6 +132,7 @@ static int begin_create(struct container *self, struct error *err)
 		return r;
 	for (int i = 0; i < 3; i++)
 		fds[i] = (struct child_fd){self->init->child_ends[i], i};
+	event_loop_disarm(&self->shim->loop, &self->restart_timer); /* somebody may have been faster */
 	(void) unlinkat(self->dir.fd, "init.pid", 0);
 	fault_point("shim.before-create");
 	return runtime_start(self, "create", arguments, fds, 3, create_done, self, err);
@@ -230,6 +231,8 @@ static void init_ended(struct container *self)
 	if (container_move(self, EVENT_INIT_EXITED, &err) < 0)
 		log_error("record not written", "container=%s error=\"%s\"", self->dir.id, err.message);
 	fault_point("shim.stopped");
+	for (struct process *process = self->processes; process != NULL; process = process->next)
+		process_await_last_client(process);
 	container_clean(self);
 }
 

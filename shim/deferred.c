@@ -45,7 +45,7 @@ static void forget(struct ttrpc_call *call)
  * upgrade waits is left to the new binary: otherwise the upgrade might never find a quiet moment. */
 static bool must_wait(const struct container *container)
 {
-	if (container->shim->upgrade != NULL)
+	if (container->shim->upgrade.call != NULL)
 		return true;
 	return container->operation != NULL && container->record->state != HYDRA__V1__CONTAINER_STATE__STATE_MIGRATING;
 }
@@ -83,7 +83,7 @@ void deferred_run(struct container *container)
 	for (const struct deferred *self = container->deferred; self != NULL; self = self->next)
 		count++;
 	/* those that are there now: one that has to wait again comes back to the end of the list */
-	for (; count > 0 && container->operation == NULL && container->shim->upgrade == NULL; count--) {
+	for (; count > 0 && container->operation == NULL && container->shim->upgrade.call == NULL; count--) {
 		struct deferred *self = take(container, NULL);
 
 		if (self == NULL)

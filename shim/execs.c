@@ -2,18 +2,16 @@
 /*
  * Running execs in the record, so that a successor finds them; execs that are over.
  */
+#include "base/file.h"
 #include "base/log.h"
 #include "base/owned.h"
 #include "base/text.h"
 #include "proto/message.h"
 #include "shim/container.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define EXIT_RECORDS_KEPT 128
@@ -153,35 +151,6 @@ void container_settle_execs(struct container *self)
 		log_error("record not written", "container=%s error=\"%s\"", self->dir.id, err.message);
 }
 
-/* Removes the oldest exit record of an exec when there are too many. */
-static void bound_exit_records(struct container *self)
-{
-	int fd = openat(self->dir.fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *folder = fd >= 0 ? fdopendir(fd) : NULL;
-	struct timespec oldest = {0};
-	char name[NAME_MAX + 1] = "";
-	struct dirent *entry;
-	size_t count = 0;
-
-	while (folder != NULL && (entry = readdir(folder)) != NULL) {
-		struct stat status;
-
-		if (!text_has_prefix(entry->d_name, "exit.") || fstatat(fd, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) < 0)
-			continue;
-		if (count++ == 0 || status.st_mtim.tv_sec < oldest.tv_sec ||
-		    (status.st_mtim.tv_sec == oldest.tv_sec && status.st_mtim.tv_nsec < oldest.tv_nsec)) {
-			oldest = status.st_mtim;
-			(void) text_fit(name, sizeof(name), "%s", entry->d_name);
-		}
-	}
-	if (count > EXIT_RECORDS_KEPT)
-		(void) unlinkat(self->dir.fd, name, 0);
-	if (folder != NULL)
-		(void) closedir(folder);
-	else
-		owned_fd_release(&fd);
-}
-
 static bool is_over(const struct container *self, const struct process *process)
 {
 	return process != self->init && process->stdio_names[0] == NULL && process->has_ended && process_is_drained(process) && process->clients == NULL &&
@@ -197,7 +166,7 @@ int container_forget_exec(struct process *process, struct error *err)
 	(void) text_fit(name, sizeof(name), "%s.json", process->exec_id);
 	(void) unlinkat(self->dir.fd, name, 0);
 	process_free(process);
-	bound_exit_records(self);
+	dir_forget_oldest(self->dir.fd, "exit.", EXIT_RECORDS_KEPT, NULL);
 	r = container_list_execs(self, err);
 	return r < 0 ? r : container_save(self, err);
 }
@@ -211,6 +180,6 @@ void container_forget_execs(struct container *self)
 		if (!is_over(self, process))
 			continue;
 		process_free(process);
-		bound_exit_records(self);
+		dir_forget_oldest(self->dir.fd, "exit.", EXIT_RECORDS_KEPT, NULL);
 	}
 }

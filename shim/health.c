@@ -109,7 +109,7 @@ static void handle_timer(struct event_timer *timer)
 		arm(self);
 		return;
 	}
-	if (self->operation != NULL || self->shim->upgrade != NULL || migration_is_under_way(self) || process != NULL ||
+	if (self->operation != NULL || self->shim->upgrade.call != NULL || migration_is_under_way(self) || process != NULL ||
 	    self->record->state != HYDRA__V1__CONTAINER_STATE__STATE_RUNNING) {
 		event_loop_arm(&self->shim->loop, timer, BUSY_NS);
 		return;

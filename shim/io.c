@@ -89,7 +89,7 @@ static void end_of_output(struct process *self, int end)
 	shim_consider_end(self->container->shim);
 }
 
-static bool has_bytes_in_bridge(const struct process *self)
+bool process_has_bytes_in_bridge(const struct process *self)
 {
 	int waiting = 0;
 
@@ -104,7 +104,7 @@ static ssize_t fill_bridge(struct process *self)
 
 	if (self->ends[STREAM_BRIDGE_INPUT] < 0)
 		return -EINVAL;
-	if (has_bytes_in_bridge(self))
+	if (process_has_bytes_in_bridge(self))
 		return 1;
 	got = splice(self->ends[STREAM_STDOUT_END], NULL, self->ends[STREAM_BRIDGE_INPUT], NULL, QUEUE_CHUNK_MAX, SPLICE_F_NONBLOCK);
 	if (got < 0)
@@ -218,7 +218,7 @@ void process_resume_clients(struct process *self)
 	clients_go_on(self, is_error ? STREAM_ERR : STREAM_OUT, bytes, size, self->log != NULL ? output_count(self->log).read : 0);
 	if (self->clients != NULL)
 		self->waits_for_client = false;
-	if (has_bytes_in_bridge(self) && output_may_flow(self))
+	if (process_has_bytes_in_bridge(self) && output_may_flow(self))
 		take_output(self, STREAM_STDOUT_END);
 	if (self->has_ended && process_is_drained(self))
 		clients_end(self);
@@ -331,11 +331,19 @@ static void handle_log_change(void *context)
 	shim_consider_end(self->container->shim);
 }
 
+static void handle_log_gap(void *context)
+{
+	const struct process *self = context;
+
+	container_note(self->container, "output-gap", NULL, "what waited and what was counted is of another version, or damaged: set aside");
+}
+
 int process_open_log(struct process *self, struct error *err)
 {
 	const struct container *container = self->container;
 	struct output_owner owner = {.loop = loop_of(self), .dir_fd = container->dir.fd, .id = container->dir.id,
-				     .namespace = container->shim->namespace, .on_change = handle_log_change, .context = self};
+				     .namespace = container->shim->namespace, .on_change = handle_log_change, .on_gap = handle_log_gap,
+				     .context = self};
 	const Hydra__V1__LogConfig none = HYDRA__V1__LOG_CONFIG__INIT;
 	const Hydra__V1__LogConfig *config = container->record->log != NULL ? container->record->log : &none;
 
@@ -379,10 +387,12 @@ static int open_pipes(struct process *self, struct error *err)
 	return r;
 }
 
-static void open_bridge(struct process *self)
+void process_open_bridge(struct process *self)
 {
 	struct error ignored;
 
+	if (!self->is_terminal || self->ends[STREAM_STDOUT_END] < 0 || self->ends[STREAM_BRIDGE_END] >= 0)
+		return;
 	if (make_pipe(&self->ends[STREAM_BRIDGE_END], &self->ends[STREAM_BRIDGE_INPUT], &ignored) < 0)
 		return;
 	for (int end = STREAM_BRIDGE_END; end <= STREAM_BRIDGE_INPUT; end++) {
@@ -403,7 +413,7 @@ static void take_console(struct process *self, int connection)
 			self->ends[STREAM_STDOUT_END] = fds[0];
 			set_nonblocking(fds[0]);
 			deposit_put(self, STREAM_STDOUT_END);
-			open_bridge(self);
+			process_open_bridge(self);
 		} else {
 			(void) close(fds[i]);
 		}

@@ -2,12 +2,15 @@
 /*
  * Another log for a container that runs.
  */
+#include "base/log.h"
 #include "base/owned.h"
 #include "proto/message.h"
 #include "shim/container.h"
 #include "state/log_config.h"
 
 #include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 
 /* What the request names takes the place of what there is. */
 static bool merge(Hydra__V1__LogConfig *log, const Hydra__V1__LogConfig *changes)
@@ -23,6 +26,25 @@ static bool merge(Hydra__V1__LogConfig *log, const Hydra__V1__LogConfig *changes
 	if (changes->spill_size_bytes != 0)
 		log->spill_size_bytes = changes->spill_size_bytes;
 	return changes->path[0] == '\0' || message_set_string(&log->path, changes->path);
+}
+
+/* So that it is still found: the path before and what is in it. */
+static bool remember(record *self, const Hydra__V1__LogConfig *log)
+{
+	auto_message Hydra__V1__LogConfig *before = NULL;
+
+	if (strcmp(self->log->path, log->path) == 0)
+		return true;
+	before = malloc(sizeof(*before));
+	if (before == NULL)
+		return false;
+	hydra__v1__log_config__init(before);
+	before->format = self->log->format;
+	if (!message_set_string(&before->path, self->log->path))
+		return false;
+	message_free(self->log_before);
+	self->log_before = take_ptr(&before);
+	return true;
 }
 
 int container_update_log(struct container *self, const Hydra__V1__LogConfig *changes, struct error *err)
@@ -47,6 +69,8 @@ int container_update_log(struct container *self, const Hydra__V1__LogConfig *cha
 		r = output_update(self->init->log, log, err);
 	if (r < 0)
 		return r;
+	if (!remember(self->record, log))
+		log_warning("the log's path before is forgotten", "container=%s", self->dir.id);
 	message_free(self->record->log);
 	self->record->log = take_ptr(&log);
 	if (self->init != NULL)

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "base/owned.h"
+#include "proto/ttrpc_connection.h"
 #include "shim/calls.h"
 #include "shim/container.h"
 #include "shim/containerd.h"
@@ -103,6 +104,14 @@ static void stop_listening(struct shim *self)
 	owned_fd_release(&self->listen_fd);
 }
 
+/* Who has connected meanwhile is not to wait either: the monitor has copies of connections, too, for as long as we, or hydra-setup
+ * in our place, live. */
+static void hang_up(const struct shim *self)
+{
+	for (const struct ttrpc_connection *connection = self->server.connections; connection != NULL; connection = connection->next)
+		(void) shutdown(connection->source.fd, SHUT_RDWR);
+}
+
 static int run(const struct shim_options *options)
 {
 	struct shim self;
@@ -116,6 +125,7 @@ static int run(const struct shim_options *options)
 	exit_code = event_loop_run(&self.loop);
 	/* before the lock: who gets that may listen there at once */
 	stop_listening(&self);
+	hang_up(&self);
 	remove_if_asked(&self, options);
 	return exit_code;
 }

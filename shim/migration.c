@@ -92,7 +92,8 @@ int migration_begin(struct container *self, const Hydra__V1__MigrationBeginReque
 {
 	Hydra__V1__Migration *migration = malloc(sizeof(*migration));
 	uint64_t last = self->record->migration != NULL ? self->record->migration->epoch : 0;
-	int r = check(self, err);
+	int r = strchr(request->migration_id, '/') == NULL ? check(self, err) /* it becomes a part of a path */
+							   : fail_because(err, EINVAL, "migration '%s': no such name", request->migration_id);
 
 	if (r < 0 || migration == NULL) {
 		free(migration);
@@ -141,8 +142,9 @@ static void recover(struct container *self)
 {
 	const Hydra__V1__Network *network = self->record->network;
 	bool is_plugged = network != NULL && network->host_interface[0] != '\0';
+	auto_free char *work = text_format("%s/.work/out-%s", self->shim->root, self->record->migration->id);
 	char pid[16];
-	const char *argv[] = {"hydra-pager", "recover", "--pid", pid, is_plugged ? "--veth" : NULL,
+	const char *argv[] = {"hydra-pager", "recover", "--pid", pid, "--work", work, is_plugged ? "--veth" : NULL,
 			      is_plugged ? network->host_interface : NULL, is_plugged ? "--bridge" : NULL,
 			      is_plugged ? network->bridge : NULL, NULL};
 	struct child_spec spec = {.path = self->shim->pager_path, .argv = argv, .cwd = "/"};
@@ -213,6 +215,42 @@ void migration_hold(struct container *self, int lease_fd)
 		return;
 	owned_fd_release(&lease_fd);
 	settle(self);
+}
+
+bool migration_is(const struct container *self, const char *migration_id)
+{
+	return migration_is_under_way(self) && strcmp(self->record->migration->id, migration_id) == 0;
+}
+
+static void awaited(struct shim *shim, int exit_status, void *context)
+{
+	struct container *self = context;
+
+	(void) shim;
+	if (exit_status >= 128) /* it was killed, perhaps with the workers */
+		migration_adopt(self);
+	else if (exit_status != 0)
+		log_error("who migrates the container was not awaited", "container=%s status=%d", self->dir.id, exit_status);
+	else if (self->lease.fd < 0) /* else it tells */
+		settle(self);
+}
+
+void migration_adopt(struct container *self)
+{
+	const char *argv[] = {"hydra-pager", "await", "--state", self->dir.path, NULL};
+	struct child_spec spec = {.path = self->shim->pager_path, .argv = argv, .cwd = "/"};
+	struct error err;
+
+	if (task_start(self->shim, &spec, awaited, self, &err) < 0)
+		log_error("who migrates the container was not awaited", "container=%s error=\"%s\"", self->dir.id, err.message);
+}
+
+void migration_ended_unseen(struct container *self)
+{
+	/* who moved it removes it, if he still lives */
+	if (migration_is_under_way(self) && fencing_state(self) == HYDRA__V1__HANDOVER_STATE__HANDOVER_DONE &&
+	    !run_dir_is_locked(&self->dir, LOCK_MIGRATION))
+		self->record->remove_on_exit = true;
 }
 
 int migration_end(struct container *self, const Hydra__V1__MigrationEndRequest *request, struct error *err)

@@ -328,7 +328,11 @@ int output_open(struct output **ret_self, const struct output_owner *owner, cons
 	self->journal.fd = self->room_source.fd = FD_NONE;
 	self->timer = (struct event_timer){.handle = handle_timer, .context = self};
 	configure(self, config);
-	queue_init(&self->queue, owner->dir_fd, !is_log);
+	if (!queue_init(&self->queue, owner->dir_fd, !is_log)) {
+		log_error("output on its way not understood, set aside", "container=%s files=\"" STDIO_PAGE_NAME QUEUE_ASIDE ", spill" QUEUE_ASIDE "\"",
+			  owner->id);
+		owner->on_gap(owner->context);
+	}
 	if (is_log)
 		settle_intent(self);
 	if (is_log && !self->format->is_datagram)
@@ -403,7 +407,8 @@ struct output_counters output_count(const struct output *self)
 	const struct queue_state *now = &self->queue.now;
 	const char *problem = self->is_unread ? "nobody reads it" : self->error != 0 && self->error != EAGAIN ? strerrordesc_np(self->error) : NULL;
 
-	return (struct output_counters){now->read, now->written, now->dropped, queue_pending(&self->queue), problem};
+	return (struct output_counters){now->read, now->written, now->dropped, queue_pending(&self->queue), problem,
+					queue_is_partial(&self->queue)};
 }
 
 /* Where it goes containerd says; the rest of the configuration is for everybody. */

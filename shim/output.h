@@ -32,12 +32,14 @@ struct output_owner {
 	const char *id, *namespace;
 	const int *pipes; /* NULL: to a log. Else where stdout and stderr go instead, as they are; may change (shim/queue.h) */
 	void (*on_change)(void *context); /* output may flow again, or nothing is left to do */
+	void (*on_gap)(void *context);    /* while it is opened: what a predecessor left is not understood, and was set aside */
 	void *context;
 };
 
 struct output_counters {
 	uint64_t read, written, dropped, pending; /* bytes of the application */
 	const char *problem;                      /* why nothing is written now; NULL: it is */
+	bool is_partial;                          /* they began anew at some time: the totals are unknown */
 };
 
 /* Goes on where a predecessor stopped. Fails only when the log is named wrongly or memory runs out: an unwritable log is not

@@ -94,15 +94,28 @@ static void give_up_on_client(struct event_timer *timer)
 
 /* Longer than any client needs between asking for a process and attaching to it. */
 #define CLIENT_TIMEOUT_NS (10 * NS_PER_S)
+/* The same when its container has ended, and with it the process: then we only live for that client. */
+#define LAST_CLIENT_NS    (500 * NS_PER_MS)
 #define LOOK_AGAIN_NS     (20 * NS_PER_MS)
 #define ANSWER_NS         NS_PER_S /* a monitor that hangs is not waited for longer */
 
-void process_await_client(struct process *self)
+static void await_client(struct process *self, uint64_t timeout_ns)
 {
 	if (!self->waits_for_client)
 		return;
+	event_loop_disarm(&self->container->shim->loop, &self->client_timer);
 	self->client_timer = (struct event_timer){.handle = give_up_on_client, .context = self};
-	event_loop_arm(&self->container->shim->loop, &self->client_timer, CLIENT_TIMEOUT_NS);
+	event_loop_arm(&self->container->shim->loop, &self->client_timer, timeout_ns);
+}
+
+void process_await_client(struct process *self)
+{
+	await_client(self, CLIENT_TIMEOUT_NS);
+}
+
+void process_await_last_client(struct process *self)
+{
+	await_client(self, LAST_CLIENT_NS);
 }
 
 int process_follow(struct process *self, pid_t pid, struct error *err)

@@ -87,12 +87,18 @@ void process_hear_end(struct process *self, const struct store_end *end);
 void process_watch_end(struct process *self);
 /* All output is read and nobody is left to send it to. */
 bool process_is_drained(const struct process *self);
+/* Output of a terminal that was taken from it and is not where it belongs yet. */
+bool process_has_bytes_in_bridge(const struct process *self);
+/* Makes the pipe that a terminal's output takes, if there is none yet. */
+void process_open_bridge(struct process *self);
 /* Begins to read output (again). */
 void process_resume_output(struct process *self);
 /* Goes on with the clients of a predecessor. */
 void process_resume_clients(struct process *self);
 /* Does not wait for its client for ever. */
 void process_await_client(struct process *self);
+/* The same, and the container has ended: not for long. */
+void process_await_last_client(struct process *self);
 
 /* Where input is written, non-blocking; FD_NONE: there is none. */
 int process_input_fd(const struct process *self);

@@ -4,10 +4,12 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/owned.h"
+#include "shim/queue_parts.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -16,7 +18,7 @@
 
 #define BYTES_NAME   "spill"
 #define KEPT_SIZE    65536 /* what an empty queue may leave in its file; also the step in which the file is given back */
-#define HEADER_SIZE  16
+#define HEADER_SIZE  QUEUE_HEADER_SIZE
 #define FAR_AWAY     (1LL << 40)
 
 struct chunk_header {
@@ -84,8 +86,7 @@ static void count_dropped(struct queue *self, uint64_t size)
 	self->now.unmarked += size;
 }
 
-/* Everything that waits in the file is gone. */
-static void lose_all(struct queue *self)
+void queue_lose_all(struct queue *self)
 {
 	count_dropped(self, queue_pending(self) - self->now.rests[0].size - self->now.rests[1].size);
 	reset(self);
@@ -148,7 +149,7 @@ static int open_bytes(struct queue *self)
 static int give_up_file(struct queue *self)
 {
 	self->now.is_filling = false;
-	lose_all(self);
+	queue_lose_all(self);
 	queue_commit(self);
 	return open_memory(self);
 }
@@ -175,30 +176,60 @@ static bool is_plausible(const struct queue_state *state)
 	       state->tail <= state->head && state->consumed <= QUEUE_CHUNK_MAX && state->written + state->dropped <= state->read;
 }
 
-static void finish_delivering(struct queue *self);
+/* A page without a version is a new one, all zeros. */
+static bool is_known(const struct queue_page *page)
+{
+	return page->version == 0 || (page->version == STDIO_PAGE_VERSION && is_plausible(&page->states[page->current & 1]));
+}
 
-void queue_init(struct queue *self, int dir_fd, bool to_pipes)
+bool queue_is_understood(int dir_fd)
+{
+	auto_close int fd = openat(dir_fd, STDIO_PAGE_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	struct queue_page page = {.version = 0};
+
+	return fd < 0 || pread(fd, &page, sizeof(page), 0) < 0 || is_known(&page);
+}
+
+/* What a later version may still understand, or a person. */
+static void set_aside(struct queue *self)
+{
+	(void) munmap(self->page, STDIO_PAGE_SIZE);
+	self->page = NULL;
+	(void) renameat(self->dir_fd, STDIO_PAGE_NAME, self->dir_fd, STDIO_PAGE_NAME QUEUE_ASIDE);
+	(void) renameat(self->dir_fd, BYTES_NAME, self->dir_fd, BYTES_NAME QUEUE_ASIDE);
+	if (open_page(self) == 0)
+		self->page->is_partial = true;
+}
+
+bool queue_init(struct queue *self, int dir_fd, bool to_pipes)
 {
 	auto_close int fd = openat(dir_fd, STDIO_PAGE_NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 
 	*self = (struct queue){.dir_fd = dir_fd, .fd = FD_NONE, .is_lent = to_pipes};
 	self->page = fd >= 0 ? map_page(fd) : NULL;
 	if (self->page == NULL)
-		return;
-	if (self->page->version == STDIO_PAGE_VERSION)
-		self->now = self->page->states[atomic_load_explicit(&self->page->current, memory_order_acquire) & 1];
+		return true;
+	if (!is_known(self->page)) {
+		set_aside(self);
+		return false;
+	}
 	self->page->version = STDIO_PAGE_VERSION;
-	if (!is_plausible(&self->now))
-		self->now = (struct queue_state){.read = 0};
+	self->now = self->page->states[atomic_load_explicit(&self->page->current, memory_order_acquire) & 1];
 	if (self->now.is_filling)
 		finish_filling(self);
 	if (self->now.is_in_memory)
-		lose_all(self);
+		queue_lose_all(self);
 	self->now.is_in_memory = false;
 	(void) open_bytes(self);
 	if (self->now.delivering != DELIVERING_NOTHING)
-		finish_delivering(self);
+		queue_finish_delivering(self);
 	queue_commit(self);
+	return true;
+}
+
+bool queue_is_partial(const struct queue *self)
+{
+	return self->page != NULL && self->page->is_partial;
 }
 
 void queue_deinit(struct queue *self)
@@ -210,8 +241,7 @@ void queue_deinit(struct queue *self)
 	self->page = NULL;
 }
 
-/* False when the file does not hold what it should. */
-static bool oldest_chunk(struct queue *self, struct queue_chunk *ret_chunk)
+bool queue_oldest_chunk(struct queue *self, struct queue_chunk *ret_chunk)
 {
 	struct queue_chunk chunk = {.start = self->now.tail};
 	struct chunk_header header;
@@ -229,7 +259,7 @@ static bool oldest_chunk(struct queue *self, struct queue_chunk *ret_chunk)
 	return chunk.size > self->now.consumed && chunk.size <= QUEUE_CHUNK_MAX && chunk_end(&chunk) <= self->now.head;
 }
 
-static void step(struct queue *self, const struct queue_chunk *chunk)
+void queue_step(struct queue *self, const struct queue_chunk *chunk)
 {
 	self->now.tail = chunk_end(chunk);
 	self->now.consumed = 0;
@@ -244,12 +274,12 @@ static void make_room(struct queue *self, size_t size, uint64_t limit)
 	while (!queue_is_empty(self) && self->now.head - self->now.tail + needed > limit) {
 		struct queue_chunk chunk;
 
-		if (!oldest_chunk(self, &chunk)) {
-			lose_all(self);
+		if (!queue_oldest_chunk(self, &chunk)) {
+			queue_lose_all(self);
 			return;
 		}
 		count_dropped(self, chunk.size - self->now.consumed);
-		step(self, &chunk);
+		queue_step(self, &chunk);
 	}
 }
 
@@ -359,13 +389,13 @@ size_t queue_peek(struct queue *self, uint8_t bytes[static QUEUE_CHUNK_MAX], str
 
 	if (queue_is_empty(self))
 		return 0;
-	if (oldest_chunk(self, &chunk)) {
+	if (queue_oldest_chunk(self, &chunk)) {
 		size = chunk.size - (size_t) self->now.consumed;
 		*ret_chunk = chunk;
 		if (pread(self->fd, bytes, size, (off_t) (chunk.start + HEADER_SIZE + self->now.consumed)) == (ssize_t) size)
 			return size;
 	}
-	lose_all(self);
+	queue_lose_all(self);
 	return 0;
 }
 
@@ -374,7 +404,7 @@ void queue_fulfil(struct queue *self)
 	struct queue_state *now = &self->now;
 	struct queue_intent intent = now->intent;
 	struct queue_chunk chunk;
-	bool has_chunk = intent.consumed > 0 && oldest_chunk(self, &chunk);
+	bool has_chunk = intent.consumed > 0 && queue_oldest_chunk(self, &chunk);
 
 	now->intent = (struct queue_intent){.size = 0};
 	now->written += intent.taken;
@@ -386,100 +416,5 @@ void queue_fulfil(struct queue *self)
 		return;
 	now->consumed += intent.consumed;
 	if (now->consumed >= chunk.size)
-		step(self, &chunk);
-}
-
-static bool ends_line(const struct queue *self, int64_t end)
-{
-	char last = '\0';
-
-	return pread(self->fd, &last, 1, (off_t) (end - 1)) == 1 && last == '\n';
-}
-
-/* So much of the chunk is in the pipe as the kernel says, also when whoever began it did not live to hear it. */
-static void finish_chunk(struct queue *self)
-{
-	struct queue_state *now = &self->now;
-	struct queue_chunk chunk;
-	int64_t got;
-
-	if (!oldest_chunk(self, &chunk))
-		return;
-	got = self->page->delivered - (int64_t) (chunk.start + HEADER_SIZE + now->consumed);
-	if (got <= 0 || got > (int64_t) (chunk.size - now->consumed))
-		return;
-	now->is_mid_line = !ends_line(self, self->page->delivered);
-	now->written += (uint64_t) got;
-	now->consumed += (uint64_t) got;
-	if (now->consumed == chunk.size)
-		step(self, &chunk);
-}
-
-static void finish_delivering(struct queue *self)
-{
-	if (self->now.delivering == DELIVERING_CHUNK)
-		finish_chunk(self);
-	else if (self->page->delivered > 0) { /* a mark: all of it or nothing */
-		self->now.unmarked = 0;
-		self->now.is_mid_line = false;
-	}
-	self->now.delivering = DELIVERING_NOTHING;
-}
-
-/* From `delivered` in the file on. */
-static ssize_t deliver(struct queue *self, enum queue_delivering what, int file_fd, int pipe, size_t size)
-{
-	ssize_t got = (ssize_t) size;
-
-	self->now.delivering = what;
-	queue_commit(self);
-	if (pipe == PIPE_UNWANTED)
-		self->page->delivered += got;
-	else
-		got = splice(file_fd, &self->page->delivered, pipe, NULL, size, SPLICE_F_NONBLOCK);
-	got = got < 0 ? -errno : got;
-	fault_point("shim.output-delivered");
-	finish_delivering(self);
-	queue_commit(self);
-	return got;
-}
-
-ssize_t queue_deliver(struct queue *self, const int pipes[static 2])
-{
-	struct queue_chunk chunk;
-	ssize_t got;
-
-	if (queue_is_empty(self))
-		return 0;
-	if (!oldest_chunk(self, &chunk)) {
-		lose_all(self);
-		queue_commit(self);
-		return 0;
-	}
-	if (pipes[chunk.is_error] == PIPE_LOST)
-		return -ENXIO;
-	self->page->delivered = (int64_t) (chunk.start + HEADER_SIZE + self->now.consumed);
-	got = deliver(self, DELIVERING_CHUNK, self->fd, pipes[chunk.is_error], chunk.size - (size_t) self->now.consumed);
-	return got == 0 ? -EIO : got;
-}
-
-int queue_next_pipe(struct queue *self, const int pipes[static 2])
-{
-	struct queue_chunk chunk;
-
-	return !queue_is_empty(self) && oldest_chunk(self, &chunk) ? pipes[chunk.is_error] : PIPE_UNWANTED;
-}
-
-int queue_deliver_mark(struct queue *self, int pipe, const char *line, size_t size)
-{
-	auto_close int fd = memfd_create("hydra-mark", MFD_CLOEXEC);
-	ssize_t got;
-
-	if (pipe == PIPE_LOST)
-		return -ENXIO;
-	if (fd < 0 || pwrite(fd, line, size, 0) != (ssize_t) size)
-		return -ENOMEM;
-	self->page->delivered = 0;
-	got = deliver(self, DELIVERING_MARK, fd, pipe, size);
-	return got > 0 ? 0 : got < 0 ? (int) got : -EIO;
+		queue_step(self, &chunk);
 }

@@ -32,9 +32,15 @@ struct queue {
 	struct queue_state now;  /* what queue_commit() makes true */
 };
 
-/* Takes over what a predecessor left, if anything. An intent is left for the caller, who knows the log. to_pipes: what is in it
- * goes to queue_deliver(). */
-void queue_init(struct queue *self, int dir_fd, bool to_pipes);
+/* Takes over what a predecessor left, if anything. An intent is left for the caller, who knows the log. False: it is not understood,
+ * because another version wrote it or it is damaged; it was set aside under names with QUEUE_ASIDE, and counting began anew.
+ * to_pipes: what is in it goes to queue_deliver(). */
+bool queue_init(struct queue *self, int dir_fd, bool to_pipes);
+#define QUEUE_ASIDE ".unknown"
+/* Whether queue_init() would take over all there is. */
+bool queue_is_understood(int dir_fd);
+/* Counting began anew at some time: nobody knows the totals. */
+bool queue_is_partial(const struct queue *self);
 void queue_deinit(struct queue *self);
 /* Makes now what a successor finds. */
 void queue_commit(struct queue *self);

@@ -90,6 +90,20 @@ static bool seal_processes(const struct container *container, Hydra__V1__SealedS
 	return true;
 }
 
+/* What a binary that ignores fields that it does not know would lose. */
+static uint64_t needs(const struct container *container)
+{
+	uint64_t bits = 0;
+
+	for (const struct process *process = container->processes; process != NULL; process = process->next) {
+		if (clients_have_bytes_waiting(process))
+			bits |= SEAL_FEEDS;
+		if (process_has_bytes_in_bridge(process))
+			bits |= SEAL_BRIDGES;
+	}
+	return bits;
+}
+
 Hydra__V1__SealedShim *shim_seal(const struct shim *self)
 {
 	const struct container *container = self->containers;
@@ -99,6 +113,7 @@ Hydra__V1__SealedShim *shim_seal(const struct shim *self)
 		return NULL;
 	hydra__v1__sealed_shim__init(sealed);
 	sealed->version = SEAL_VERSION;
+	sealed->needs = needs(container);
 	sealed->program_version = text_copy(HYDRA_VERSION);
 	sealed->lock_fd = container->dir.lock_fd;
 	sealed->kill_in_ns = event_timer_rest(&container->kill_timer);
@@ -107,7 +122,7 @@ Hydra__V1__SealedShim *shim_seal(const struct shim *self)
 	sealed->oom_kills = container->oom_kills;
 	sealed->is_cleaned = container->is_cleaned;
 	sealed->calls_fd = calls_fd(self);
-	sealed->server = ttrpc_server_seal(&self->server, self->upgrade);
+	sealed->server = ttrpc_server_seal(&self->server, self->upgrade.call);
 	if (sealed->server == NULL || !seal_processes(container, sealed))
 		return NULL;
 	return take_ptr(&sealed);

@@ -11,6 +11,7 @@
 #include "shim/containerd.h"
 #include "shim/deferred.h"
 #include "shim/health.h"
+#include "shim/restart.h"
 #include "shim/shim.h"
 #include "shim/upgrade.h"
 
@@ -70,7 +71,8 @@ static void handle_start(struct ttrpc_call *call, const ProtobufCMessage *messag
 	if (deferred_add(container, call, message) || is_done_already(call, container->record->state != HYDRA__V1__CONTAINER_STATE__STATE_CREATED))
 		return;
 	ttrpc_call_begin(call);
-	container->record->stop_was_asked = false;
+	if (container->record->state == HYDRA__V1__CONTAINER_STATE__STATE_CREATED)
+		restart_begin_anew(container);
 	container_start(container, answer, call);
 }
 
@@ -221,18 +223,25 @@ static void handle_wait(struct ttrpc_call *call, const ProtobufCMessage *message
 	message_free(exit);
 }
 
+/* The runtime is making it: nothing is there to be signalled. What its restart policy makes will not be started (shim/restart.c). */
+static bool is_stopped_when_made(struct container *container, struct ttrpc_call *call, const ProtobufCMessage *message)
+{
+	if (container->init->pid > 0 || container->init->has_ended || container->operation == NULL || !deferred_hold(container, call, message))
+		return false;
+	container->record->stop_was_asked = true;
+	return true;
+}
+
 static void handle_stop(struct ttrpc_call *call, const ProtobufCMessage *message)
 {
 	const Hydra__V1__StopRequest *request = (const void *) message;
 	struct container *container = container_of_call(call);
 	struct error err = ERROR_NONE;
 
-	if (find_process(call, "") == NULL)
+	if (find_process(call, "") == NULL || is_stopped_when_made(container, call, message))
 		return;
-	/* begun, and what container_stop() notes first is noted: only its end may be missing */
-	if (call->was_begun && container->record->stop_was_asked) {
-		container_stop_again(container, request->timeout_s);
-	} else {
+	/* a shim that was killed may not have sent the signal: twice is better than never, unless the time-out came here by an upgrade */
+	if (!call->was_begun || !container_is_stopping(container)) {
 		ttrpc_call_begin(call);
 		(void) container_stop(container, request->timeout_s, request->signal, &err);
 	}
@@ -240,6 +249,7 @@ static void handle_stop(struct ttrpc_call *call, const ProtobufCMessage *message
 		ttrpc_refuse_error(call, &err);
 	else
 		service_wait_for(call, container->init);
+	shim_consider_end(container->shim); /* it may have waited for nothing but its restart */
 }
 
 static void exec_answer(struct container *container, const struct error *err, void *context)
@@ -363,6 +373,7 @@ static void handle_stats(struct ttrpc_call *call, const ProtobufCMessage *messag
 	response.log_dropped_bytes = counters.dropped;
 	response.log_spilled_bytes = counters.pending;
 	response.log_read_bytes = counters.read;
+	response.log_counts_are_partial = counters.is_partial;
 	if (counters.problem != NULL)
 		response.log_problem = (char *) (uintptr_t) counters.problem;
 	ttrpc_reply(call, &response.base);

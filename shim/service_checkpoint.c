@@ -34,7 +34,9 @@ void service_migration_begin(struct ttrpc_call *call, const ProtobufCMessage *me
 
 	if (must_wait(container, call, message))
 		return;
-	if (migration_begin(container, request, &err) < 0) {
+	if (migration_is(container, request->migration_id)) {
+		container_note(container, "migration-begun", container->init, request->peer);
+	} else if (migration_begin(container, request, &err) < 0) {
 		ttrpc_refuse_error(call, &err);
 		return;
 	}

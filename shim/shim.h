@@ -7,6 +7,7 @@
 #pragma once
 
 #include "base/event_loop.h"
+#include "proto/replacement.h"
 #include "proto/ttrpc_server.h"
 #include "seal.pb-c.h"
 
@@ -33,9 +34,7 @@ struct shim {
 	uint64_t store_retry_ns;
 	uint64_t store_lost_ns;      /* CLOCK_BOOTTIME at which the last monitor went, until the next one knows it; 0: no such */
 	int lock_fd;                 /* handed on by the binary before us; FD_NONE mostly */
-	struct ttrpc_call *upgrade;  /* waits for the end of what is under way */
-	char *upgrade_path;
-	struct event_timer upgrade_timer;
+	struct replacement upgrade;  /* waits for the end of what is under way */
 	int calls_fd;                /* kept calls (shim/calls.h); FD_NONE: none was yet */
 	Hydra__V1__SealedServer *inherited; /* what a successor has not gone on with yet */
 	struct containerd *containerd; /* NULL: started by hydra-setup or the monitor */

@@ -81,6 +81,7 @@ static void resume_process(struct process *process, const Hydra__V1__SealedProce
 	if (!process->has_ended && sealed->pid > 0 && process_follow(process, sealed->pid, &err) < 0)
 		log_error("process not followed", "container=%s pid=%d error=\"%s\"", process->container->dir.id, sealed->pid,
 			  err.message);
+	process_open_bridge(process); /* a binary before may have known none */
 	process_resume_output(process);
 }
 
@@ -101,16 +102,21 @@ static void resume_timers(struct container *container, const Hydra__V1__SealedSh
 
 static int read_state(const struct reexec_options *options, Hydra__V1__SealedShim **ret_sealed, struct error *err)
 {
-	auto_free uint8_t *data = NULL;
-	size_t size = 0;
-	int r = reexec_read(options, &data, &size, err);
+	int r = replacement_read(options, &hydra__v1__sealed_shim__descriptor, "a shim", (ProtobufCMessage **) (void *) ret_sealed, err);
 
-	if (r < 0)
-		return r;
-	*ret_sealed = (Hydra__V1__SealedShim *) (void *) message_decode(&hydra__v1__sealed_shim__descriptor, data, size);
-	if (*ret_sealed == NULL)
-		return fail_because(err, EPROTO, "the state is not one of a shim");
-	return seal_check((*ret_sealed)->program_version, (*ret_sealed)->version, (*ret_sealed)->needs, (*ret_sealed)->server, err);
+	return r < 0 ? r : seal_check((*ret_sealed)->program_version, (*ret_sealed)->version, (*ret_sealed)->needs, (*ret_sealed)->server, err);
+}
+
+/* What waits for the log is handed over in a file. */
+static int check_output(const char *root, const char *namespace, const char *id, struct error *err)
+{
+	struct run_dir dir;
+	int r = run_dir_open(&dir, root, namespace, id, err);
+
+	if (r == 0 && !queue_is_understood(dir.fd))
+		r = fail_because(err, EPROTO, "the output on its way has a format that version " HYDRA_VERSION " does not know");
+	run_dir_close(&dir);
+	return r;
 }
 
 int shim_unseal(struct shim *self, const char *root, const char *namespace, const char *id, const struct reexec_options *options,
@@ -121,6 +127,8 @@ int shim_unseal(struct shim *self, const char *root, const char *namespace, cons
 	struct ttrpc_call *call;
 	int r = read_state(options, &sealed, err);
 
+	if (r == 0 && options->refused == NULL)
+		r = check_output(root, namespace, id, err);
 	if (r == 0)
 		r = shim_init(self, root, namespace, sealed->server->listen_fd, err);
 	if (r == 0) {

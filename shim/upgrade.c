@@ -3,7 +3,6 @@
 
 #include "base/log.h"
 #include "base/owned.h"
-#include "base/text.h"
 #include "proto/message.h"
 #include "shim.pb-c.h"
 #include "shim/container.h"
@@ -12,26 +11,10 @@
 #include "shim/shim.h"
 
 #include <errno.h>
-#include <stdlib.h>
 
-static void forget(struct shim *self)
+static bool is_quiet(const void *context)
 {
-	event_loop_disarm(&self->loop, &self->upgrade_timer);
-	free(self->upgrade_path);
-	self->upgrade_path = NULL;
-	self->upgrade = NULL;
-	if (self->containers != NULL)
-		deferred_run(self->containers);
-}
-
-static void abandoned(struct ttrpc_call *call)
-{
-	forget(call->server->context);
-	ttrpc_reply_empty(call);
-}
-
-static bool is_quiet(const struct shim *self)
-{
+	const struct shim *self = context;
 	const struct container *container = self->containers;
 
 	if (self->tasks != NULL || self->is_ending || container == NULL || container->operation != NULL)
@@ -45,62 +28,46 @@ static bool is_quiet(const struct shim *self)
 	return container->lease.fd < 0 && container->kept_count == 0;
 }
 
-/* Returns only when it did not work. */
-static int execute(struct shim *self, struct error *err)
+static void visit_fds(const ProtobufCMessage *sealed, void (*visit)(int fd))
 {
-	const struct container *container = self->containers;
-	const char *argv[] = {"hydra-shim", "--root", self->root, "--namespace", self->namespace, "--id", container->dir.id, NULL};
+	shim_sealed_fds((const void *) sealed, visit);
+}
+
+static int execute(void *context, const char *path, struct error *err)
+{
+	const struct shim *self = context;
+	const char *argv[] = {"hydra-shim", "--root", self->root, "--namespace", self->namespace, "--id", self->containers->dir.id, NULL};
 	auto_message Hydra__V1__SealedShim *sealed = shim_seal(self);
-	auto_free uint8_t *state = NULL;
-	size_t size = 0;
-	int r;
 
-	if (sealed == NULL)
-		return fail_errno(err, ENOMEM, "seal the state");
-	r = message_encode(&sealed->base, &state, &size, err);
-	if (r < 0)
-		return r;
-	shim_sealed_fds(sealed, reexec_keep);
-	r = reexec(self->upgrade_path, argv, state, size, err);
-	shim_sealed_fds(sealed, reexec_keep_not);
-	return r;
+	return replacement_execute(path, argv, sealed != NULL ? &sealed->base : NULL, visit_fds, err);
 }
 
-/* From the event loop itself: no request is half handled. */
-static void upgrade_now(struct event_timer *timer)
+static void gave_up(void *context, const struct error *err)
 {
-	struct shim *self = timer->context;
-	struct ttrpc_call *call = self->upgrade;
-	struct error err;
+	struct shim *self = context;
 
-	if (call == NULL || !is_quiet(self))
+	if (self->containers == NULL)
 		return;
-	(void) execute(self, &err);
-	log_error("upgrade failed", "container=%s error=\"%s\"", self->containers->dir.id, err.message);
-	forget(self);
-	call->on_abandoned = NULL;
-	ttrpc_refuse_error(call, &err);
+	if (err != NULL)
+		log_error("upgrade failed", "container=%s error=\"%s\"", self->containers->dir.id, err->message);
+	deferred_run(self->containers);
 }
+
+static const struct replacement_program program = {is_quiet, execute, gave_up};
 
 void upgrade_consider(struct shim *self)
 {
-	if (self->upgrade == NULL || !is_quiet(self))
-		return;
-	self->upgrade_timer = (struct event_timer){.handle = upgrade_now, .context = self, .due_ns = self->upgrade_timer.due_ns,
-						   .next = self->upgrade_timer.next};
-	event_loop_arm(&self->loop, &self->upgrade_timer, 0);
+	replacement_consider(&self->upgrade);
 }
 
-static int check(const struct shim *self, const char *path, struct error *err)
+static int check(const struct shim *self, struct error *err)
 {
 	const struct container *container = self->containers;
 
-	if (self->upgrade != NULL)
-		return fail_because(err, EBUSY, "upgrade: another one is under way");
 	if (container != NULL && migration_is_under_way(container))
 		return fail_because(err, EBUSY, "upgrade the shim of '%s': the container is being migrated to %s", container->dir.id,
 				    container->record->migration->peer);
-	return reexec_check(path, err);
+	return 0;
 }
 
 void upgrade_ask(struct ttrpc_call *call, const ProtobufCMessage *message)
@@ -109,12 +76,8 @@ void upgrade_ask(struct ttrpc_call *call, const ProtobufCMessage *message)
 	struct shim *self = call->server->context;
 	struct error err;
 
-	if (check(self, request->path, &err) < 0) {
+	if (check(self, &err) < 0)
 		ttrpc_refuse_error(call, &err);
-		return;
-	}
-	self->upgrade_path = text_copy(request->path);
-	self->upgrade = call;
-	call->on_abandoned = abandoned;
-	upgrade_consider(self);
+	else
+		replacement_ask(&self->upgrade, call, request->path, &program, &self->loop, self);
 }

@@ -7,14 +7,11 @@
 #include "proto/message.h"
 #include "state/run_dir.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define SIZE_LIMIT (16U << 20)
@@ -35,42 +32,31 @@ static bool is_over(int folder_fd, const char *name)
 }
 
 /* Each new one makes room for itself. */
-static void forget_oldest(const char *folder_path)
+static void forget_oldest(const char *folder)
 {
-	DIR *folder = opendir(folder_path);
-	struct timespec oldest = {0};
-	char name[NAME_MAX + 1] = "";
-	struct dirent *entry;
-	size_t count = 0;
+	auto_close int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	while (folder != NULL && (entry = readdir(folder)) != NULL) {
-		struct stat status;
-
-		if (entry->d_name[0] == '.' || fstatat(dirfd(folder), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) < 0)
-			continue;
-		count++;
-		if ((name[0] == '\0' || status.st_mtim.tv_sec < oldest.tv_sec) && is_over(dirfd(folder), entry->d_name)) {
-			oldest = status.st_mtim;
-			(void) text_fit(name, sizeof(name), "%s", entry->d_name);
-		}
-	}
-	if (count > MIGRATION_FILES_KEPT && name[0] != '\0')
-		(void) unlinkat(dirfd(folder), name, 0);
-	if (folder != NULL)
-		(void) closedir(folder);
+	if (fd >= 0)
+		dir_forget_oldest(fd, "", MIGRATION_FILES_KEPT, is_over);
 }
 
+/* It gets its name when it is locked: nobody finds one that seems to be left by programs that were killed. */
 int migration_file_make(const char *root, const char *id, int *ret_fd, struct error *err)
 {
 	auto_free char *folder = migration_folder(root);
 	auto_free char *path = text_format("%s/%s", folder, id);
+	auto_free char *made = text_format("%s/.%s", folder, id);
 	auto_close int fd = FD_NONE;
 	int r = id_check("migration", id, err);
 
 	if (r < 0)
 		return r;
-	fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	fd = open(made, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	r = fd < 0 ? -errno : file_lock_fd(fd, false);
+	if (r == 0 && renameat2(AT_FDCWD, made, AT_FDCWD, path, RENAME_NOREPLACE) < 0) {
+		r = -errno;
+		(void) unlink(made);
+	}
 	if (r < 0)
 		return fail_errno(err, -r, "make '%s'", path);
 	*ret_fd = take_fd(&fd);

@@ -157,25 +157,42 @@ static bool visit_namespace(const char *root, const char *namespace,
 	return goes_on;
 }
 
-int run_dir_visit(const char *root, const char *namespace, bool (*visit)(const char *namespace, const char *id, void *context),
-		  void *context, struct error *err)
+int run_dir_visit_namespaces(const char *root, bool (*visit)(const char *namespace, void *context), void *context, struct error *err)
 {
-	DIR *entries;
+	DIR *entries = opendir(root);
 	struct error ignored;
 
-	if (namespace != NULL) {
-		(void) visit_namespace(root, namespace, visit, context);
-		return 0;
-	}
-	entries = opendir(root);
 	if (entries == NULL)
 		return errno == ENOENT ? 0 : fail_errno(err, errno, "list '%s'", root);
 	for (struct dirent *entry = readdir(entries); entry != NULL; entry = readdir(entries)) {
-		if (entry->d_type == DT_DIR && id_check("", entry->d_name, &ignored) == 0 &&
-		    !visit_namespace(root, entry->d_name, visit, context))
+		if (entry->d_type == DT_DIR && id_check("", entry->d_name, &ignored) == 0 && !visit(entry->d_name, context))
 			break;
 	}
 	(void) closedir(entries);
+	return 0;
+}
+
+struct visit_all {
+	const char *root;
+	bool (*visit)(const char *namespace, const char *id, void *context);
+	void *context;
+};
+
+static bool visit_one_namespace(const char *namespace, void *context)
+{
+	const struct visit_all *self = context;
+
+	return visit_namespace(self->root, namespace, self->visit, self->context);
+}
+
+int run_dir_visit(const char *root, const char *namespace, bool (*visit)(const char *namespace, const char *id, void *context),
+		  void *context, struct error *err)
+{
+	struct visit_all all = {root, visit, context};
+
+	if (namespace == NULL)
+		return run_dir_visit_namespaces(root, visit_one_namespace, &all, err);
+	(void) visit_one_namespace(namespace, &all);
 	return 0;
 }
 

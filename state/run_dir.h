@@ -7,6 +7,7 @@
  *   journal     events with sequence numbers                  (state/journal.h)
  *   lock        held by hydra-setup while it creates or removes
  *   shim.lock   held by the shim for its life
+ *   migration.lock  held by who moves the container to another host: hydra-setup and its worker
  *   shim.sock   hydra.v1.Shim
  *   shim.log    what the shim complains about
  *   netns       the pinned network namespace
@@ -54,6 +55,7 @@ enum {
 };
 #define LOCK_SETUP "lock"
 #define LOCK_SHIM  "shim.lock"
+#define LOCK_MIGRATION "migration.lock"
 
 /* Takes one of the locks without waiting. 0, RUN_DIR_LOCKED_BY_OTHER, or -errno. Given back by run_dir_close(). */
 int run_dir_lock(struct run_dir *self, const char *name, struct error *err);
@@ -62,6 +64,8 @@ int run_dir_lock_wait(struct run_dir *self, const char *name, struct error *err)
 /* True when some process holds it. */
 bool run_dir_is_locked(const struct run_dir *self, const char *name);
 
+/* Calls visit for each namespace; stops when it gives false. */
+int run_dir_visit_namespaces(const char *root, bool (*visit)(const char *namespace, void *context), void *context, struct error *err);
 /* Calls visit for each container of each namespace (or of one, if namespace is not NULL); stops when it gives false. */
 int run_dir_visit(const char *root, const char *namespace, bool (*visit)(const char *namespace, const char *id, void *context),
 		  void *context, struct error *err);

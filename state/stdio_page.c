@@ -10,7 +10,7 @@
 
 static bool read_all(int fd, struct queue_page *page)
 {
-	return pread(fd, page, sizeof(*page), 0) == (ssize_t) sizeof(*page) && page->version == STDIO_PAGE_VERSION;
+	return pread(fd, page, sizeof(*page), 0) == (ssize_t) sizeof(*page) && page->version == STDIO_PAGE_VERSION && !page->is_partial;
 }
 
 /* The state that counts is not written to: only when another one counted meanwhile it may be torn. */

@@ -67,6 +67,7 @@ struct queue_page {
 	_Atomic uint32_t current;
 	int64_t filled; /* moved by the kernel while newest is read */
 	struct queue_state states[2];
+	uint32_t is_partial; /* counted anew, because what was there before was not understood: the totals are unknown */
 	int64_t delivered; /* moved by the kernel while something is delivered to a pipe; its position in what is */
 };
 _Static_assert(sizeof(struct queue_page) <= STDIO_PAGE_SIZE, "the state fits a page");
@@ -76,5 +77,5 @@ struct stdio_counts {
 	uint64_t read, written, dropped;
 };
 
-/* False: there was no output yet, or what is there is of another version: the counters are unknown. */
+/* False: there was no output yet, or what is there, or was before, is of another version: the counters are unknown. */
 bool stdio_page_count(int dir_fd, struct stdio_counts *ret_counts);

@@ -59,6 +59,42 @@ TEST(removal_takes_the_tree_and_not_what_links_point_to)
 	CHECK(rmdir(outside) == 0);
 }
 
+static void make_old(int dir_fd, const char *name, time_t seconds, long nanoseconds)
+{
+	struct timespec times[2] = {{.tv_sec = seconds, .tv_nsec = nanoseconds}, {.tv_sec = seconds, .tv_nsec = nanoseconds}};
+	struct error err;
+
+	CHECK(file_replace(dir_fd, name, "", 0, 0600, &err) == 0 && utimensat(dir_fd, name, times, 0) == 0);
+}
+
+static bool is_no_b(int dir_fd, const char *name)
+{
+	(void) dir_fd;
+	return strcmp(name, "exit.b") != 0;
+}
+
+TEST(the_oldest_of_too_many_goes_if_it_may)
+{
+	char name[] = "/tmp/hydra-test-XXXXXX";
+	auto_close int dir_fd = folder_new(name);
+	struct error err;
+
+	make_old(dir_fd, "exit", 1, 0);
+	make_old(dir_fd, ".exit.h", 1, 0);
+	make_old(dir_fd, "exit.c", 3, 0);
+	make_old(dir_fd, "exit.b", 2, 1);
+	make_old(dir_fd, "exit.a", 2, 2);
+	dir_forget_oldest(dir_fd, "exit.", 3, NULL);
+	CHECK(path_exists(dir_fd, "exit.a") && path_exists(dir_fd, "exit.b") && path_exists(dir_fd, "exit.c"));
+	dir_forget_oldest(dir_fd, "exit.", 2, is_no_b);
+	CHECK(!path_exists(dir_fd, "exit.a") && path_exists(dir_fd, "exit.b") && path_exists(dir_fd, "exit.c"));
+	dir_forget_oldest(dir_fd, "exit.", 1, NULL);
+	CHECK(!path_exists(dir_fd, "exit.b") && path_exists(dir_fd, "exit.c"));
+	dir_forget_oldest(dir_fd, "", 0, NULL);
+	CHECK(!path_exists(dir_fd, "exit") && path_exists(dir_fd, ".exit.h"));
+	CHECK(dir_remove_all(AT_FDCWD, name, &err) == 0);
+}
+
 TEST(a_path_in_a_root_cannot_leave_it)
 {
 	char name[] = "/tmp/hydra-test-XXXXXX";

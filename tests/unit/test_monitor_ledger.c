@@ -19,11 +19,16 @@ static bool apply(struct ledger *ledger, const char *name, ledger_state state, u
 	return ledger_apply(ledger, &(struct ledger_change){.name = name, .state = state, .time_ns = time_ns, .pid = pid, .why = "why"});
 }
 
+/* Nobody knows what became of it since then. */
+static bool note_unseen(struct ledger *ledger, const char *name, uint64_t since_ns)
+{
+	return ledger_apply(ledger, &(struct ledger_change){.name = name, .state = STATE(UNKNOWN), .time_ns = since_ns, .why = LEDGER_UNSEEN});
+}
+
 /* As the next monitor does that finds the last one gone. */
 static void begin_again(struct ledger *ledger, uint64_t now_ns, pid_t pid)
 {
-	(void) ledger_apply(ledger, &(struct ledger_change){
-					    .name = "monitor", .state = STATE(UNKNOWN), .time_ns = ledger->last_ns, .why = LEDGER_UNSEEN});
+	(void) note_unseen(ledger, "monitor", ledger->last_ns);
 	(void) apply(ledger, "monitor", STATE(UP), now_ns, pid);
 }
 
@@ -112,8 +117,7 @@ TEST(what_died_unseen_is_unknown_only_since_the_monitor_went)
 	CHECK(ledger_init(&ledger));
 	CHECK(apply(&ledger, "monitor", STATE(UP), 100, 5) && apply(&ledger, "ns/web", STATE(UP), 120, 7));
 	begin_again(&ledger, 900, 6);
-	CHECK(ledger_apply(&ledger, &(struct ledger_change){
-					    .name = "ns/web", .state = STATE(UNKNOWN), .time_ns = 120, .why = LEDGER_UNSEEN}));
+	CHECK(note_unseen(&ledger, "ns/web", 120));
 	CHECK(apply(&ledger, "ns/web", STATE(DOWN), 900, 0) && apply(&ledger, "ns/web", STATE(UP), 910, 8));
 	CHECK(ledger_lost(&ledger, 800));
 	seen = view(&ledger, "ns/web", 910);

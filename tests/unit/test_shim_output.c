@@ -25,7 +25,7 @@ struct place {
 	struct event_loop loop;
 	Hydra__V1__LogConfig config;
 	struct output *output;
-	int changes;
+	int changes, gaps;
 };
 
 static void count_change(void *context)
@@ -35,10 +35,17 @@ static void count_change(void *context)
 	self->changes++;
 }
 
+static void count_gap(void *context)
+{
+	struct place *self = context;
+
+	self->gaps++;
+}
+
 static void place_open(struct place *self)
 {
 	struct output_owner owner = {.loop = &self->loop, .dir_fd = self->dir_fd, .id = "web", .namespace = "default",
-				     .on_change = count_change, .context = self};
+				     .on_change = count_change, .on_gap = count_gap, .context = self};
 	struct error err;
 
 	CHECK(output_open(&self->output, &owner, &self->config, &err) == 0);
@@ -417,21 +424,58 @@ TEST(a_damaged_queue_is_lost_and_counted)
 	place_remove(&place);
 }
 
-TEST(an_implausible_page_is_not_believed)
+static void replace_page(const struct place *self, uint32_t version, int fill)
 {
-	struct place place;
-	uint8_t rubbish[4096];
+	uint8_t page[STDIO_PAGE_SIZE];
 	struct error err;
 
+	memset(page, fill, sizeof(page));
+	memcpy(page, &version, sizeof(version));
+	CHECK(file_replace_fast(self->dir_fd, STDIO_PAGE_NAME, page, sizeof(page), 0600, &err) == 0);
+	CHECK(file_replace_fast(self->dir_fd, "spill", "waits", 5, 0600, &err) == 0);
+}
+
+static bool is_there(const struct place *self, const char *name, size_t size)
+{
+	struct stat status;
+
+	return fstatat(self->dir_fd, name, &status, 0) == 0 && (size_t) status.st_size == size;
+}
+
+/* Nothing is counted as zero that is not known, and nothing is thrown away. */
+static void check_set_aside(uint32_t version, int fill)
+{
+	struct place place;
+	struct stdio_counts ignored;
+
 	place_make(&place, RAW, 0);
+	say_text(&place, "before\n");
 	output_free(place.output);
-	memset(rubbish, 0xff, sizeof(rubbish));
-	memcpy(rubbish, "\1\0\0\0", 4); /* the version */
-	CHECK(file_replace_fast(place.dir_fd, "stdio", rubbish, sizeof(rubbish), 0600, &err) == 0);
-	place_open(&place);
-	say_text(&place, "one\n");
-	CHECK(log_is(&place, "one\n") && counts(&place, 4, 0, 0));
+	CHECK(stdio_page_count(place.dir_fd, &ignored) && queue_is_understood(place.dir_fd));
+	replace_page(&place, version, fill);
+	CHECK(!stdio_page_count(place.dir_fd, &ignored) && !queue_is_understood(place.dir_fd));
+	for (int life = 0; life < 2; life++) {
+		place_open(&place);
+		CHECK(place.gaps == 1 && output_count(place.output).is_partial && !stdio_page_count(place.dir_fd, &ignored));
+		CHECK(is_there(&place, STDIO_PAGE_NAME QUEUE_ASIDE, STDIO_PAGE_SIZE) && is_there(&place, "spill" QUEUE_ASIDE, 5));
+		say_text(&place, life == 0 ? "one\n" : "two\n");
+		CHECK(counts(&place, life == 0 ? 4 : 8, 0, 0));
+		if (life == 0)
+			output_free(place.output);
+	}
+	CHECK(log_is(&place, "before\none\ntwo\n"));
 	place_remove(&place);
+}
+
+TEST(an_implausible_page_is_not_believed)
+{
+	check_set_aside(STDIO_PAGE_VERSION, 0xff);
+}
+
+TEST(a_page_of_another_version_is_set_aside)
+{
+	check_set_aside(STDIO_PAGE_VERSION + 1, 0);
+	check_set_aside(UINT32_MAX, 0x11);
 }
 
 TEST(a_misnamed_log_is_refused)

@@ -44,14 +44,34 @@ TEST(what_a_person_stopped_stays_stopped)
 	CHECK(!restart_is_due(&always, &bad, 0, true));
 }
 
-TEST(the_delay_doubles_up_to_a_minute_and_forgets_after_running_well)
+TEST(the_delays_are_dockers)
 {
+	static const uint64_t expected_ms[] = {100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 51200, 60000, 60000, 60000};
 	uint64_t delay = 0;
 
-	for (int i = 0; i < 20; i++)
-		delay = restart_delay(delay, NS_PER_S);
-	CHECK(delay == 60 * NS_PER_S);
-	CHECK(restart_delay(0, 0) == 100 * NS_PER_MS);
-	CHECK(restart_delay(100 * NS_PER_MS, 0) == 200 * NS_PER_MS);
-	CHECK(restart_delay(delay, 10 * NS_PER_S) == 100 * NS_PER_MS);
+	for (size_t i = 0; i < sizeof(expected_ms) / sizeof(expected_ms[0]); i++) {
+		delay = restart_delay(delay, 10 * NS_PER_S - 1);
+		CHECK(delay == expected_ms[i] * NS_PER_MS);
+	}
+}
+
+TEST(who_ran_ten_seconds_waits_as_the_first_time)
+{
+	CHECK(restart_delay(60 * NS_PER_S, 10 * NS_PER_S) == 100 * NS_PER_MS);
+	CHECK(restart_delay(100 * NS_PER_MS, 3600 * NS_PER_S) == 100 * NS_PER_MS);
+	CHECK(restart_delay(0, 10 * NS_PER_S) == 100 * NS_PER_MS);
+	CHECK(restart_delay(100 * NS_PER_MS, 10 * NS_PER_S - 1) == 200 * NS_PER_MS);
+}
+
+TEST(on_failure_counts_restarts_not_runs)
+{
+	Hydra__V1__RestartPolicy on_failure = policy(HYDRA__V1__RESTART_MODE__RESTART_ON_FAILURE, 3);
+	exit_record bad = ended(1);
+	uint32_t count = 0;
+
+	while (restart_is_due(&on_failure, &bad, count, false))
+		count++;
+	CHECK(count == 3);
+	on_failure.maximum_retries = 0;
+	CHECK(restart_is_due(&on_failure, &bad, UINT32_MAX, false));
 }

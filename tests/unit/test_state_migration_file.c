@@ -2,12 +2,16 @@
 #include "base/file.h"
 #include "base/owned.h"
 #include "base/text.h"
+#include "proto/message.h"
 #include "state/migration_file.h"
 #include "tests/unit/harness.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 static size_t count_files(const char *root)
@@ -17,9 +21,29 @@ static size_t count_files(const char *root)
 	size_t count = 0;
 
 	for (struct dirent *entry = readdir(folder); entry != NULL; entry = readdir(folder))
-		count += entry->d_name[0] != '.';
+		count += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
 	(void) closedir(folder);
 	return count;
+}
+
+TEST(a_name_is_used_once_and_nothing_else_is_left)
+{
+	char root[] = "/tmp/hydra-migrations-XXXXXX";
+	auto_message Hydra__V1__MigrationStatus *status = NULL;
+	struct error err;
+	int first;
+
+	CHECK(mkdtemp(root) != NULL);
+	CHECK(migration_file_make(root, "m", &first, &err) == 0);
+	CHECK(migration_file_make(root, "m", &(int){0}, &err) == -EEXIST);
+	CHECK(dprintf(first, "{\"phase\":\"sync\"}\n") > 0);
+	CHECK(migration_file_read(root, "m", &status, NULL, &err) == 0 && !status->has_failed);
+	(void) close(first);
+	message_free(status);
+	status = NULL;
+	CHECK(migration_file_read(root, "m", &status, NULL, &err) == 0 && status->has_failed);
+	CHECK(count_files(root) == 1);
+	CHECK(dir_remove_all(AT_FDCWD, root, &err) == 0);
 }
 
 TEST(old_migrations_are_forgotten_but_not_those_under_way)

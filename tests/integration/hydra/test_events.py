@@ -163,6 +163,26 @@ def test_a_journal_that_is_rotated_is_followed(any_host, rootfs, follow):
     assert [event["sequence"] for event in follower.events] == list(range(1, 1 + len(follower.events)))
 
 
+def test_events_of_all_namespaces_also_of_those_made_later(any_host, rootfs, follow):
+    host = any_host
+    host.ctl("run", "-d", "--name", "web", "--rootfs", rootfs, "sleep", "1000")
+    follower = follow("-A", "--since", "1h")
+    wait_for(lambda: follower.types("web") == ["created", "started"], "what was before")
+    for namespace in ("second", "third"):
+        host.ctl("--namespace", namespace, "run", "-d", "--name", "web", "--rootfs", rootfs, "sleep", "1000")
+        host.ctl("--namespace", namespace, "rm", "-f", "web")
+    host.ctl("exec", "web", "true")
+
+    def seen(namespace):
+        return [event["type"] for event in follower.events if event["namespace"] == namespace]
+    wait_for(lambda: "exec-exited" in seen("default"), "the exec")
+    wait_for(lambda: all(seen(namespace)[:3] == ["created", "started", "exited"] for namespace in ("second", "third")), "the others")
+    text = host.ctl("events", "web").stdout.splitlines()
+    assert text[0].split()[2] == "web"
+    refused = host.ctl("events", "-A", "web", check=False)
+    assert refused.returncode == 125 and "--all-namespaces" in refused.stderr
+
+
 def test_an_end_that_nobody_saw_is_said_to_be_unknown(daemon_host, rootfs):
     host = daemon_host
     host.ctl("run", "-d", "--name", "web", "--rootfs", rootfs, "sleep", "1000")

@@ -168,7 +168,22 @@ def test_a_changed_path_is_written_from_there_on(host, rootfs, tmp_path):
     touch(tmp_path, "go")
     ended(host, "web")
     assert first.read_bytes().endswith(b"F one\n") and host.path("/run/other/web.log").read_bytes() == b"two\n"
+    assert log_bytes(host, "web") == b"one\ntwo\n" and host.ctl("logs", "--tail", "1", "web").stdout == "two\n"
+    first.unlink()
     assert log_bytes(host, "web") == b"two\n"
+
+
+def test_rotated_files_of_the_path_before_are_read_first(host, rootfs, tmp_path):
+    run(host, rootfs, "web", "seq 1 3000; while [ ! -e /data/go ]; do sleep 0.05; done; seq 3001 3100",
+        *log_options(max_size="4k", max_files=1000, format="json-file"), mount=tmp_path)
+    wait_for(lambda: log_bytes(host, "web") == lines(1, 3000), "its output")
+    host.ctl("update", "--log-opt", "path=/run/other/web.log", "--log-opt", "format=cri", "web")
+    follower = host.popen([host.program("hydractl"), "logs", "-f", "web"], stdout=-1)
+    touch(tmp_path, "go")
+    assert follower.stdout.read() == lines(1, 3100) and follower.wait(60) == 0
+    follower.stdout.close()
+    assert log_bytes(host, "web") == lines(1, 3100)
+    assert host.ctl("logs", "--tail", "150", "web").stdout.encode() == lines(2951, 3100)
 
 
 @pytest.mark.parametrize("option", ["format=xml", "policy=maybe", "max-size=big", "max-files=0", "path=relative", "spill-size=1k", "what=ever"])

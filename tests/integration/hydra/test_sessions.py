@@ -294,7 +294,7 @@ def test_a_stop_ends_with_the_status(web, point):
     assert (seen["state"], seen["exit"]["exitCode"]) == ("stopped", 137), f"{seen['exit']} {web.ctl('events', 'web').stdout}"
 
 
-@pytest.mark.parametrize("point", BEGUN)
+@pytest.mark.parametrize("point", [*BEGUN, "shim.stop-noted", "shim.stop-signal-sent"])
 def test_what_is_stopped_is_not_restarted(daemon_host, rootfs, point):
     host = daemon_host
     host.ctl("run", "-d", "--name", "web", "--restart", "always", "--rootfs", rootfs, "sh", "-c", "trap 'exit 6' TERM; while true; do sleep 0.02; done")

@@ -101,3 +101,41 @@ def test_on_a_terminal_it_is_shown_in_place_and_the_terminal_restored(any_host, 
 def test_an_interval_that_means_nothing_is_refused(any_host):
     done = any_host.ctl("top", "--interval", "soon", check=False)
     assert done.returncode == 125 and "option --interval: 'soon'" in done.stderr
+
+
+def test_who_uses_most_comes_first_and_who_is_silent_last(daemon_host, rootfs):
+    host = daemon_host
+    run(host, rootfs, "a-hung")
+    run(host, rootfs, "b-idle")
+    run(host, rootfs, "c-large", "sh", "-c", "x=$(head -c 30000000 /dev/zero | tr '\\0' x); echo ready; exec 2>&-; while true; do sleep 1000; done")
+    run(host, rootfs, "d-busy", "sh", "-c", "while true; do :; done")
+    wait_for(lambda: host.ctl("logs", "c-large").stdout == "ready\n", "its memory")
+    shim = host.inspect("a-hung")["shimPid"]
+    host.run("kill", "-STOP", str(shim))
+
+    def order(*arguments):
+        return [item["id"] for item in host.json("top", "--once", *arguments)["containers"]]
+    assert order() == order("--sort", "name") == ["a-hung", "b-idle", "c-large", "d-busy"]
+    assert order("--sort", "memory")[0] == "c-large" and order("--sort", "memory")[-1] == "a-hung"
+    wait_for(lambda: order("--sort", "cpu")[0] == "d-busy", "the busy one to have used most")
+    assert order("--sort", "cpu")[-1] == "a-hung"
+    host.run("kill", "-CONT", str(shim))
+    refused = host.ctl("top", "--sort", "age", check=False)
+    assert refused.returncode == 125 and "expected name, cpu or memory" in refused.stderr
+
+
+def test_containers_of_all_namespaces(any_host, rootfs):
+    host = any_host
+    run(host, rootfs, "web")
+    host.ctl("--namespace", "other", "run", "-d", "--name", "web", "--rootfs", rootfs, "sleep", "1000")
+    try:
+        assert [(item["namespace"], item["id"]) for item in host.json("top", "--once", "-A")["containers"]] == [("default", "web"), ("other", "web")]
+        for command in (["top", "--once"], ["ps"]):
+            lines = host.ctl(*command, "--all-namespaces").stdout.splitlines()
+            assert lines[0].split()[:2] == ["NAMESPACE", "NAME"]
+            assert sorted(line.split()[:2] for line in lines[1:]) == [["default", "web"], ["other", "web"]]
+            assert [line.split()[0] for line in host.ctl(*command).stdout.splitlines()] == ["NAME", "web"]
+        assert sorted(host.ctl("ps", "-qA").stdout.split()) == ["default/web", "other/web"]
+        assert sorted(item["namespace"] for item in host.json("ps", "-A")) == ["default", "other"]
+    finally:
+        host.ctl("--namespace", "other", "rm", "-f", "web")

@@ -221,6 +221,51 @@ def test_restart_policy_counts_and_gives_up(any_host, rootfs):
     assert any_host.ctl("logs", "web").stdout == ""
 
 
+def restarts(host, name):
+    """(type, restart count of its exit record or the delay) of each event."""
+    events = [json.loads(line) for line in host.ctl("--format", "json", "events", name).stdout.splitlines()]
+    return [(event["type"], event["detail"] or event["exit"] and event["exit"]["restartCount"]) for event in events]
+
+
+def test_restarts_are_told_in_order_with_dockers_delays_and_counts(any_host, rootfs):
+    start(any_host, rootfs, "web", "sh", "-c", "exit 1", options=("--restart", "on-failure:3"))
+    expected = [("created", None), ("started", None), ("exited", 0)]
+    for count, delay in enumerate((100, 200, 400), 1):
+        expected += [("restart-due", f"in {delay} ms"), ("created", None), ("started", None), ("exited", count)]
+    wait_for(lambda: restarts(any_host, "web") == expected and state(any_host, "web") == "stopped", f"{expected}")
+    # somebody's start is none of them, and the counting begins anew
+    any_host.ctl("start", "web")
+    expected += expected
+    wait_for(lambda: restarts(any_host, "web") == expected and state(any_host, "web") == "stopped", f"{expected} twice")
+    assert any_host.inspect("web")["restartCount"] == 3
+
+
+@pytest.mark.parametrize("verb", [["stop"], ["rm", "-f"]])
+def test_a_stop_at_any_moment_of_a_restart_ends_it(any_host, rootfs, verb):
+    for moment in range(2, 12):
+        start(any_host, rootfs, "web", "sh", "-c", "exit 1", options=("--restart", "always"))
+        wait_for(lambda: len(restarts(any_host, "web")) >= moment, f"event {moment}")  # noqa: B023
+        any_host.ctl(*verb, "web")
+        wait_for(lambda: not any_host.pids("hydra-shim"), "its shim to end")
+        if verb == ["stop"]:
+            assert state(any_host, "web") == "stopped"
+            any_host.ctl("rm", "web")
+
+
+def test_a_restart_that_fails_leaves_it_stopped(any_host, rootfs):
+    folder = any_host.path("/run/volume")
+    folder.mkdir()
+    start(any_host, rootfs, "web", "sh", "-c", "exit 3", options=("--restart", "always", "-v", "/run/volume:/data"))
+    folder.rmdir()
+    wait_for(lambda: not any_host.pids("hydra-shim"), "its shim to end")
+    assert restarts(any_host, "web")[-1][0] == "restart-failed" and "/run/volume" in restarts(any_host, "web")[-1][1]
+    view = any_host.inspect("web")
+    assert (view["state"], view["exit"]["exitCode"]) == ("stopped", 3)
+    folder.mkdir()
+    any_host.ctl("start", "web")
+    assert any_host.inspect("web")["restartCount"] <= 1
+
+
 def test_a_stopped_container_is_not_restarted(any_host, rootfs):
     start(any_host, rootfs, "web", options=("--restart", "always"))
     any_host.ctl("stop", "-t", "0", "web")

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -19,6 +20,26 @@ NETWORK = {
                  "ipam": {"type": "host-local", "dataDir": "/run/cni-addresses",
                           "ranges": [[{"subnet": f"{SUBNET}.0/24", "rangeStart": f"{SUBNET}.100", "rangeEnd": f"{SUBNET}.200"}]]}}],
 }
+
+
+COUNT = 'trap "exit 7" TERM; i=0; while true; do echo line $i pid $$; i=$((i+1)); sleep 0.05; done'
+
+
+def run(host, rootfs, name, *command, options=()):
+    host.ctl("run", "-d", "--rootfs", rootfs, "--name", name, *options, *command)
+
+
+def lines(host, name):
+    return [int(word) for word in re.findall(r"line (\d+) pid 1\b", host.ctl("logs", name).stdout)]
+
+
+def names(host):
+    return {item["id"] for item in host.json("ps", "-a")}
+
+
+def assert_counts_on(host):
+    before = len(lines(host, "counter"))
+    wait_for(lambda: len(lines(host, "counter")) > before + 3, "it to count on")
 
 
 def sh(*command, **options):

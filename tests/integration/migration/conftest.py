@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from cluster import BUILD, Cluster, make_certificates
+from cluster import BUILD, COUNT, Cluster, lines, make_certificates, run, wait_for
 from roots import make_rootfs
 
 TICKER = BUILD / "checkpoint" / "ticker"
@@ -46,6 +46,14 @@ def cluster(certificates, request):
         if hasattr(request.node, "failed"):
             show(made)
         made.clean()
+
+
+@pytest.fixture
+def counter(cluster, rootfs):
+    """The cluster, with a container on its first host that counts."""
+    run(cluster.a, rootfs, "counter", "sh", "-c", COUNT)
+    wait_for(lambda: len(lines(cluster.a, "counter")) > 3, "it to count")
+    return cluster
 
 
 @pytest.hookimpl(hookwrapper=True)

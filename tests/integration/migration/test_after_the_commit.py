@@ -2,9 +2,8 @@
 """What cannot be undone any more: never two copies, never zeros in place of memory."""
 import signal
 
-from cluster import wait_for
+from cluster import assert_counts_on, names, wait_for
 from test_redis import Client, start_redis
-from test_there_and_back import COUNT, lines, names, run
 
 
 def is_paging(host):
@@ -30,28 +29,22 @@ def test_the_pager_dies_with_pages_missing(cluster, redis_rootfs):
     cluster.a.ctl("rm", "-f", "redis")
 
 
-def test_the_source_worker_dies_after_the_hand_over(cluster, rootfs):
-    run(cluster.a, rootfs, "counter", "sh", "-c", COUNT)
-    wait_for(lambda: len(lines(cluster.a, "counter")) > 3, "it to count")
-    cluster.a.order_fault("setup.migrate.moved")
-    cluster.a.ctl("--plain", "migrate", "counter", cluster.b.address, check=False)
-    assert cluster.a.has_arrived("setup.migrate.moved")
+def test_the_source_worker_dies_after_the_hand_over(counter):
+    counter.a.order_fault("setup.migrate.moved")
+    counter.a.ctl("--plain", "migrate", "counter", counter.b.address, check=False)
+    assert counter.a.has_arrived("setup.migrate.moved")
     # nobody is left to remove it; its shim knows why it ended, or could remove it itself
-    wait_for(lambda: names(cluster.a) == set() or cluster.a.inspect("counter")["state"] == "stopped", "the source to have ended")
-    assert all("migrated to" in cluster.a.inspect(name)["exit"]["reason"] for name in names(cluster.a))
-    assert cluster.b.inspect("counter")["state"] == "running"
-    before = len(lines(cluster.b, "counter"))
-    wait_for(lambda: len(lines(cluster.b, "counter")) > before + 3, "it to count on")
+    wait_for(lambda: names(counter.a) == set() or counter.a.inspect("counter")["state"] == "stopped", "the source to have ended")
+    assert all("migrated to" in counter.a.inspect(name)["exit"]["reason"] for name in names(counter.a))
+    assert counter.b.inspect("counter")["state"] == "running"
+    assert_counts_on(counter.b)
 
 
-def test_the_targets_shim_dies_after_the_hand_over(cluster, rootfs):
-    run(cluster.a, rootfs, "counter", "sh", "-c", COUNT)
-    wait_for(lambda: len(lines(cluster.a, "counter")) > 3, "it to count")
-    cluster.b.order_fault("shim.restored")
-    cluster.a.ctl("--plain", "migrate", "counter", cluster.b.address, check=False)
-    assert cluster.b.has_arrived("shim.restored")
-    wait_for(lambda: cluster.b.inspect("counter")["state"] == "running", "the successor to take it into service")
-    before = len(lines(cluster.b, "counter"))
-    wait_for(lambda: len(lines(cluster.b, "counter")) > before + 3, "it to count on")
-    assert cluster.b.ctl("exec", "counter", "echo", "hello").stdout == "hello\n"
-    assert names(cluster.a) == set()
+def test_the_targets_shim_dies_after_the_hand_over(counter):
+    counter.b.order_fault("shim.restored")
+    counter.a.ctl("--plain", "migrate", "counter", counter.b.address, check=False)
+    assert counter.b.has_arrived("shim.restored")
+    wait_for(lambda: counter.b.inspect("counter")["state"] == "running", "the successor to take it into service")
+    assert_counts_on(counter.b)
+    assert counter.b.ctl("exec", "counter", "echo", "hello").stdout == "hello\n"
+    assert names(counter.a) == set()

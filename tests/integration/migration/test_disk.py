@@ -4,9 +4,8 @@ import shutil
 
 import pytest
 
-from cluster import wait_for
+from cluster import COUNT, lines, run, wait_for
 from hosts import Host
-from test_there_and_back import COUNT, lines, run
 
 
 @pytest.fixture

@@ -6,21 +6,12 @@ import signal
 
 import pytest
 
-from cluster import make_certificates, wait_for
-from test_there_and_back import COUNT, lines, names, run
-
-
-@pytest.fixture
-def counter(cluster, rootfs):
-    run(cluster.a, rootfs, "counter", "sh", "-c", COUNT)
-    wait_for(lambda: len(lines(cluster.a, "counter")) > 3, "it to count")
-    return cluster
+from cluster import COUNT, assert_counts_on, lines, make_certificates, names, run, wait_for
 
 
 def assert_stayed(cluster):
     wait_for(lambda: cluster.a.inspect("counter")["state"] == "running", "it to be in service again")
-    before = len(lines(cluster.a, "counter"))
-    wait_for(lambda: len(lines(cluster.a, "counter")) > before + 3, "it to count on")
+    assert_counts_on(cluster.a)
     seen = lines(cluster.a, "counter")
     assert seen == list(range(len(seen)))
     assert cluster.a.ctl("exec", "counter", "echo", "hello").stdout == "hello\n"
@@ -124,5 +115,4 @@ def test_hydrad_is_killed_in_the_middle_and_it_moves_all_the_same(counter, side,
     assert moving.wait(60) == 0
     assert names(counter.a) == set()
     assert counter.b.inspect("counter")["state"] == "running"
-    before = len(lines(counter.b, "counter"))
-    wait_for(lambda: len(lines(counter.b, "counter")) > before, "it to count on")
+    assert_counts_on(counter.b)

@@ -5,21 +5,7 @@ import pty
 import re
 import select
 
-from cluster import BUILD, DEADLINE, wait_for
-
-COUNT = 'trap "exit 7" TERM; i=0; while true; do echo line $i pid $$; i=$((i+1)); sleep 0.05; done'
-
-
-def run(host, rootfs, name, *command, options=()):
-    host.ctl("run", "-d", "--rootfs", rootfs, "--name", name, *options, *command)
-
-
-def lines(host, name):
-    return [int(word) for word in re.findall(r"line (\d+) pid 1\b", host.ctl("logs", name).stdout)]
-
-
-def names(host):
-    return {item["id"] for item in host.json("ps", "-a")}
+from cluster import BUILD, COUNT, DEADLINE, lines, names, run, wait_for
 
 
 def test_a_counter_goes_and_comes_back(cluster, rootfs):
