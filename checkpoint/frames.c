@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/owned.h"
+#include "state/crc32c.h"
 
 #define SMALL_MAX 4096U
 #define OFFER_MAX (16U << 20)
@@ -58,6 +59,44 @@ static void put_u32(unsigned char *at, uint32_t value)
 static uint32_t get_u32(const unsigned char *at)
 {
 	return (uint32_t) at[0] | (uint32_t) at[1] << 8 | (uint32_t) at[2] << 16 | (uint32_t) at[3] << 24;
+}
+
+static uint32_t checksum_of(const struct page_frame *head, const unsigned char *payload, size_t size)
+{
+	struct page_frame plain = *head;
+	uint32_t crc;
+
+	plain.checksum = 0;
+	crc = crc32c_fast(~0U, (const uint8_t *) &plain, sizeof(plain));
+	return ~crc32c_fast(crc, payload + sizeof(plain), size - sizeof(plain));
+}
+
+void page_frame_seal(void *payload, size_t size)
+{
+	struct page_frame head;
+
+	memcpy(&head, payload, sizeof(head));
+	head.checksum = checksum_of(&head, payload, size);
+	memcpy(payload, &head, sizeof(head));
+}
+
+int page_frame_open(const struct frame *frame, bool is_sealed, struct page_frame *ret_head, struct error *err)
+{
+	struct page_frame head;
+	size_t expected = sizeof(head);
+
+	if (frame->size < sizeof(head))
+		return fail_because(err, EPROTO, "pages came without saying which");
+	memcpy(&head, frame->data, sizeof(head));
+	if (is_sealed && head.checksum != checksum_of(&head, frame->data, frame->size))
+		return fail_because(err, EBADMSG, "pages were damaged on their way");
+	if ((head.flags & PAGE_FLAG_ZERO) == 0 && head.count <= PAGES_PER_FRAME)
+		expected += (size_t) head.count * PAGE_BYTES;
+	if (head.count == 0 || head.count > PAGES_PER_FRAME || frame->size != expected || head.address % PAGE_BYTES != 0 ||
+	    head.address > UINT64_MAX - (uint64_t) head.count * PAGE_BYTES)
+		return fail_because(err, EPROTO, "pages came in a form that is not understood");
+	*ret_head = head;
+	return 0;
 }
 
 void link_init(struct link *self, struct transport *transport)

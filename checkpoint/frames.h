@@ -46,7 +46,7 @@ struct page_frame {
 	uint32_t task;    /* pid in the container */
 	uint32_t count;
 	uint32_t flags;
-	uint32_t reserved;
+	uint32_t checksum; /* PAGES: CRC-32C of head and pages with 0 here, from a source with HANDOFF_CHECKSUMS */
 };
 
 struct frame {
@@ -84,6 +84,12 @@ size_t link_queued(const struct link *self);
 int link_flush(struct link *self, struct error *err);
 /* 1: *ret_frame, 0: not complete yet, -EPIPE: the peer closed, -EPROTO: it does not speak our language. */
 int link_next(struct link *self, struct frame *ret_frame, struct error *err);
+
+/* Gives the payload of a PAGES frame, complete with its head, its checksum. */
+void page_frame_seal(void *payload, size_t size);
+/* The head of a PAGES frame that is well formed; with is_sealed its checksum is right. -EPROTO: it makes no sense,
+ * -EBADMSG: it was damaged on its way. Both are reasons to close the connection and to ask again over another one. */
+int page_frame_open(const struct frame *frame, bool is_sealed, struct page_frame *ret_head, struct error *err);
 
 /* The longest payload a type may have; 0: there is no such type. */
 size_t frame_limit(uint32_t type);

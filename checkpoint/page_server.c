@@ -143,6 +143,7 @@ static int answer(struct page_server *self, struct link *link, const struct page
 		link_shrink(link, FRAME_PAGES, sizeof(head) + size, sizeof(head));
 	}
 	memcpy(room, &head, sizeof(head));
+	page_frame_seal(room, sizeof(head) + ((head.flags & PAGE_FLAG_ZERO) != 0 ? 0 : size));
 	self->pages_sent += head.count;
 	return 0;
 }

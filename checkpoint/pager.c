@@ -270,16 +270,12 @@ void pager_set_keeper(struct pager *self, int fd)
 int pager_receive(struct pager *self, const struct frame *frame, struct error *err)
 {
 	struct page_frame head;
-	size_t expected;
 	bool is_zero;
+	int r = page_frame_open(frame, self->is_sealed, &head, err);
 
-	if (frame->size < sizeof(head))
-		return fail_because(err, EPROTO, "pages came without saying which");
-	memcpy(&head, frame->data, sizeof(head));
+	if (r < 0)
+		return r;
 	is_zero = (head.flags & PAGE_FLAG_ZERO) != 0;
-	expected = sizeof(head) + (is_zero ? 0 : (size_t) head.count * PAGE_BYTES);
-	if (head.count == 0 || head.count > PAGES_PER_FRAME || frame->size != expected || head.address % PAGE_BYTES != 0)
-		return fail_because(err, EPROTO, "pages came in a form that is not understood");
 	if ((head.flags & PAGE_FLAG_URGENT) == 0)
 		self->in_flight -= head.count < self->in_flight ? head.count : self->in_flight;
 	for (size_t i = 0; i < self->space_count; i++) { /* grows when a task forks meanwhile */

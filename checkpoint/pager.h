@@ -39,6 +39,7 @@ struct pager {
 	size_t space_count, cursor_space;
 	uint64_t pages_total, pages_done, fault_count;
 	size_t in_flight; /* pages asked for in the background and not here yet */
+	bool is_sealed;   /* the source gives checksums */
 	bool is_restored; /* CRIU has set up every task: prefetching may begin */
 	bool has_failed;
 	struct error error; /* when has_failed */
@@ -53,7 +54,7 @@ void pager_stop(struct pager *self);
  * closed its duplicates and the socket, the pager is finished. */
 void pager_set_keeper(struct pager *self, int fd);
 
-/* A PAGES frame arrived. */
+/* A PAGES frame arrived. -EPROTO, -EBADMSG: nothing of it was installed. */
 int pager_receive(struct pager *self, const struct frame *frame, struct error *err);
 /* Asks for more pages in the background when fewer than the window are on their way. */
 int pager_prefetch(struct pager *self, struct error *err);

@@ -195,7 +195,7 @@ static void handle_source_frame(struct receiver *self, const struct frame *frame
 		r = fail_because(&err, EPROTO, "unexpected %s", frame_name(frame->type));
 		break;
 	}
-	if (r == -EPROTO || frame->type == FRAME_ABORT)
+	if (r == -EPROTO || r == -EBADMSG || frame->type == FRAME_ABORT)
 		lose_source(self, &err);
 	else if (r < 0)
 		fail(self, &err);
@@ -251,6 +251,7 @@ static void take_link(struct receiver *self, int fd)
 	}
 	link_init(&self->session.link, &transport);
 	hello.version = SESSION_VERSION;
+	hello.capabilities = SESSION_CAPABILITIES;
 	hello.migration_id = self->hello->migration_id;
 	hello.program_version = (char *) (uintptr_t) HYDRA_VERSION;
 	self->is_source_lost = false;
@@ -358,6 +359,7 @@ int receive_serve(struct receiver *self, struct error *err)
 	self->stage = STAGE_RESTORING;
 	self->restore_fd = FD_NONE;
 	r = pager_start(&self->pager, &self->loop, &self->session.link, self->images, err);
+	self->pager.is_sealed = (self->hello->capabilities & HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_CHECKSUMS) != 0;
 	if (r == 0)
 		r = add_sources(self, err);
 	progress_phase(&self->progress, "restore", NULL, NULL);

@@ -114,6 +114,7 @@ static int greet(struct receiver *self, struct error *err)
 	if (self->hello == NULL || self->hello->version == 0 || !is_name(self->hello->migration_id))
 		return fail_because(err, EPROTO, "the source's greeting is not understood");
 	hello.version = SESSION_VERSION;
+	hello.capabilities = SESSION_CAPABILITIES;
 	hello.migration_id = self->hello->migration_id;
 	hello.program_version = (char *) (uintptr_t) HYDRA_VERSION;
 	self->work = text_format("%s/%s", self->spec->work_root, self->hello->migration_id);

@@ -67,6 +67,7 @@ static int greet(struct sender_state *self, int purpose, struct error *err)
 
 	hello.version = SESSION_VERSION;
 	hello.migration_id = (char *) (uintptr_t) self->spec->migration_id;
+	hello.capabilities = SESSION_CAPABILITIES;
 	hello.purpose = (Hydra__V1__HandoffPurpose) purpose;
 	hello.program_version = (char *) (uintptr_t) HYDRA_VERSION;
 	r = link_queue_message(&self->session.link, FRAME_HELLO, &hello, err);

@@ -7,10 +7,13 @@
 
 #include "base/error.h"
 #include "checkpoint/frames.h"
+#include "handoff.pb-c.h"
 
 #include <stdbool.h>
 
-#define SESSION_VERSION 1
+#define SESSION_VERSION      1
+/* What this program can do besides: enum HandoffCapability */
+#define SESSION_CAPABILITIES HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_CHECKSUMS
 
 struct session {
 	struct link link;

@@ -13,8 +13,13 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size);
 static void look_at(const struct frame *frame)
 {
 	Hydra__V1__CheckpointMetadata *metadata;
+	struct page_frame head;
 	struct error err;
 
+	for (int is_sealed = 0; is_sealed < 2; is_sealed++) {
+		if (page_frame_open(frame, is_sealed != 0, &head, &err) == 0 && (head.flags & PAGE_FLAG_ZERO) == 0)
+			(void) frame->data[sizeof(head) + (size_t) head.count * PAGE_BYTES - 1];
+	}
 	hydra__v1__handoff_hello__free_unpacked(hydra__v1__handoff_hello__unpack(NULL, frame->size, frame->data), NULL);
 	hydra__v1__handoff_offer__free_unpacked(hydra__v1__handoff_offer__unpack(NULL, frame->size, frame->data), NULL);
 	hydra__v1__handoff_stage__free_unpacked(hydra__v1__handoff_stage__unpack(NULL, frame->size, frame->data), NULL);
