@@ -39,6 +39,7 @@ struct send_options {
 	const char *record, *config, *limits, *veth, *bridge;
 	struct string_list required;
 	int pid, freeze_s, reconnect_s;
+	bool is_resumed;
 };
 
 #define AT(field) offsetof(struct send_options, field)
@@ -61,7 +62,8 @@ static const struct option_entry send_entries[] = {
 	{0, "veth", "NAME", OPTION_STRING, AT(veth), "host end of the network pair, unplugged while the container is frozen"},
 	{0, "bridge", "NAME", OPTION_STRING, AT(bridge), "the bridge it is in; none: it is set down"},
 	{0, "freeze-timeout", "SECONDS", OPTION_INT, AT(freeze_s), "from the freeze to a prepared target (default 60)"},
-	{0, "reconnect", "SECONDS", OPTION_INT, AT(reconnect_s), "how long to try again after a loss (default 600)"},
+	{0, "reconnect", "SECONDS", OPTION_INT, AT(reconnect_s), "how long to try again after a loss (default 0: without end)"},
+	{0, "resume", NULL, OPTION_FLAG, AT(is_resumed), "go on where a worker died after the hand-over; needs --state alone"},
 	{0},
 };
 
@@ -80,14 +82,16 @@ static int parse_epoch(const char *text, unsigned long long *ret_epoch, struct e
 
 static int check_send(const struct send_options *options, struct error *err)
 {
-	int r = command_line_need(options->pid > 0, "pid", err);
+	int r = command_line_need(options->state != NULL, "state", err);
+
+	if (r < 0 || options->is_resumed)
+		return r;
+	r = command_line_need(options->pid > 0, "pid", err);
 
 	if (r == 0)
 		r = command_line_need(options->id != NULL, "id", err);
 	if (r == 0)
 		r = command_line_need(options->work != NULL, "work", err);
-	if (r == 0)
-		r = command_line_need(options->state != NULL, "state", err);
 	if (r == 0)
 		r = command_line_need(options->connect != NULL || options->worker.connection_fd >= 0, "connect", err);
 	return r;
@@ -95,7 +99,7 @@ static int check_send(const struct send_options *options, struct error *err)
 
 static enum send_outcome send_with(const struct send_options *options, const struct criu *criu, struct error *err)
 {
-	auto_free char *generated = text_format("%.100s-%llu", options->id, (unsigned long long) clock_realtime_ns());
+	auto_free char *generated = text_format("%.100s-%llu", options->id != NULL ? options->id : "", (unsigned long long) clock_realtime_ns());
 	struct send_spec spec = {
 		.criu = criu, .connect = options->connect, .connection_fd = options->worker.connection_fd,
 		.files = {options->worker.ca, options->worker.certificate, options->worker.key}, .id = options->id,
@@ -106,6 +110,8 @@ static enum send_outcome send_with(const struct send_options *options, const str
 		.bridge = options->bridge, .progress_fd = options->worker.progress_fd, .patience_ms = options->worker.patience_s * 1000,
 		.freeze_ms = options->freeze_s * 1000, .reconnect_ms = options->reconnect_s * 1000};
 
+	if (options->is_resumed)
+		return send_resume(&spec, err);
 	if (parse_epoch(options->epoch, &spec.epoch, err) < 0)
 		return SEND_STAYED;
 	return send_run(&spec, err);
@@ -117,7 +123,7 @@ static int send_container(void *options, struct error *err)
 	enum send_outcome outcome = SEND_STAYED;
 	struct criu criu = {0};
 
-	if (check_send(self, err) == 0 && criu_find(&criu, self->worker.criu, err) == 0)
+	if (check_send(self, err) == 0 && (self->is_resumed || criu_find(&criu, self->worker.criu, err) == 0))
 		outcome = send_with(self, &criu, err);
 	criu_deinit(&criu);
 	return outcome;
@@ -127,8 +133,7 @@ const struct command command_send = {
 	.name = "send",
 	.purpose = "move a container to another host (source side); exit status 1: it runs here, 4: in doubt, it is stopped here",
 	.entries = send_entries,
-	.defaults = &(const struct send_options){.worker = WORKER_DEFAULTS, .container_namespace = "default", .freeze_s = 60,
-						 .reconnect_s = 600},
+	.defaults = &(const struct send_options){.worker = WORKER_DEFAULTS, .container_namespace = "default", .freeze_s = 60},
 	.options_size = sizeof(struct send_options),
 	.run = send_container,
 };
@@ -175,6 +180,37 @@ const struct command command_receive = {
 	.defaults = &(const struct receive_options){.worker = WORKER_DEFAULTS, .restore_s = 60},
 	.options_size = sizeof(struct receive_options),
 	.run = receive_container,
+};
+
+struct take_over_options {
+	const char *work;
+	int keeper_fd, patience_s;
+};
+
+static const struct option_entry take_over_entries[] = {
+	{0, "work", "DIR", OPTION_STRING, offsetof(struct take_over_options, work), "the folder of the worker that was killed"},
+	{0, "keeper-fd", "FD", OPTION_INT, offsetof(struct take_over_options, keeper_fd), "a socket to who kept the userfaultfds"},
+	{0, "patience", "SECONDS", OPTION_INT, offsetof(struct take_over_options, patience_s),
+	 "how long the other host may be silent (default 30)"},
+	{0},
+};
+
+static int take_over(void *options, struct error *err)
+{
+	const struct take_over_options *self = options;
+
+	if (command_line_need(self->work != NULL, "work", err) < 0 || command_line_need(self->keeper_fd >= 0, "keeper-fd", err) < 0)
+		return RECEIVE_REFUSED;
+	return receive_take_over(self->work, self->keeper_fd, self->patience_s * 1000, err);
+}
+
+const struct command command_take_over = {
+	.name = "take-over",
+	.purpose = "go on where a receive worker was killed after the hand-over; exit status 4: memory is lost",
+	.entries = take_over_entries,
+	.defaults = &(const struct take_over_options){.keeper_fd = FD_NONE, .patience_s = 30},
+	.options_size = sizeof(struct take_over_options),
+	.run = take_over,
 };
 
 struct recover_options {

@@ -42,6 +42,11 @@ void page_server_deinit(struct page_server *self)
 	*self = (struct page_server){0};
 }
 
+void page_server_forget(struct page_server *self)
+{
+	self->urgent.from = self->urgent.to = self->background.from = self->background.to = 0;
+}
+
 static int queue_push(struct page_queue *self, const struct page_frame *item, struct error *err)
 {
 	if (self->from == self->to)

@@ -30,6 +30,8 @@ struct page_server {
 int page_server_init(struct page_server *self, pid_t init, struct error *err);
 void page_server_deinit(struct page_server *self);
 
+/* The connection broke: what was asked for will be asked for again. */
+void page_server_forget(struct page_server *self);
 /* Remembers a PAGE_REQUEST. */
 int page_server_request(struct page_server *self, const struct frame *frame, struct error *err);
 /* Queues answers on the link, urgent ones first, until limit bytes wait there. -EFAULT: a page cannot be read. */

@@ -16,6 +16,7 @@
 #include "base/text.h"
 #include "checkpoint/images.h"
 #include "checkpoint/pager_space.h"
+#include "checkpoint/uffd.h"
 
 #define LAZY_SOCKET      "lazy-pages.socket"
 #define RESTORE_FINISHED 0x52535446 /* "RSTF" */
@@ -44,7 +45,7 @@ int pager_request(struct pager *self, const struct pager_space *space, const str
 	return 0;
 }
 
-static struct pager_space *add_space(struct pager *self, int task, struct page_set *pages)
+struct pager_space *pager_add_space(struct pager *self, int task, struct page_set *pages)
 {
 	struct pager_space **grown = reallocarray(self->spaces, self->space_count + 1, sizeof(*grown));
 	struct pager_space *space = calloc(1, sizeof(*space));
@@ -56,7 +57,7 @@ static struct pager_space *add_space(struct pager *self, int task, struct page_s
 		page_set_deinit(pages);
 		return NULL;
 	}
-	*space = (struct pager_space){.pager = self, .pages = *pages, .task = task, .fd = FD_NONE,
+	*space = (struct pager_space){.pager = self, .number = self->space_count, .pages = *pages, .task = task, .fd = FD_NONE,
 				      .source = {.fd = FD_NONE}};
 	*pages = (struct page_set){0};
 	self->spaces[self->space_count++] = space;
@@ -75,11 +76,12 @@ static void keep(struct pager *self, const struct pager_space *space)
 
 	if (self->keeper_fd < 0 || space->fd < 0 || !text_fit(name, sizeof(name), "uffd %d", space->task))
 		return;
+	pager_journal_kept(&self->journal, (uint32_t) space->number, (uint32_t) space->task);
 	(void) fd_pass_send(self->keeper_fd, name, strlen(name) + 1, &space->fd, 1);
+	pager_journal_kept_done(&self->journal);
 }
 
-/* Takes fd. */
-static int attach(struct pager *self, struct pager_space *space, int fd)
+int pager_attach(struct pager *self, struct pager_space *space, int fd)
 {
 	struct error err;
 
@@ -92,17 +94,25 @@ static int attach(struct pager *self, struct pager_space *space, int fd)
 		pager_fail(self, &err);
 		return err.code;
 	}
-	keep(self, space);
 	return 0;
+}
+
+static int attach_new(struct pager *self, struct pager_space *space, int fd)
+{
+	int r = pager_attach(self, space, fd);
+
+	if (r == 0)
+		keep(self, space);
+	return r;
 }
 
 int pager_adopt(struct pager *self, int task, int fd, struct page_set *pages)
 {
-	struct pager_space *space = add_space(self, task, pages);
+	struct pager_space *space = pager_add_space(self, task, pages);
 	struct error err;
 
 	if (space != NULL)
-		return attach(self, space, fd);
+		return attach_new(self, space, fd);
 	(void) close(fd);
 	(void) fail_errno(&err, ENOMEM, "follow a fork of task %d", task);
 	pager_fail(self, &err);
@@ -125,7 +135,7 @@ static void receive_task(struct pager *self, int task)
 	}
 	for (size_t i = 0; i < self->space_count; i++) {
 		if (self->spaces[i]->task == task && self->spaces[i]->fd < 0) {
-			(void) attach(self, self->spaces[i], fds[0]);
+			(void) attach_new(self, self->spaces[i], fds[0]);
 			return;
 		}
 	}
@@ -172,45 +182,81 @@ static void handle_listen(struct event_source *source, uint32_t events)
 		pager_fail(self, &err);
 }
 
-static int load_pagemaps(struct pager *self, const char *images, struct error *err)
+static int compare_tasks(const void *left, const void *right)
+{
+	return *(const int *) left - *(const int *) right;
+}
+
+/* In an order that a pager which takes over finds again. */
+static int list_tasks(const char *images, int **ret_tasks, size_t *ret_count, struct error *err)
 {
 	DIR *folder = opendir(images);
 	struct dirent *entry;
-	int r = folder == NULL ? fail_errno(err, errno, "open '%s'", images) : 0;
+	auto_free int *tasks = calloc(PAGER_TASKS_MAX, sizeof(int));
+	size_t count = 0;
 
-	while (r == 0 && (entry = readdir(folder)) != NULL) {
+	if (folder == NULL || tasks == NULL) {
+		int problem = folder == NULL ? errno : ENOMEM;
+
+		if (folder != NULL)
+			(void) closedir(folder);
+		return fail_errno(err, problem, "look through '%s'", images);
+	}
+	while (count < PAGER_TASKS_MAX && (entry = readdir(folder)) != NULL) {
 		int task = pagemap_task_of(entry->d_name);
+
+		if (task != 0)
+			tasks[count++] = task;
+	}
+	(void) closedir(folder);
+	qsort(tasks, count, sizeof(int), compare_tasks);
+	*ret_tasks = take_ptr(&tasks);
+	*ret_count = count;
+	return 0;
+}
+
+static int load_pagemaps(struct pager *self, const char *images, struct error *err)
+{
+	auto_free int *tasks = NULL;
+	size_t count = 0;
+	int r = list_tasks(images, &tasks, &count, err);
+
+	for (size_t i = 0; i < count && r == 0; i++) {
 		struct page_set pages;
 
-		if (task == 0)
-			continue;
-		r = pagemap_load(self->images_fd, task, &pages, err);
+		r = pagemap_load(self->images_fd, tasks[i], &pages, err);
 		if (r < 0)
 			break;
 		self->pages_total += pages.open_count;
-		if (add_space(self, task, &pages) == NULL)
-			r = fail_errno(err, ENOMEM, "prepare for the pages of task %d", task);
+		if (pager_add_space(self, tasks[i], &pages) == NULL)
+			r = fail_errno(err, ENOMEM, "prepare for the pages of task %d", tasks[i]);
 	}
-	if (folder != NULL)
-		(void) closedir(folder);
 	return r;
 }
 
-int pager_start(struct pager *self, struct event_loop *loop, struct link *link, const char *images, struct error *err)
+int pager_prepare(struct pager *self, struct event_loop *loop, struct link *link, const struct pager_places *places,
+		  struct error *err)
 {
-	auto_free char *path = text_format("%s/" LAZY_SOCKET, images);
-	int r;
-
 	*self = (struct pager){.loop = loop, .link = link, .images_fd = FD_NONE, .listen_fd = FD_NONE, .criu_fd = FD_NONE,
 			       .keeper_fd = FD_NONE};
 	self->listen_source = (struct event_source){.handle = handle_listen, .context = self, .fd = FD_NONE};
 	self->criu_source.fd = self->keeper_source.fd = FD_NONE;
 	if (sysconf(_SC_PAGESIZE) != PAGE_BYTES)
 		return fail_because(err, EOPNOTSUPP, "post-copy needs pages of %u bytes", PAGE_BYTES);
-	self->images_fd = open(images, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	self->images_fd = open(places->images, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (self->images_fd < 0)
-		return fail_errno(err, errno, "open '%s'", images);
-	r = load_pagemaps(self, images, err);
+		return fail_errno(err, errno, "open '%s'", places->images);
+	return load_pagemaps(self, places->images, err);
+}
+
+int pager_start(struct pager *self, struct event_loop *loop, struct link *link, const struct pager_places *places,
+		struct error *err)
+{
+	auto_free char *path = text_format("%s/" LAZY_SOCKET, places->images);
+	int r = pager_prepare(self, loop, link, places, err);
+
+	if (r == 0)
+		r = pager_journal_make(&self->journal, places->folder, err);
 	if (r == 0)
 		r = socket_listen(path, &self->listen_fd, err);
 	if (r == 0)
@@ -234,6 +280,7 @@ void pager_stop(struct pager *self)
 	owned_fd_release(&self->criu_fd);
 	owned_fd_release(&self->keeper_fd);
 	owned_fd_release(&self->images_fd);
+	pager_journal_close(&self->journal);
 	*self = (struct pager){.images_fd = FD_NONE, .listen_fd = FD_NONE, .criu_fd = FD_NONE, .keeper_fd = FD_NONE};
 }
 
@@ -251,18 +298,24 @@ static void handle_keeper(struct event_source *source, uint32_t events)
 	self->keeper_fd = FD_NONE;
 }
 
-void pager_set_keeper(struct pager *self, int fd)
+void pager_watch_keeper(struct pager *self, int fd)
 {
 	struct error err;
+
+	self->keeper_fd = fd;
+	self->keeper_source = (struct event_source){.handle = handle_keeper, .context = self, .fd = FD_NONE};
+	if (event_loop_add(self->loop, &self->keeper_source, fd, EPOLLIN, &err) < 0)
+		pager_fail(self, &err);
+}
+
+void pager_set_keeper(struct pager *self, int fd)
+{
 
 	if (self->keeper_fd >= 0) {
 		(void) close(fd);
 		return;
 	}
-	self->keeper_fd = fd;
-	self->keeper_source = (struct event_source){.handle = handle_keeper, .context = self, .fd = FD_NONE};
-	if (event_loop_add(self->loop, &self->keeper_source, fd, EPOLLIN, &err) < 0)
-		pager_fail(self, &err);
+	pager_watch_keeper(self, fd);
 	for (size_t i = 0; i < self->space_count; i++)
 		keep(self, self->spaces[i]);
 }
@@ -359,4 +412,12 @@ void pager_complete(struct pager *self)
 bool pager_is_finished(const struct pager *self)
 {
 	return self->keeper_fd < 0;
+}
+
+void pager_check_tasks(struct pager *self)
+{
+	for (size_t i = 0; i < self->space_count; i++) {
+		if (self->spaces[i]->fd >= 0 && !uffd_is_alive(self->spaces[i]->fd))
+			pager_space_give_up(self->spaces[i]);
+	}
 }

@@ -9,6 +9,7 @@
 #include "base/event_loop.h"
 #include "checkpoint/frames.h"
 #include "checkpoint/page_set.h"
+#include "checkpoint/pager_journal.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -21,6 +22,7 @@ struct pager;
 /* The memory of one task (or of a child it forked meanwhile). */
 struct pager_space {
 	struct pager *pager;
+	size_t number; /* in the order they came */
 	struct page_set pages;
 	struct event_source source;
 	int task;        /* pid in the container when it was frozen */
@@ -32,6 +34,7 @@ struct pager_space {
 struct pager {
 	struct event_loop *loop;
 	struct link *link;
+	struct pager_journal journal;
 	int images_fd;
 	int listen_fd, criu_fd, keeper_fd;
 	struct event_source listen_source, criu_source, keeper_source;
@@ -45,8 +48,18 @@ struct pager {
 	struct error error; /* when has_failed */
 };
 
-/* Reads the pagemaps in images and listens at images/lazy-pages.socket. link and loop stay the caller's. */
-int pager_start(struct pager *self, struct event_loop *loop, struct link *link, const char *images, struct error *err);
+/* Where everything is: images with the pagemaps, the folder of the journal. The caller keeps it. */
+struct pager_places {
+	const char *images, *folder;
+};
+
+/* Reads the pagemaps and listens at images/lazy-pages.socket. link and loop stay the caller's. */
+int pager_start(struct pager *self, struct event_loop *loop, struct link *link, const struct pager_places *places,
+		struct error *err);
+/* Goes on where a killed pager was: keeper_fd (taken) is a new socket to who kept the userfaultfds, who sends them first, in
+ * the order they came ("uffd" each, then "all"). -ENOTRECOVERABLE: memory is lost, the tasks must not run on. */
+int pager_take_over(struct pager *self, struct event_loop *loop, struct link *link, const struct pager_places *places,
+		    int keeper_fd, struct error *err);
 /* Closes everything: pages not yet here would read as zeros, unless somebody else holds the descriptors too. */
 void pager_stop(struct pager *self);
 
@@ -67,3 +80,5 @@ bool pager_is_complete(const struct pager *self);
 /* Tells the keeper, after which pager_is_finished becomes true; keeps answering until then. */
 void pager_complete(struct pager *self);
 bool pager_is_finished(const struct pager *self);
+/* Forgets tasks that have ended: while pages arrive that is noticed without it. */
+void pager_check_tasks(struct pager *self);

@@ -149,7 +149,7 @@ static void handle_restore(struct event_source *source, uint32_t events)
 	fail(self, &err);
 }
 
-static void take_link(struct receiver *self, int fd);
+static void take_link(struct receiver *self, int fd, uint64_t capabilities);
 
 /* The restore process, or (after a loss) a worker that brings a new connection to the source. */
 static void handle_listen(struct event_source *source, uint32_t events)
@@ -170,7 +170,7 @@ static void handle_listen(struct event_source *source, uint32_t events)
 	}
 	if (self->stage >= STAGE_COMMITTED && local_receive(fd, &message, &passed, &err) == 0 &&
 	    message.kind == LOCAL_RESUME && passed >= 0)
-		take_link(self, take_fd(&passed));
+		take_link(self, take_fd(&passed), (uint64_t) message.value);
 }
 
 static void handle_source_frame(struct receiver *self, const struct frame *frame)
@@ -236,10 +236,14 @@ static void handle_signal(struct event_source *source, uint32_t events)
 	fail(self, &err);
 }
 
-/* A new connection to the same source: whatever was under way is asked for again. */
-static void take_link(struct receiver *self, int fd)
+static bool has_checksums(uint64_t capabilities)
 {
-	Hydra__V1__HandoffHello hello = HYDRA__V1__HANDOFF_HELLO__INIT;
+	return (capabilities & HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_CHECKSUMS) != 0;
+}
+
+/* A new connection to the same source: whatever was under way is asked for again. */
+static void take_link(struct receiver *self, int fd, uint64_t capabilities)
+{
 	struct transport transport;
 	struct error err;
 
@@ -250,14 +254,11 @@ static void take_link(struct receiver *self, int fd)
 		return;
 	}
 	link_init(&self->session.link, &transport);
-	hello.version = SESSION_VERSION;
-	hello.capabilities = SESSION_CAPABILITIES;
-	hello.migration_id = self->hello->migration_id;
-	hello.program_version = (char *) (uintptr_t) HYDRA_VERSION;
 	self->is_source_lost = false;
+	self->pager.is_sealed = has_checksums(capabilities);
 	if (event_loop_add(&self->loop, &self->link_source, self->session.link.transport.fd, EPOLLIN, &err) < 0 ||
-	    link_queue_message(&self->session.link, FRAME_HELLO, &hello, &err) < 0 ||
-	    session_say(&self->session, FRAME_RUNNING, self->offer->epoch, NULL, &err) < 0) {
+	    receive_say_hello(self, &err) < 0 ||
+	    session_say(&self->session, self->stage == STAGE_COMPLETE ? FRAME_DONE : FRAME_RUNNING, self->offer->epoch, NULL, &err) < 0) {
 		lose_source(self, &err);
 		return;
 	}
@@ -265,7 +266,7 @@ static void take_link(struct receiver *self, int fd)
 	progress_phase(&self->progress, "paging", "connected to the source again", NULL);
 }
 
-static int add_sources(struct receiver *self, struct error *err)
+int receive_add_sources(struct receiver *self, struct error *err)
 {
 	int r;
 
@@ -274,9 +275,9 @@ static int add_sources(struct receiver *self, struct error *err)
 	self->link_source = (struct event_source){.handle = handle_link, .context = self, .fd = FD_NONE};
 	self->signal_source = (struct event_source){.handle = handle_signal, .context = self, .fd = FD_NONE};
 	r = event_loop_add(&self->loop, &self->listen_source, self->listen_fd, EPOLLIN, err);
-	if (r == 0)
+	if (r == 0 && !self->is_source_lost)
 		r = event_loop_add(&self->loop, &self->link_source, self->session.link.transport.fd, EPOLLIN, err);
-	if (r == 0)
+	if (r == 0 && self->session.signal_fd >= 0)
 		r = event_loop_add(&self->loop, &self->signal_source, self->session.signal_fd, EPOLLIN, err);
 	return r;
 }
@@ -328,13 +329,13 @@ static bool is_over(const struct receiver *self)
 	return self->stage == STAGE_COMPLETE && pager_is_finished(&self->pager) && is_known;
 }
 
-static void turn_until_over(struct receiver *self)
+int receive_turn_until_over(struct receiver *self, struct error *err)
 {
 	uint64_t end = clock_monotonic_ns() + (uint64_t) self->spec->restore_ms * NS_PER_MS;
 
 	while (!self->has_failed && !is_over(self)) {
 		bool has_input = self->session.link.may_have_more && !self->is_source_lost;
-		struct error err;
+		struct error late;
 
 		event_loop_turn(&self->loop, has_input ? 0 : 1000);
 		if (has_input)
@@ -343,29 +344,29 @@ static void turn_until_over(struct receiver *self)
 		if (self->stage == STAGE_PAGING && pager_is_complete(&self->pager) && !self->has_failed)
 			complete(self);
 		if (self->stage < STAGE_COMMITTED && clock_monotonic_ns() > end) {
-			(void) fail_because(&err, ETIMEDOUT, self->restore_fd < 0 ? "nobody restored the container within %d s"
+			(void) fail_because(&late, ETIMEDOUT, self->restore_fd < 0 ? "nobody restored the container within %d s"
 					    : "the restore took longer than %d s", self->spec->restore_ms / 1000);
-			fail(self, &err);
+			fail(self, &late);
 		}
+		if (self->is_source_lost) /* nothing else would tell that they have ended */
+			pager_check_tasks(&self->pager);
 	}
+	return self->has_failed ? (*err = self->error, err->code) : 0;
 }
 
 int receive_serve(struct receiver *self, struct error *err)
 {
+	struct pager_places places = {.images = self->images, .folder = self->work};
 	int r = event_loop_init(&self->loop, err);
 
 	if (r < 0)
 		return r;
 	self->stage = STAGE_RESTORING;
 	self->restore_fd = FD_NONE;
-	r = pager_start(&self->pager, &self->loop, &self->session.link, self->images, err);
-	self->pager.is_sealed = (self->hello->capabilities & HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_CHECKSUMS) != 0;
+	r = pager_start(&self->pager, &self->loop, &self->session.link, &places, err);
+	self->pager.is_sealed = has_checksums(self->hello->capabilities);
 	if (r == 0)
-		r = add_sources(self, err);
+		r = receive_add_sources(self, err);
 	progress_phase(&self->progress, "restore", NULL, NULL);
-	if (r == 0) {
-		turn_until_over(self);
-		r = self->has_failed ? (*err = self->error, err->code) : 0;
-	}
-	return r;
+	return r == 0 ? receive_turn_until_over(self, err) : r;
 }

@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/fault.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -23,6 +22,7 @@
 #include "checkpoint/facts.h"
 #include "checkpoint/survey.h"
 #include "checkpoint/tcp_repair.h"
+#include "state/record.h"
 
 #define PASSED_FILE_MAX (4U << 20)
 #define QUEUE_BYTES     (1U << 20)
@@ -268,12 +268,6 @@ static int send_images(struct sender_state *self, struct error *err)
 	return r;
 }
 
-static void signal_tasks(const struct sender_state *self, int signal_number)
-{
-	for (size_t i = 0; i < self->pages.tasks.count; i++)
-		(void) kill(self->pages.tasks.items[i].pid, signal_number);
-}
-
 static int commit(struct sender_state *self, struct error *err)
 {
 	int r;
@@ -281,10 +275,10 @@ static int commit(struct sender_state *self, struct error *err)
 	if (session_was_cancelled(&self->session))
 		return fail_because(err, ECANCELED, "the migration was cancelled");
 	fault_point("send.prepared");
-	signal_tasks(self, SIGSTOP);
+	send_signal(self, SIGSTOP);
 	r = handover_write(self->spec->state, &self->record, HYDRA__V1__HANDOVER_STATE__HANDOVER_COMMITTED, err);
 	if (r < 0) {
-		signal_tasks(self, SIGCONT);
+		send_signal(self, SIGCONT);
 		return fail_while(err, "record the hand-over");
 	}
 	self->is_committed = true;
@@ -325,53 +319,6 @@ static void give_back(struct sender_state *self)
 	dump_abort(&self->dump);
 }
 
-static int reconnect(struct sender_state *self, struct error *err)
-{
-	uint64_t end = clock_monotonic_ns() + (uint64_t) self->spec->reconnect_ms * NS_PER_MS;
-	struct timespec pause = {.tv_nsec = 500 * 1000000};
-	struct error last = *err;
-
-	progress_phase(&self->progress, "reconnecting", err->message, NULL);
-	while (self->spec->connect != NULL && clock_monotonic_ns() < end) {
-		session_close(&self->session);
-		self->pages.urgent.from = self->pages.urgent.to = self->pages.background.from = self->pages.background.to = 0;
-		if (send_connect(self, HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_RESUME, &last) == 0) {
-			progress_phase(&self->progress, "paging", "connected again", NULL);
-			return 0;
-		}
-		if (last.code == -EREMOTEIO)
-			break;
-		(void) nanosleep(&pause, NULL);
-	}
-	return *err = last, err->code;
-}
-
-static int serve_until_done(struct sender_state *self, struct error *err)
-{
-	int r;
-
-	do {
-		r = send_serve(self, FRAME_DONE, 0, err);
-	} while (r == -EPIPE && reconnect(self, err) == 0);
-	if (r < 0)
-		return err->code;
-	self->is_done = true;
-	(void) handover_write(self->spec->state, &self->record, HYDRA__V1__HANDOVER_STATE__HANDOVER_DONE, &(struct error){0});
-	(void) session_say(&self->session, FRAME_ACKNOWLEDGED, self->spec->epoch, NULL, &(struct error){0});
-	(void) session_flush(&self->session, 0, &(struct error){0});
-	return 0;
-}
-
-/* The copy runs elsewhere and has everything: this one ends. */
-static void bury(struct sender_state *self)
-{
-	struct error err;
-
-	if (self->dump.worker.pid > 0 && dump_commit(&self->dump, &err) < 0)
-		log_warning("CRIU did not end as it should", "container=%s reason=\"%s\"", self->spec->id, err.message);
-	signal_tasks(self, SIGKILL);
-}
-
 static void clean_up(struct sender_state *self)
 {
 	session_close(&self->session);
@@ -379,6 +326,11 @@ static void clean_up(struct sender_state *self)
 	layer_list_deinit(&self->layer_before);
 	owned_fd_release(&self->layer_fd);
 	hydra__v1__checkpoint_metadata__free_unpacked(self->metadata, NULL);
+}
+
+static char *known(const char *text)
+{
+	return (char *) (uintptr_t) (text != NULL ? text : "");
 }
 
 enum send_outcome send_run(const struct send_spec *spec, struct error *err)
@@ -392,18 +344,23 @@ enum send_outcome send_run(const struct send_spec *spec, struct error *err)
 	self.record.epoch = spec->epoch;
 	self.record.container_id = (char *) (uintptr_t) spec->id;
 	self.record.container_namespace = (char *) (uintptr_t) spec->container_namespace;
-	self.record.peer = (char *) (uintptr_t) (spec->connect != NULL ? spec->connect : "");
+	self.record.peer = known(spec->connect);
 	self.record.pid = (uint32_t) spec->pid;
+	self.record.pid_start_time = process_start_time(spec->pid);
+	self.record.ca = known(spec->files.ca);
+	self.record.certificate = known(spec->files.certificate);
+	self.record.key = known(spec->files.key);
+	self.record.work = known(spec->work);
 	if (run_until_commit(&self, err) < 0 && !self.is_committed) {
 		give_back(&self);
 		progress_phase(&self.progress, "failed", err->message, NULL);
 		session_abort(&self.session, err->message);
 		outcome = SEND_STAYED;
-	} else if (serve_until_done(&self, err) < 0) {
+	} else if (send_until_done(&self, err) < 0) {
 		progress_phase(&self.progress, "in-doubt", err->message, NULL);
 		outcome = SEND_IN_DOUBT;
 	} else {
-		bury(&self);
+		send_bury(&self);
 		progress_phase(&self.progress, "done", NULL, NULL);
 	}
 	if (outcome != SEND_IN_DOUBT)

@@ -31,7 +31,8 @@ struct send_spec {
 	const char *record, *config, *limits; /* files to pass on, may be NULL */
 	const char *veth, *bridge;
 	int progress_fd;
-	int patience_ms, freeze_ms, reconnect_ms;
+	int patience_ms, freeze_ms;
+	int reconnect_ms; /* 0: without end */
 };
 
 enum send_outcome {
@@ -42,6 +43,9 @@ enum send_outcome {
 };
 
 enum send_outcome send_run(const struct send_spec *spec, struct error *err);
+/* Goes on where a worker was that died after the commit. Of the spec only state, progress_fd and the times are used; the
+ * rest is in the fencing record. */
+enum send_outcome send_resume(const struct send_spec *spec, struct error *err);
 
 /* Internal to the source side. */
 struct sender_state {
@@ -57,6 +61,12 @@ struct sender_state {
 	bool is_unplugged, is_committed, is_running_there, is_done;
 };
 
+/* Pages until the target has all of them, over as many connections as it takes. */
+int send_until_done(struct sender_state *self, struct error *err);
+/* The copy runs elsewhere and has everything: this one ends. */
+void send_bury(struct sender_state *self);
+/* Of every task that pages are served of. */
+void send_signal(const struct sender_state *self, int signal_number);
 /* Connects (or takes connection_fd) and greets. */
 int send_connect(struct sender_state *self, int purpose, struct error *err);
 /* Serves pages until a frame of type until comes (PREPARED or DONE); timeout_ms 0: as long as it takes. */

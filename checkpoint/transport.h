@@ -22,7 +22,7 @@ struct transport {
 	char problem[160]; /* why the last call gave -EIO */
 };
 
-/* Shakes hands within timeout_ms. Takes *fd (FD_NONE afterwards) even when it fails. files is unused for Unix
+/* Shakes hands within timeout_ms; a connection whose other end is silent for longer than that is broken later on, too. Takes *fd (FD_NONE afterwards) even when it fails. files is unused for Unix
  * sockets. -EACCES: the peer's certificate is not of our CA, or it is another user. */
 int transport_open(struct transport *self, int *fd, bool is_server, const struct transport_files *files, int timeout_ms,
 		   struct error *err);

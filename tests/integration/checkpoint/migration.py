@@ -120,6 +120,9 @@ class Migration:
         if not self.keeper:
             return
         self.keeper_there.close()
+        self._keep()
+
+    def _keep(self):
         while True:
             try:
                 data, ancillary, _, _ = self.keeper.recvmsg(4096, socket.CMSG_SPACE(64))
@@ -127,9 +130,25 @@ class Migration:
                 return
             for _, _, raw in ancillary:
                 self.kept += list(memoryview(raw).cast("i"))
-            if not data or b"complete" in data:
+            if b"complete" in data:
                 self.release()
-                return
+            if not data or b"complete" in data:
+                return  # of a pager that died they are kept for the next one
+
+    def take_over(self, env=None):
+        """What a shim does when the pager dies: starts another one with what it kept."""
+        self.thread.join(DEADLINE)
+        self.keeper.close()
+        self.keeper, theirs = socket.socketpair()
+        with theirs:
+            pager = subprocess.Popen([PAGER, "take-over", "--work", str(self.work), "--keeper-fd", str(theirs.fileno())],
+                                     pass_fds=[theirs.fileno()], stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})})
+        for fd in self.kept:
+            socket.send_fds(self.keeper, [b"uffd\0"], [fd])
+        self.keeper.send(b"all\0")
+        self.thread = threading.Thread(target=self._keep, daemon=True)
+        self.thread.start()
+        return pager
 
     def release(self):
         for fd in self.kept:
