@@ -63,7 +63,7 @@ static const struct option_entry send_entries[] = {
 	{0, "bridge", "NAME", OPTION_STRING, AT(bridge), "the bridge it is in; none: it is set down"},
 	{0, "freeze-timeout", "SECONDS", OPTION_INT, AT(freeze_s), "from the freeze to a prepared target (default 60)"},
 	{0, "reconnect", "SECONDS", OPTION_INT, AT(reconnect_s), "how long to try again after a loss (default 0: without end)"},
-	{0, "resume", NULL, OPTION_FLAG, AT(is_resumed), "go on where a worker died after the hand-over; needs --state alone"},
+	{0, "resume", NULL, OPTION_FLAG, AT(is_resumed), "go on where a worker died after the hand-over; needs --state and --migration"},
 	{0},
 };
 
@@ -84,7 +84,9 @@ static int check_send(const struct send_options *options, struct error *err)
 {
 	int r = command_line_need(options->state != NULL, "state", err);
 
-	if (r < 0 || options->is_resumed)
+	if (r == 0 && options->is_resumed)
+		return command_line_need(options->migration != NULL, "migration", err);
+	if (r < 0)
 		return r;
 	r = command_line_need(options->pid > 0, "pid", err);
 

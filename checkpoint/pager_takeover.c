@@ -125,6 +125,7 @@ int pager_take_over(struct pager *self, struct event_loop *loop, struct link *li
 		(void) close(kept.fds[i]);
 	free(kept.fds);
 	if (r < 0) {
+		(void) fd_pass_send(keeper_fd, "lost", sizeof("lost"), NULL, 0);
 		(void) close(keeper_fd);
 		return fail_while(err, "take over from a killed pager");
 	}

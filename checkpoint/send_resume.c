@@ -176,9 +176,9 @@ enum send_outcome send_resume(const struct send_spec *spec, struct error *err)
 	enum send_outcome outcome;
 
 	if (handover_read(spec->state, &fence, err) < 0)
-		return SEND_IN_DOUBT;
-	if (fence->state != HYDRA__V1__HANDOVER_STATE__HANDOVER_COMMITTED &&
-	    fence->state != HYDRA__V1__HANDOVER_STATE__HANDOVER_DONE) {
+		return err->code == -ENOENT ? SEND_STAYED : SEND_IN_DOUBT;
+	if (strcmp(spec->migration_id, fence->migration_id) != 0 || (fence->state != HYDRA__V1__HANDOVER_STATE__HANDOVER_COMMITTED &&
+	     fence->state != HYDRA__V1__HANDOVER_STATE__HANDOVER_DONE)) {
 		hydra__v1__handover_record__free_unpacked(fence, NULL);
 		(void) fail_because(err, EINVAL, "the container was not handed over");
 		return SEND_STAYED;
