@@ -153,18 +153,20 @@ static int answer(struct page_server *self, struct link *link, const struct page
 	return 0;
 }
 
-int page_server_produce(struct page_server *self, struct link *link, size_t limit, struct error *err)
+static int produce(struct page_server *self, struct page_queue *queue, struct link *link, size_t limit, struct error *err)
 {
 	int r = 0;
 
-	while (r == 0 && link_queued(link) < limit) {
-		struct page_queue *queue = self->urgent.from < self->urgent.to ? &self->urgent : &self->background;
-
-		if (queue->from == queue->to)
-			break;
+	while (r == 0 && queue->from < queue->to && link_queued(link) < limit)
 		r = answer(self, link, &queue->items[queue->from++], err);
-	}
 	return r;
+}
+
+int page_server_produce(struct page_server *self, struct link *urgent, struct link *bulk, size_t limit, struct error *err)
+{
+	int r = produce(self, &self->urgent, urgent, limit, err);
+
+	return r == 0 ? produce(self, &self->background, bulk, limit, err) : r;
 }
 
 bool page_server_has_work(const struct page_server *self)

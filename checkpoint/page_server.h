@@ -34,6 +34,7 @@ void page_server_deinit(struct page_server *self);
 void page_server_forget(struct page_server *self);
 /* Remembers a PAGE_REQUEST. */
 int page_server_request(struct page_server *self, const struct frame *frame, struct error *err);
-/* Queues answers on the link, urgent ones first, until limit bytes wait there. -EFAULT: a page cannot be read. */
-int page_server_produce(struct page_server *self, struct link *link, size_t limit, struct error *err);
+/* Queues answers, until limit bytes wait on a link: what somebody waits for on urgent, everything else on bulk. They may be the
+ * same, on which the urgent ones are first then. -EFAULT: a page cannot be read. */
+int page_server_produce(struct page_server *self, struct link *urgent, struct link *bulk, size_t limit, struct error *err);
 bool page_server_has_work(const struct page_server *self);

@@ -36,9 +36,10 @@ int pager_request(struct pager *self, const struct pager_space *space, const str
 {
 	struct page_frame request = {.address = range->source + (uint64_t) index * PAGE_BYTES, .task = (uint32_t) space->task,
 				     .count = (uint32_t) count, .flags = is_urgent ? PAGE_FLAG_URGENT : 0};
+	struct link *link = is_urgent && self->fault_link != NULL ? self->fault_link : self->link;
 	struct error err;
 
-	if (link_queue(self->link, FRAME_PAGE_REQUEST, &request, sizeof(request), &err) < 0) {
+	if (link_queue(link, FRAME_PAGE_REQUEST, &request, sizeof(request), &err) < 0) {
 		pager_fail(self, &err);
 		return err.code;
 	}
@@ -342,8 +343,9 @@ int pager_receive(struct pager *self, const struct frame *frame, struct error *e
 /* Moved memory and pages that came before their area did may have been passed by. */
 static void rewind_when_done(struct pager *self)
 {
-	if (self->cursor_space < self->space_count || self->in_flight > 0 || pager_is_complete(self))
+	if (self->cursor_space < self->space_count || (self->in_flight > 0 && !self->has_jumped) || pager_is_complete(self))
 		return;
+	self->has_jumped = false;
 	self->cursor_space = 0;
 	for (size_t i = 0; i < self->space_count; i++)
 		self->spaces[i]->cursor_range = self->spaces[i]->cursor_page = 0;
@@ -371,24 +373,48 @@ int pager_prefetch(struct pager *self, struct error *err)
 	return 0;
 }
 
+static void ask_awaited(struct pager *self, const struct pager_space *space)
+{
+	for (size_t at = 0; at < space->pages.count; at++) {
+		struct page_range *range = &space->pages.ranges[at];
+
+		for (size_t page = 0; page < range->count; page++) {
+			size_t count = 0;
+
+			while (page + count < range->count && count < PAGES_PER_FRAME && range->states[page + count] == PAGE_AWAITED)
+				count++;
+			if (count > 0)
+				(void) pager_request(self, space, range, page, count, true);
+			page += count;
+		}
+	}
+}
+
+void pager_set_fault_link(struct pager *self, struct link *link)
+{
+	self->fault_link = link;
+	for (size_t i = 0; i < self->space_count && link == NULL; i++)
+		ask_awaited(self, self->spaces[i]);
+}
+
+static void forget_asked(struct page_set *pages)
+{
+	for (size_t at = 0; at < pages->count; at++) {
+		for (size_t page = 0; page < pages->ranges[at].count; page++) {
+			if (pages->ranges[at].states[page] == PAGE_ASKED)
+				page_set_mark(pages, &pages->ranges[at], page, PAGE_MISSING);
+		}
+	}
+}
+
 void pager_ask_again(struct pager *self)
 {
 	self->in_flight = 0;
 	self->cursor_space = 0;
 	for (size_t i = 0; i < self->space_count; i++) {
-		struct pager_space *space = self->spaces[i];
-
-		space->cursor_range = space->cursor_page = 0;
-		for (size_t at = 0; at < space->pages.count; at++) {
-			struct page_range *range = &space->pages.ranges[at];
-
-			for (size_t page = 0; page < range->count; page++) {
-				if (range->states[page] == PAGE_AWAITED)
-					(void) pager_request(self, space, range, page, 1, true);
-				else if (range->states[page] == PAGE_ASKED)
-					page_set_mark(&space->pages, range, page, PAGE_MISSING);
-			}
-		}
+		self->spaces[i]->cursor_range = self->spaces[i]->cursor_page = 0;
+		forget_asked(&self->spaces[i]->pages);
+		ask_awaited(self, self->spaces[i]);
 	}
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/event_loop.h"
+#include "checkpoint/fault_window.h"
 #include "checkpoint/frames.h"
 #include "checkpoint/page_set.h"
 #include "checkpoint/pager_journal.h"
@@ -28,12 +29,14 @@ struct pager_space {
 	int task;        /* pid in the container when it was frozen */
 	int fd;          /* userfaultfd, FD_NONE until it arrives and after it is of no use */
 	bool is_gone;    /* the task ended or executed another program */
-	size_t cursor_range, cursor_page;
+	size_t cursor_range, cursor_page; /* where the background goes on */
+	struct fault_window window;
 };
 
 struct pager {
 	struct event_loop *loop;
 	struct link *link;
+	struct link *fault_link; /* for what tasks wait for; NULL: the same */
 	struct pager_journal journal;
 	int images_fd;
 	int listen_fd, criu_fd, keeper_fd;
@@ -42,6 +45,7 @@ struct pager {
 	size_t space_count, cursor_space;
 	uint64_t pages_total, pages_done, fault_count;
 	size_t in_flight; /* pages asked for in the background and not here yet */
+	bool has_jumped;  /* the background followed a fault and has left something behind */
 	bool is_sealed;   /* the source gives checksums */
 	bool is_restored; /* CRIU has set up every task: prefetching may begin */
 	bool has_failed;
@@ -72,6 +76,8 @@ int pager_receive(struct pager *self, const struct frame *frame, struct error *e
 /* Asks for more pages in the background when fewer than the window are on their way. */
 int pager_prefetch(struct pager *self, struct error *err);
 
+/* The fault link is there (NULL: no more); what tasks wait for is asked for again over the one that is left. */
+void pager_set_fault_link(struct pager *self, struct link *link);
 /* After a new connection: nothing that was asked for will come any more. */
 void pager_ask_again(struct pager *self);
 

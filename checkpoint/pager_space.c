@@ -14,9 +14,6 @@
 #include "base/owned.h"
 #include "checkpoint/uffd.h"
 
-/* A fault brings its neighbours along: 64 KiB. */
-#define FAULT_AROUND 16U
-
 static const unsigned char empty_pages[PAGES_PER_FRAME * PAGE_BYTES];
 
 void pager_space_give_up(struct pager_space *self)
@@ -70,10 +67,26 @@ static void ask(struct pager_space *self, struct page_range *range, size_t first
 		page_set_mark(&self->pages, range, first + i, PAGE_AWAITED);
 }
 
+static void ask_around(struct pager_space *self, struct page_range *range, size_t index)
+{
+	uint64_t page = range->start + (uint64_t) index * PAGE_BYTES;
+	size_t first, count, window = fault_window_next(&self->window, page, PAGES_PER_FRAME);
+
+	page_range_around(range, index, window, &first, &count);
+	fault_window_asked(&self->window, range->start + (uint64_t) first * PAGE_BYTES,
+			   range->start + (uint64_t) (first + count) * PAGE_BYTES);
+	ask(self, range, first, count);
+	/* what a task uses now it uses soon again, and what is behind it: the background goes on there */
+	self->cursor_range = (size_t) (range - self->pages.ranges);
+	self->cursor_page = first + count;
+	self->pager->cursor_space = self->number;
+	self->pager->has_jumped = true;
+}
+
 static void handle_fault(struct pager_space *self, uint64_t address)
 {
 	uint64_t page = address & ~(uint64_t) (PAGE_BYTES - 1);
-	size_t index = 0, first, count;
+	size_t index = 0;
 	struct page_range *range = page_set_find(&self->pages, page, &index);
 
 	self->pager->fault_count++;
@@ -85,8 +98,7 @@ static void handle_fault(struct pager_space *self, uint64_t address)
 		uffd_wake(self->fd, page, PAGE_BYTES);
 		break;
 	case PAGE_MISSING:
-		page_range_around(range, index, FAULT_AROUND, &first, &count);
-		ask(self, range, first, count);
+		ask_around(self, range, index);
 		break;
 	case PAGE_ASKED: /* on its way behind others; overtakes them */
 		ask(self, range, index, 1);

@@ -39,7 +39,7 @@ static int run(struct receiver *self, struct error *err)
 		r = receive_preflight(self, err);
 	if (r < 0)
 		return r;
-	self->is_relay = self->hello->purpose == HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_RESUME;
+	self->is_relay = self->hello->purpose != HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_MIGRATE;
 	if (self->is_relay)
 		return receive_relay(self, err);
 	self->record.migration_id = self->hello->migration_id;
@@ -64,8 +64,14 @@ static void veto(struct receiver *self, const char *reason)
 	struct local_message message;
 	struct error ignored;
 
-	if (self->restore_fd < 0 && self->listen_fd >= 0) /* it may wait for us to take notice */
-		self->restore_fd = accept4(self->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	while (self->restore_fd < 0 && self->listen_fd >= 0) { /* it may wait for us to take notice */
+		auto_close int fd = accept4(self->listen_fd, NULL, NULL, SOCK_CLOEXEC), passed = FD_NONE;
+
+		if (fd < 0)
+			break;
+		if (local_receive(fd, &message, &passed, &ignored) == 0 && message.kind == LOCAL_HELLO)
+			self->restore_fd = take_fd(&fd);
+	}
 	if (self->restore_fd < 0)
 		return;
 	(void) local_send(self->restore_fd, LOCAL_VETO, 0, reason, FD_NONE, &ignored);
@@ -146,6 +152,7 @@ void receive_clean_up(struct receiver *self)
 	if (self->loop.epoll_fd > 0)
 		event_loop_deinit(&self->loop);
 	session_close(&self->session);
+	link_deinit(&self->fault_link);
 	layer_sink_deinit(&self->sink);
 	owned_fd_release(&self->layer_fd);
 	owned_fd_release(&self->listen_fd);
@@ -166,7 +173,7 @@ enum receive_outcome receive_run(const struct receive_spec *spec, struct error *
 	enum receive_outcome outcome = RECEIVE_DONE;
 	int r;
 
-	self.session.signal_fd = self.session.link.transport.fd = FD_NONE;
+	self.session.signal_fd = self.session.link.transport.fd = self.fault_link.transport.fd = FD_NONE;
 	r = run(&self, err);
 	if (self.is_relay) {
 		outcome = r < 0 ? RECEIVE_REFUSED : RECEIVE_DONE;

@@ -60,7 +60,8 @@ struct receiver {
 	struct event_loop loop;
 	struct pager pager;
 	int listen_fd, restore_fd;
-	struct event_source listen_source, restore_source, link_source, signal_source;
+	struct event_source listen_source, restore_source, link_source, fault_source, signal_source;
+	struct link fault_link; /* for what tasks wait for; transport.fd is FD_NONE when there is none */
 	int keeper_fd;
 	struct error error;
 	bool has_failed, is_source_lost, is_acknowledged;

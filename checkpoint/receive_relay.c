@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A source that comes back after a loss. This worker has its connection; the one that has the tasks' memory waits for it, or
- * has ended because all of it was there.
+ * A source that comes back after a loss, or with one more connection. This worker has its connection; the one that has the tasks'
+ * memory waits for it, or has ended because all of it was there.
  */
 #include "checkpoint/receive.h"
 
@@ -55,6 +55,11 @@ static void relay(struct transport *peer, struct transport *local, unsigned char
 	}
 }
 
+static bool is_for_faults(const struct receiver *self)
+{
+	return self->hello->purpose == HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_FAULTS;
+}
+
 /* Who has the memory may just be taking over from a killed one: the source comes again. */
 static int connect_worker(struct receiver *self, int *ret_fd, struct error *err)
 {
@@ -68,7 +73,7 @@ static int connect_worker(struct receiver *self, int *ret_fd, struct error *err)
 		return fail_errno(err, errno, "make a socketpair");
 	ours = pair[0];
 	theirs = pair[1];
-	r = local_send(worker_fd, LOCAL_RESUME, (int) self->hello->capabilities, NULL, theirs, err);
+	r = local_send(worker_fd, is_for_faults(self) ? LOCAL_FAULTS : LOCAL_RESUME, (int) self->hello->capabilities, NULL, theirs, err);
 	if (r == 0)
 		*ret_fd = take_fd(&ours);
 	return r;
@@ -108,8 +113,11 @@ int receive_relay(struct receiver *self, struct error *err)
 	Hydra__V1__HandoverRecord *record = NULL;
 	unsigned long long epoch;
 	bool is_done;
-	int r = handover_read(self->work, &record, err);
+	int r;
 
+	if (is_for_faults(self)) /* mostly before there is anything to record */
+		return go_between(self, err);
+	r = handover_read(self->work, &record, err);
 	if (r < 0) {
 		(void) fail_because(err, ENOENT, "no migration '%s' waits for its source here", self->hello->migration_id);
 		session_abort(&self->session, err->message);

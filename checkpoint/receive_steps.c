@@ -125,7 +125,7 @@ static int greet(struct receiver *self, struct error *err)
 		return fail_because(err, EPROTO, "the source's greeting is not understood");
 	self->work = text_format("%s/%s", self->spec->work_root, self->hello->migration_id);
 	self->images = text_format("%s/images", self->work);
-	if (self->hello->purpose == HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_RESUME)
+	if (self->hello->purpose != HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_MIGRATE)
 		return 0; /* greeted by the worker that has been waiting */
 	return receive_say_hello(self, err);
 }
@@ -149,7 +149,7 @@ int receive_preflight(struct receiver *self, struct error *err)
 	struct frame frame;
 	int r = greet(self, err);
 
-	if (r < 0 || self->hello->purpose == HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_RESUME)
+	if (r < 0 || self->hello->purpose != HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_MIGRATE)
 		return r;
 	r = session_expect(&self->session, FRAME_OFFER, &frame, err);
 	if (r < 0)

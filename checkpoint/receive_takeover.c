@@ -69,7 +69,7 @@ enum receive_outcome receive_take_over(const char *work, int keeper_fd, int pati
 	auto_close int keeper = keeper_fd;
 	int r;
 
-	self.session.signal_fd = self.session.link.transport.fd = FD_NONE;
+	self.session.signal_fd = self.session.link.transport.fd = self.fault_link.transport.fd = FD_NONE;
 	self.work = text_copy(work);
 	self.images = text_format("%s/images", work);
 	r = load(&self, &record, err);

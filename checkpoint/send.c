@@ -294,6 +294,8 @@ static int run_until_commit(struct sender_state *self, struct error *err)
 	if (r == 0)
 		r = sync_layer(self, err);
 	if (r == 0)
+		send_connect_faults(self);
+	if (r == 0)
 		r = freeze(self, err);
 	if (r == 0)
 		r = sync_rest(self, err);
@@ -322,6 +324,7 @@ static void give_back(struct sender_state *self)
 static void clean_up(struct sender_state *self)
 {
 	session_close(&self->session);
+	link_deinit(&self->faults);
 	page_server_deinit(&self->pages);
 	layer_list_deinit(&self->layer_before);
 	owned_fd_release(&self->layer_fd);
@@ -339,7 +342,7 @@ enum send_outcome send_run(const struct send_spec *spec, struct error *err)
 				    .progress = {.fd = spec->progress_fd}, .record = HYDRA__V1__HANDOVER_RECORD__INIT};
 	enum send_outcome outcome = SEND_MOVED;
 
-	self.session.signal_fd = self.session.link.transport.fd = FD_NONE;
+	self.session.signal_fd = self.session.link.transport.fd = self.faults.transport.fd = FD_NONE;
 	self.record.migration_id = (char *) (uintptr_t) spec->migration_id;
 	self.record.epoch = spec->epoch;
 	self.record.container_id = (char *) (uintptr_t) spec->id;

@@ -54,6 +54,8 @@ struct sender_state {
 	struct progress progress;
 	struct parked_dump dump;
 	struct page_server pages;
+	struct link faults; /* for what tasks wait for; transport.fd is FD_NONE when there is none */
+	uint64_t target_capabilities;
 	struct layer_list layer_before;
 	int layer_fd;
 	Hydra__V1__CheckpointMetadata *metadata;
@@ -69,5 +71,7 @@ void send_bury(struct sender_state *self);
 void send_signal(const struct sender_state *self, int signal_number);
 /* Connects (or takes connection_fd) and greets. */
 int send_connect(struct sender_state *self, int purpose, struct error *err);
+/* One more connection, for pages that tasks wait for; without one they come over the first. */
+void send_connect_faults(struct sender_state *self);
 /* Serves pages until a frame of type until comes (PREPARED or DONE); timeout_ms 0: as long as it takes. */
 int send_serve(struct sender_state *self, enum frame_type until, int timeout_ms, struct error *err);

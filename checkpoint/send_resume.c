@@ -50,8 +50,10 @@ static int reconnect(struct sender_state *self, struct error *err)
 	progress_phase(&self->progress, "reconnecting", err->message, NULL);
 	while (self->spec->connect != NULL && (self->spec->reconnect_ms == 0 || clock_monotonic_ns() < end)) {
 		session_close(&self->session);
+		link_deinit(&self->faults);
 		page_server_forget(&self->pages);
 		if (send_connect(self, HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_RESUME, &last) == 0) {
+			send_connect_faults(self);
 			progress_phase(&self->progress, "paging", "connected again", NULL);
 			return 0;
 		}
@@ -153,7 +155,7 @@ static struct send_spec spec_of(const struct send_spec *given, const Hydra__V1__
 
 static enum send_outcome run(struct sender_state *self, struct error *err)
 {
-	self->session.signal_fd = self->session.link.transport.fd = FD_NONE;
+	self->session.signal_fd = self->session.link.transport.fd = self->faults.transport.fd = FD_NONE;
 	if (self->record.state == HYDRA__V1__HANDOVER_STATE__HANDOVER_DONE)
 		return SEND_MOVED; /* the shim kills what is left */
 	if (go_on(self, err) < 0) {
@@ -187,6 +189,7 @@ enum send_outcome send_resume(const struct send_spec *spec, struct error *err)
 	self.record = *fence;
 	outcome = run(&self, err);
 	session_close(&self.session);
+	link_deinit(&self.faults);
 	page_server_deinit(&self.pages);
 	hydra__v1__handover_record__free_unpacked(fence, NULL);
 	return outcome;

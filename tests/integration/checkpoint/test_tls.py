@@ -90,7 +90,7 @@ class Proxy:
                 self.bytes += len(data)
                 if self.limit is not None and self.bytes > self.limit:
                     self.limit = None  # the next connection, which may come at once, is whole
-                    break
+                    self.cut()
                 sink.sendall(data)
         except OSError:
             pass
@@ -99,6 +99,14 @@ class Proxy:
                 each.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
+
+    def cut(self):
+        for pair in self.pairs:
+            for each in pair:
+                try:
+                    each.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
 
     def close(self):
         self.socket.close()
@@ -115,7 +123,7 @@ def test_a_cut_connection_is_taken_up_again(container, migrate, certificates, li
     move.receiver.phase("paging")
     proxy.limit = proxy.bytes + (1 << 20)
     move.receiver.phase("source-lost")
-    again = move.receive(listener.accept())
+    again = move.worker(2)
     move.stdio.stdin.write("random 2000\n")
     assert move.stdio.stdout.line("RANDOM") == "RANDOM bad=0"
     move.expect_moved()
@@ -125,30 +133,44 @@ def test_a_cut_connection_is_taken_up_again(container, migrate, certificates, li
     proxy.close()
 
 
-def test_a_damaged_page_is_never_installed_but_asked_for_again(container, migrate, certificates, listener, tmp_path):
-    one = start(container, 32)
-    changed = set()
+@pytest.fixture
+def damaged(container, migrate, certificates, listener, tmp_path):
+    """Moves a container of 32 MiB, with one page damaged on each of the connections with these numbers."""
+    def make(*numbers):
+        one, left, is_armed = start(container, 32), set(numbers), threading.Event()
 
-    def damage(connection, frame):
-        if frame.is_pages and frame.has_bytes and connection < 2 and connection not in changed and is_armed:
-            changed.add(connection)
-            frame.data[-1] ^= 1
-        return True
+        def damage(connection, frame):
+            if frame.has_bytes and frame.is_pages and connection in left and is_armed.is_set():
+                left.remove(connection)
+                frame.data[-1] ^= 1
+            return True
 
-    is_armed = False
-    with Meddler(listener, certificates, damage):
-        move = migrate(one, listener=listener, source_args=certificates[0], target_args=certificates[1],
-                       target_env=faults(tmp_path / "faults", receive__committed="stop"))
-        wait_for(lambda: (tmp_path / "faults" / "receive.committed.arrived").exists(), "the commit")
-        is_armed = True
-        move.receiver.kill(signal.SIGCONT)
-        again = [move.receive(listener.accept()) for _ in range(2)]
-        move.expect_moved()
-        assert move.stdio.ask("verify", "VERIFY") == "VERIFY bad=0 pages=8192"
-        lost = [line["message"] for line in move.receiver.lines if line["phase"] == "source-lost"]
-        assert lost == ["pages were damaged on their way"] * 2 and len(changed) == 2
-        for worker in again:
-            worker.wait()
+        with Meddler(listener, certificates, damage):
+            move = migrate(one, listener=listener, source_args=certificates[0], target_args=certificates[1],
+                           target_env=faults(tmp_path / "faults", receive__committed="stop"))
+            wait_for(lambda: (tmp_path / "faults" / "receive.committed.arrived").exists(), "the commit")
+            is_armed.set()
+            move.receiver.kill(signal.SIGCONT)
+            move.stdio.stdin.write("random 2000\n")
+            assert move.stdio.stdout.line("RANDOM") == "RANDOM bad=0"
+            move.expect_moved()
+            assert move.stdio.ask("verify", "VERIFY") == "VERIFY bad=0 pages=8192"
+            assert not left
+        return move
+
+    return make
+
+
+def test_a_damaged_page_is_never_installed_but_asked_for_again(damaged):
+    move = damaged(0, 2)
+    lost = [line["message"] for line in move.receiver.lines if line["phase"] == "source-lost"]
+    assert lost == ["pages were damaged on their way"] * 2
+
+
+def test_a_damaged_page_that_a_task_waits_for_is_asked_for_over_the_other_connection(damaged):
+    move = damaged(1)
+    assert "source-lost" not in move.receiver.phases() and len(move.workers) == 2
+    assert "connection for faults lost" in move.receiver.stderr
 
 
 def test_a_connection_cut_before_the_commit_changes_nothing(container, migrate, certificates, listener):
