@@ -7,9 +7,11 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/number.h"
 #include "base/owned.h"
 #include "base/text.h"
 #include "checkpoint/bridge.h"
@@ -36,7 +38,7 @@ struct worker_options {
 struct send_options {
 	struct worker_options worker;
 	const char *connect, *id, *container_namespace, *migration, *epoch, *work, *state, *layer;
-	const char *record, *config, *limits, *veth, *bridge;
+	const char *record, *config, *limits, *veth, *bridge, *bandwidth, *compress;
 	struct string_list required;
 	int pid, freeze_s, reconnect_s;
 	bool is_resumed;
@@ -63,6 +65,8 @@ static const struct option_entry send_entries[] = {
 	{0, "bridge", "NAME", OPTION_STRING, AT(bridge), "the bridge it is in; none: it is set down"},
 	{0, "freeze-timeout", "SECONDS", OPTION_INT, AT(freeze_s), "from the freeze to a prepared target (default 60)"},
 	{0, "reconnect", "SECONDS", OPTION_INT, AT(reconnect_s), "how long to try again after a loss (default 0: without end)"},
+	{0, "bandwidth", "RATE", OPTION_STRING, AT(bandwidth), "bytes a second for what nobody waits for, also 10m (default: all there is)"},
+	{0, "compress", "HOW", OPTION_STRING, AT(compress), "pages that nobody waits for: auto, none, lz4 or zstd (default: auto)"},
 	{0, "resume", NULL, OPTION_FLAG, AT(is_resumed), "go on where a worker died after the hand-over; needs --state and --migration"},
 	{0},
 };
@@ -80,6 +84,20 @@ static int parse_epoch(const char *text, unsigned long long *ret_epoch, struct e
 	return 0;
 }
 
+static int parse_rate(const char *text, uint64_t *ret_rate, struct error *err)
+{
+	if (text != NULL && number_parse_size(text, ret_rate) < 0)
+		return fail_because(err, EINVAL, "--bandwidth '%s' is no rate", text);
+	return 0;
+}
+
+static int check_compress(const char *text, struct error *err)
+{
+	if (strcmp(text, "auto") == 0 || compress_method_of(text) != COMPRESS_METHODS)
+		return 0;
+	return fail_because(err, EINVAL, "--compress '%s': expected auto, none, lz4 or zstd", text);
+}
+
 static int check_send(const struct send_options *options, struct error *err)
 {
 	int r = command_line_need(options->state != NULL, "state", err);
@@ -94,6 +112,8 @@ static int check_send(const struct send_options *options, struct error *err)
 		r = command_line_need(options->id != NULL, "id", err);
 	if (r == 0)
 		r = command_line_need(options->work != NULL, "work", err);
+	if (r == 0)
+		r = check_compress(options->compress, err);
 	if (r == 0)
 		r = command_line_need(options->connect != NULL || options->worker.connection_fd >= 0, "connect", err);
 	return r;
@@ -110,11 +130,11 @@ static enum send_outcome send_with(const struct send_options *options, const str
 		.work = options->work, .state = options->state, .layer = options->layer, .required = &options->required,
 		.record = options->record, .config = options->config, .limits = options->limits, .veth = options->veth,
 		.bridge = options->bridge, .progress_fd = options->worker.progress_fd, .patience_ms = options->worker.patience_s * 1000,
-		.freeze_ms = options->freeze_s * 1000, .reconnect_ms = options->reconnect_s * 1000};
+		.freeze_ms = options->freeze_s * 1000, .reconnect_ms = options->reconnect_s * 1000, .compress = options->compress};
 
 	if (options->is_resumed)
 		return send_resume(&spec, err);
-	if (parse_epoch(options->epoch, &spec.epoch, err) < 0)
+	if (parse_epoch(options->epoch, &spec.epoch, err) < 0 || parse_rate(options->bandwidth, &spec.bandwidth, err) < 0)
 		return SEND_STAYED;
 	return send_run(&spec, err);
 }
@@ -135,7 +155,7 @@ const struct command command_send = {
 	.name = "send",
 	.purpose = "move a container to another host (source side); exit status 1: it runs here, 4: in doubt, it is stopped here",
 	.entries = send_entries,
-	.defaults = &(const struct send_options){.worker = WORKER_DEFAULTS, .container_namespace = "default", .freeze_s = 60},
+	.defaults = &(const struct send_options){.worker = WORKER_DEFAULTS, .container_namespace = "default", .freeze_s = 60, .compress = "auto"},
 	.options_size = sizeof(struct send_options),
 	.run = send_container,
 };

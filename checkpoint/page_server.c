@@ -12,6 +12,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/owned.h"
 #include "base/text.h"
 
@@ -130,25 +131,54 @@ static bool is_zero(const unsigned char *data, size_t size)
 	return data[0] == 0 && memcmp(data, data + 1, size - 1) == 0;
 }
 
+/* The size of what is in room then. */
+static size_t pack(struct page_server *self, const unsigned char *pages, size_t size, struct page_frame *head,
+		   unsigned char *room)
+{
+	static const uint32_t flags[COMPRESS_METHODS] = {[COMPRESS_LZ4] = PAGE_FLAG_LZ4, [COMPRESS_ZSTD] = PAGE_FLAG_ZSTD};
+	enum compress_method method = self->is_choosing ? compress_choice_next(&self->choice) : self->method;
+	uint64_t began = clock_monotonic_ns();
+	size_t packed = method == COMPRESS_NONE ? 0 : compress_pages(method, pages, size, room, size - size / 8);
+
+	if (method != COMPRESS_NONE && self->is_choosing)
+		compress_choice_measured(&self->choice, method, size, packed > 0 ? packed : size, clock_monotonic_ns() - began);
+	if (packed > 0) {
+		head->flags |= flags[method];
+		return packed;
+	}
+	memcpy(room, pages, size);
+	return size;
+}
+
+static bool may_pack(const struct page_server *self, const struct page_frame *request)
+{
+	return (request->flags & PAGE_FLAG_URGENT) == 0 && (self->is_choosing || self->method != COMPRESS_NONE);
+}
+
 static int answer(struct page_server *self, struct link *link, const struct page_frame *request, struct error *err)
 {
-	size_t size = (size_t) request->count * PAGE_BYTES;
+	static unsigned char plain[PAGES_PER_FRAME * PAGE_BYTES];
+	size_t size = (size_t) request->count * PAGE_BYTES, left = size;
 	unsigned char *room = link_reserve(link, FRAME_PAGES, sizeof(*request) + size);
+	unsigned char *pages = may_pack(self, request) ? plain : room + sizeof(*request);
 	struct page_frame head = *request;
 	int r;
 
 	if (room == NULL)
 		return fail_errno(err, ENOMEM, "send pages");
-	r = read_pages(self, request, room + sizeof(head), err);
+	r = read_pages(self, request, pages, err);
 	if (r < 0)
 		return r;
 	head.flags &= PAGE_FLAG_URGENT;
-	if (is_zero(room + sizeof(head), size)) {
+	if (is_zero(pages, size)) {
 		head.flags |= PAGE_FLAG_ZERO;
-		link_shrink(link, FRAME_PAGES, sizeof(head) + size, sizeof(head));
+		left = 0;
+	} else if (pages == plain) {
+		left = pack(self, plain, size, &head, room + sizeof(head));
 	}
+	link_shrink(link, FRAME_PAGES, sizeof(head) + size, sizeof(head) + left);
 	memcpy(room, &head, sizeof(head));
-	page_frame_seal(room, sizeof(head) + ((head.flags & PAGE_FLAG_ZERO) != 0 ? 0 : size));
+	page_frame_seal(room, sizeof(head) + left);
 	self->pages_sent += head.count;
 	return 0;
 }
@@ -169,7 +199,7 @@ int page_server_produce(struct page_server *self, struct link *urgent, struct li
 	return r == 0 ? produce(self, &self->background, bulk, limit, err) : r;
 }
 
-bool page_server_has_work(const struct page_server *self)
+bool page_queue_has_work(const struct page_queue *self)
 {
-	return self->urgent.from < self->urgent.to || self->background.from < self->background.to;
+	return self->from < self->to;
 }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "checkpoint/compress_choice.h"
 #include "checkpoint/frames.h"
 #include "checkpoint/proc.h"
 
@@ -22,6 +23,9 @@ struct page_server {
 	struct proc_tasks tasks;
 	int *memory_fds; /* /proc/PID/mem of each task, FD_NONE until needed */
 	struct page_queue urgent, background;
+	struct compress_choice choice; /* for the background; nobody waits for a processor */
+	bool is_choosing;
+	enum compress_method method; /* unless is_choosing */
 	uint64_t faults_asked; /* requests that a task waits for */
 	uint64_t pages_sent;
 };
@@ -37,4 +41,4 @@ int page_server_request(struct page_server *self, const struct frame *frame, str
 /* Queues answers, until limit bytes wait on a link: what somebody waits for on urgent, everything else on bulk. They may be the
  * same, on which the urgent ones are first then. -EFAULT: a page cannot be read. */
 int page_server_produce(struct page_server *self, struct link *urgent, struct link *bulk, size_t limit, struct error *err);
-bool page_server_has_work(const struct page_server *self);
+bool page_queue_has_work(const struct page_queue *self);

@@ -323,19 +323,20 @@ void pager_set_keeper(struct pager *self, int fd)
 
 int pager_receive(struct pager *self, const struct frame *frame, struct error *err)
 {
+	static unsigned char room[PAGES_PER_FRAME * PAGE_BYTES];
+	const unsigned char *pages = NULL;
 	struct page_frame head;
-	bool is_zero;
 	int r = page_frame_open(frame, self->is_sealed, &head, err);
 
+	if (r == 0)
+		r = page_frame_unpack(frame, &head, room, &pages, err);
 	if (r < 0)
 		return r;
-	is_zero = (head.flags & PAGE_FLAG_ZERO) != 0;
 	if ((head.flags & PAGE_FLAG_URGENT) == 0)
 		self->in_flight -= head.count < self->in_flight ? head.count : self->in_flight;
 	for (size_t i = 0; i < self->space_count; i++) { /* grows when a task forks meanwhile */
 		if ((uint32_t) self->spaces[i]->task == head.task)
-			pager_space_install(self->spaces[i], head.address, head.count,
-					    is_zero ? NULL : frame->data + sizeof(head));
+			pager_space_install(self->spaces[i], head.address, head.count, pages);
 	}
 	return self->has_failed ? (*err = self->error, err->code) : 0;
 }

@@ -155,6 +155,7 @@ static int sync_layer(struct sender_state *self, struct error *err)
 
 	self->progress.bytes_total = self->layer_before.bytes;
 	progress_phase(&self->progress, "sync", NULL, NULL);
+	transport_pace(&self->session.link.transport, self->spec->bandwidth);
 	if (self->spec->layer == NULL)
 		r = link_queue(&self->session.link, FRAME_LAYER_DONE, NULL, 0, err);
 	else
@@ -201,6 +202,7 @@ static int freeze(struct sender_state *self, struct error *err)
 
 	fault_point("send.before-freeze");
 	progress_phase(&self->progress, "freeze", NULL, NULL);
+	transport_pace(&self->session.link.transport, 0); /* now the container waits */
 	if (r == 0)
 		r = veth_silence(self->spec->veth, self->spec->bridge, err);
 	self->is_unplugged = r == 0;
@@ -215,7 +217,11 @@ static int freeze(struct sender_state *self, struct error *err)
 	if (r == 0)
 		r = veth_unplug(self->spec->veth, self->spec->bridge, err);
 	fault_point("send.frozen");
-	return r == 0 ? page_server_init(&self->pages, self->spec->pid, err) : r;
+	if (r == 0)
+		r = page_server_init(&self->pages, self->spec->pid, err);
+	if (r == 0)
+		send_choose_compression(self);
+	return r;
 }
 
 static bool is_sent_image(const char *name)
@@ -354,6 +360,8 @@ enum send_outcome send_run(const struct send_spec *spec, struct error *err)
 	self.record.certificate = known(spec->files.certificate);
 	self.record.key = known(spec->files.key);
 	self.record.work = known(spec->work);
+	self.record.bandwidth = spec->bandwidth;
+	self.record.compress = known(spec->compress);
 	if (run_until_commit(&self, err) < 0 && !self.is_committed) {
 		give_back(&self);
 		progress_phase(&self.progress, "failed", err->message, NULL);

@@ -33,6 +33,8 @@ struct send_spec {
 	int progress_fd;
 	int patience_ms, freeze_ms;
 	int reconnect_ms; /* 0: without end */
+	uint64_t bandwidth;   /* bytes a second for what nobody waits for; 0: all there is */
+	const char *compress; /* "auto", or the name of a method */
 };
 
 enum send_outcome {
@@ -56,6 +58,7 @@ struct sender_state {
 	struct page_server pages;
 	struct link faults; /* for what tasks wait for; transport.fd is FD_NONE when there is none */
 	uint64_t target_capabilities;
+	uint64_t busy_ns, busy_bytes; /* since when there was always more to send than the network took, and what went out before */
 	struct layer_list layer_before;
 	int layer_fd;
 	Hydra__V1__CheckpointMetadata *metadata;
@@ -71,6 +74,8 @@ void send_bury(struct sender_state *self);
 void send_signal(const struct sender_state *self, int signal_number);
 /* Connects (or takes connection_fd) and greets. */
 int send_connect(struct sender_state *self, int purpose, struct error *err);
+/* For the pages, by what the target understands. */
+void send_choose_compression(struct sender_state *self);
 /* One more connection, for pages that tasks wait for; without one they come over the first. */
 void send_connect_faults(struct sender_state *self);
 /* Serves pages until a frame of type until comes (PREPARED or DONE); timeout_ms 0: as long as it takes. */

@@ -18,6 +18,7 @@
 
 #define OUTPUT_BYTES    (512U << 10)
 #define FRAMES_PER_TURN 64
+#define MEASURE_NS      (10 * NS_PER_MS)
 /* Nothing depends on it. */
 #define FAULTS_PATIENCE_MS 3000
 
@@ -195,6 +196,36 @@ static int serve_faults(struct sender_state *self, struct error *err)
 	return 0;
 }
 
+void send_choose_compression(struct sender_state *self)
+{
+	enum compress_method method = self->spec->compress != NULL ? compress_method_of(self->spec->compress) : COMPRESS_METHODS;
+	uint32_t understood = 0;
+
+	if ((self->target_capabilities & HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_LZ4) != 0)
+		understood |= 1U << COMPRESS_LZ4;
+	if ((self->target_capabilities & HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_ZSTD) != 0)
+		understood |= 1U << COMPRESS_ZSTD;
+	self->pages.is_choosing = method == COMPRESS_METHODS;
+	self->pages.method = !self->pages.is_choosing && (understood & 1U << method) != 0 ? method : COMPRESS_NONE;
+	compress_choice_init(&self->pages.choice, understood);
+	self->busy_ns = 0;
+}
+
+/* What the network takes is only known while there is more than it takes. */
+static void measure_link(struct sender_state *self, bool is_full)
+{
+	uint64_t now = clock_monotonic_ns(), sent = self->session.link.bytes_sent;
+
+	if (!is_full || self->busy_ns == 0) {
+		self->busy_ns = is_full ? now : 0;
+		self->busy_bytes = sent;
+	} else if (now - self->busy_ns >= MEASURE_NS) {
+		compress_choice_link(&self->pages.choice, sent - self->busy_bytes, now - self->busy_ns);
+		self->busy_ns = now;
+		self->busy_bytes = sent;
+	}
+}
+
 static int produce(struct sender_state *self, struct error *err)
 {
 	struct link *bulk = &self->session.link;
@@ -204,10 +235,11 @@ static int produce(struct sender_state *self, struct error *err)
 
 static bool can_go_on(struct sender_state *self)
 {
-	struct link *link = &self->session.link;
+	struct link *bulk = &self->session.link, *urgent = self->faults.transport.fd >= 0 ? &self->faults : bulk;
 
-	return link->may_have_more || (self->faults.transport.fd >= 0 && self->faults.may_have_more) ||
-	       (link_queued(link) == 0 && page_server_has_work(&self->pages));
+	return bulk->may_have_more || urgent->may_have_more ||
+	       (page_queue_has_work(&self->pages.urgent) && link_queued(urgent) < OUTPUT_BYTES) ||
+	       (page_queue_has_work(&self->pages.background) && link_queued(bulk) == 0);
 }
 
 int send_serve(struct sender_state *self, enum frame_type until, int timeout_ms, struct error *err)
@@ -218,8 +250,10 @@ int send_serve(struct sender_state *self, enum frame_type until, int timeout_ms,
 	for (;;) {
 		struct frame frame;
 		int r = produce(self, err);
-		bool is_cut = r == 0 && link_flush(link, err) < 0; /* its last word may still be there to be read */
+		int flushed = r == 0 ? link_flush(link, err) : 0;
+		bool is_cut = flushed < 0; /* its last word may still be there to be read */
 
+		measure_link(self, flushed == 1);
 		if (r == 0)
 			r = serve_faults(self, err);
 		for (int i = 0; i < FRAMES_PER_TURN && r == 0 && (r = link_next(link, &frame, err)) == 1; i++) {

@@ -54,6 +54,7 @@ static int reconnect(struct sender_state *self, struct error *err)
 		page_server_forget(&self->pages);
 		if (send_connect(self, HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_RESUME, &last) == 0) {
 			send_connect_faults(self);
+			send_choose_compression(self);
 			progress_phase(&self->progress, "paging", "connected again", NULL);
 			return 0;
 		}
@@ -84,6 +85,7 @@ int send_until_done(struct sender_state *self, struct error *err)
 	int r;
 
 	do {
+		transport_pace(&self->session.link.transport, self->spec->bandwidth);
 		r = send_serve(self, FRAME_DONE, 0, err);
 	} while (r == -EPIPE && reconnect(self, err) == 0);
 	return r < 0 ? err->code : conclude(self);
@@ -150,6 +152,8 @@ static struct send_spec spec_of(const struct send_spec *given, const Hydra__V1__
 	spec.epoch = fence->epoch;
 	spec.pid = (int) fence->pid;
 	spec.work = fence->work;
+	spec.bandwidth = fence->bandwidth;
+	spec.compress = fence->compress;
 	return spec;
 }
 

@@ -14,7 +14,8 @@
 #define SESSION_VERSION      1
 /* What this program can do besides: enum HandoffCapability */
 #define SESSION_CAPABILITIES                                                                                              \
-	(HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_CHECKSUMS | HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_TWO_LINKS)
+	(HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_CHECKSUMS | HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_TWO_LINKS |                            \
+	 HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_LZ4 | HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_ZSTD)
 
 struct session {
 	struct link link;

@@ -156,6 +156,13 @@ void transport_close(struct transport *self)
 	self->fd = FD_NONE;
 }
 
+void transport_pace(const struct transport *self, uint64_t bytes_per_s)
+{
+	uint64_t rate = bytes_per_s > 0 ? bytes_per_s : UINT64_MAX;
+
+	(void) setsockopt(self->fd, SOL_SOCKET, SO_MAX_PACING_RATE, &rate, sizeof(rate));
+}
+
 static ssize_t tls_result(struct transport *self, int result)
 {
 	switch (SSL_get_error(self->tls, result)) {

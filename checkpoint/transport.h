@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct transport_files {
@@ -28,6 +29,9 @@ int transport_open(struct transport *self, int *fd, bool is_server, const struct
 		   struct error *err);
 /* Accepts a zeroed structure whose fd is FD_NONE. */
 void transport_close(struct transport *self);
+
+/* The kernel sends no more than bytes_per_s; 0: what the network takes. For TCP alone. */
+void transport_pace(const struct transport *self, uint64_t bytes_per_s);
 
 /* Bytes, 0 at the end of the stream, -EAGAIN: later, -EIO: broken. */
 ssize_t transport_read(struct transport *self, void *data, size_t size);

@@ -183,6 +183,8 @@ static int add_all(struct migrate *self, struct error *err)
 	add_format(self, "--record", self->dir.path, "record");
 	add_format(self, "--config", self->container->bundle, "config.json");
 	add(self, "--progress-fd", "3");
+	add(self, "--bandwidth", request->bandwidth != NULL ? request->bandwidth : "");
+	add(self, "--compress", request->compress != NULL ? request->compress : "");
 	if (network != NULL && network->host_interface[0] != '\0') {
 		add(self, "--veth", network->host_interface);
 		add(self, "--bridge", network->bridge);

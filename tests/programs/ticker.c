@@ -2,7 +2,7 @@
 /*
  * A container program that knows every byte of its memory and notices when it stood still.
  *
- *   ticker MEGABYTES [TICK_US [GAP_US]]
+ *   ticker MEGABYTES [TICK_US [GAP_US [soft]]]        soft: memory that can be compressed
  *
  * Prints START; GAP from_ns to_ns (real time) when two ticks are further apart than GAP_US. Commands on standard
  * input, one a line, each answered by one line: verify, count, fork, mangle, random N, exit N.
@@ -25,6 +25,7 @@
 static uint64_t *memory;
 static size_t page_count;
 static uint64_t tick_count;
+static size_t repeats = 1; /* of each word */
 
 static uint64_t now_ns(void)
 {
@@ -46,13 +47,13 @@ static uint64_t mix(uint64_t value)
 static void fill_page(uint64_t *page, uint64_t seed)
 {
 	for (size_t i = 0; i < PAGE_WORDS; i++)
-		page[i] = mix(seed * PAGE_WORDS + i);
+		page[i] = mix(seed * PAGE_WORDS + i / repeats);
 }
 
 static bool is_page_right(const uint64_t *page, uint64_t seed)
 {
 	for (size_t i = 0; i < PAGE_WORDS; i++) {
-		if (page[i] != mix(seed * PAGE_WORDS + i))
+		if (page[i] != mix(seed * PAGE_WORDS + i / repeats))
 			return false;
 	}
 	return true;
@@ -175,6 +176,7 @@ int main(int argc, char **argv)
 	long tick_us = argc > 2 ? strtol(argv[2], NULL, 10) : 500;
 	long gap_us = argc > 3 ? strtol(argv[3], NULL, 10) : 5000;
 
+	repeats = argc > 4 && strcmp(argv[4], "soft") == 0 ? 32 : 1;
 	(void) setvbuf(stdout, NULL, _IOLBF, 0);
 	(void) setvbuf(stdin, NULL, _IONBF, 0);
 	page_count = megabytes * 1024 * 1024 / PAGE;

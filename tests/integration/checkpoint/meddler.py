@@ -8,7 +8,7 @@ import threading
 
 FRAME_PAGES = 14
 PAGE_HEAD = struct.Struct("<QIIII")
-URGENT = 1
+URGENT, COMPRESSED = 1, 4 + 8
 
 
 class Frame:
@@ -16,6 +16,7 @@ class Frame:
         self.data = bytearray(data)
         self.is_pages = data[4] == FRAME_PAGES
         self.is_urgent = self.is_pages and bool(PAGE_HEAD.unpack_from(data, 8)[3] & URGENT)
+        self.is_compressed = self.is_pages and bool(PAGE_HEAD.unpack_from(data, 8)[3] & COMPRESSED)
         self.has_bytes = len(data) > 8 + PAGE_HEAD.size
 
 

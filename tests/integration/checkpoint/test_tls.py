@@ -101,7 +101,7 @@ class Proxy:
                 pass
 
     def cut(self):
-        for pair in self.pairs:
+        for pair in list(self.pairs):
             for each in pair:
                 try:
                     each.shutdown(socket.SHUT_RDWR)
