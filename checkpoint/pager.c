@@ -377,17 +377,11 @@ int pager_prefetch(struct pager *self, struct error *err)
 static void ask_awaited(struct pager *self, const struct pager_space *space)
 {
 	for (size_t at = 0; at < space->pages.count; at++) {
-		struct page_range *range = &space->pages.ranges[at];
+		const struct page_range *range = &space->pages.ranges[at];
+		size_t cursor = 0, index, count;
 
-		for (size_t page = 0; page < range->count; page++) {
-			size_t count = 0;
-
-			while (page + count < range->count && count < PAGES_PER_FRAME && range->states[page + count] == PAGE_AWAITED)
-				count++;
-			if (count > 0)
-				(void) pager_request(self, space, range, page, count, true);
-			page += count;
-		}
+		while (page_range_next(range, PAGE_AWAITED, PAGES_PER_FRAME, &cursor, &index, &count))
+			(void) pager_request(self, space, range, index, count, true);
 	}
 }
 

@@ -67,6 +67,9 @@ int pager_take_over(struct pager *self, struct event_loop *loop, struct link *li
 /* Closes everything: pages not yet here would read as zeros, unless somebody else holds the descriptors too. */
 void pager_stop(struct pager *self);
 
+/* For who keeps userfaultfds of a pager that died when all was done: takes what is sent, and says "complete". */
+void pager_take_over_complete(int keeper_fd);
+
 /* A duplicate of every userfaultfd goes there ("uffd TASK"), at the end "complete"; takes fd. When the other side has
  * closed its duplicates and the socket, the pager is finished. */
 void pager_set_keeper(struct pager *self, int fd);

@@ -113,12 +113,12 @@ int pager_take_over(struct pager *self, struct event_loop *loop, struct link *li
 		    int keeper_fd, struct error *err)
 {
 	struct kept kept = {0};
-	int r = pager_prepare(self, loop, link, places, err);
+	int r = receive_kept(keeper_fd, &kept, err); /* first of all: who sends them does not wait for us */
 
 	if (r == 0)
-		r = pager_journal_open(&self->journal, places->folder, err);
+		r = pager_prepare(self, loop, link, places, err);
 	if (r == 0)
-		r = receive_kept(keeper_fd, &kept, err);
+		r = pager_journal_open(&self->journal, places->folder, err);
 	if (r == 0)
 		r = replay(self, &kept, err);
 	for (size_t i = kept.used; i < kept.count; i++)
@@ -134,4 +134,16 @@ int pager_take_over(struct pager *self, struct event_loop *loop, struct link *li
 	for (size_t i = 0; i < self->space_count; i++)
 		uffd_wake_all(self->spaces[i]->fd); /* who waited for an answer of the killed one */
 	return self->has_failed ? (*err = self->error, err->code) : 0;
+}
+
+void pager_take_over_complete(int keeper_fd)
+{
+	struct kept kept = {0};
+	struct error ignored;
+
+	(void) receive_kept(keeper_fd, &kept, &ignored);
+	for (size_t i = 0; i < kept.count; i++)
+		(void) close(kept.fds[i]);
+	free(kept.fds);
+	(void) fd_pass_send(keeper_fd, "complete", sizeof("complete"), NULL, 0);
 }

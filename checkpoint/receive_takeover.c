@@ -53,12 +53,6 @@ static int serve(struct receiver *self, int *keeper_fd, struct error *err)
 	return r == 0 ? receive_turn_until_over(self, err) : r;
 }
 
-/* The worker died between the last page and telling so. */
-static void tell_complete(int keeper_fd)
-{
-	(void) fd_pass_send(keeper_fd, "complete", sizeof("complete"), NULL, 0);
-}
-
 enum receive_outcome receive_take_over(const char *work, int keeper_fd, int patience_ms, struct error *err)
 {
 	struct receive_spec spec = {.connection_fd = FD_NONE, .progress_fd = FD_NONE, .patience_ms = patience_ms};
@@ -74,7 +68,7 @@ enum receive_outcome receive_take_over(const char *work, int keeper_fd, int pati
 	self.images = text_format("%s/images", work);
 	r = load(&self, &record, err);
 	if (r == 0 && self.record.state == HYDRA__V1__HANDOVER_STATE__HANDOVER_DONE)
-		tell_complete(keeper);
+		pager_take_over_complete(keeper); /* the worker died between the last page and telling so */
 	else if (r == 0)
 		r = serve(&self, &keeper, err);
 	if (r == 0)

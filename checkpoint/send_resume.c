@@ -21,6 +21,7 @@
 
 #define PAUSE_FIRST_MS 100
 #define PAUSE_MAX_MS   2000
+#define STOP_NS        (2000 * NS_PER_MS)
 
 void send_signal(const struct sender_state *self, int signal_number)
 {
@@ -114,6 +115,20 @@ static bool is_stopped(pid_t pid)
 	return state != NULL && (state[2] == 'T' || state[2] == 't');
 }
 
+/* CRIU may be dying just now, and the signal about to be seen: before that no instruction of the task's own is run. */
+static bool will_stop(pid_t pid)
+{
+	uint64_t end = clock_monotonic_ns() + STOP_NS;
+	struct timespec pause = {.tv_nsec = (long) NS_PER_MS};
+
+	while (!is_stopped(pid)) {
+		if (clock_monotonic_ns() > end)
+			return false;
+		(void) nanosleep(&pause, NULL);
+	}
+	return true;
+}
+
 static int find_tasks(struct sender_state *self, struct error *err)
 {
 	int r;
@@ -122,7 +137,7 @@ static int find_tasks(struct sender_state *self, struct error *err)
 		return fail_because(err, ESRCH, "the container's memory is gone: its init (process %d) has ended", self->spec->pid);
 	r = page_server_init(&self->pages, self->spec->pid, err);
 	for (size_t i = 0; i < self->pages.tasks.count && r == 0; i++) {
-		if (!is_stopped(self->pages.tasks.items[i].pid))
+		if (!will_stop(self->pages.tasks.items[i].pid))
 			r = fail_because(err, EBUSY, "process %d of the container ran after the hand-over",
 					 (int) self->pages.tasks.items[i].pid);
 	}

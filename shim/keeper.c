@@ -82,7 +82,8 @@ static void pager_ended(struct shim *shim, int exit_status, void *context)
 	(void) context;
 }
 
-static int hand_out(struct container *self, struct error *err)
+/* That the pager is dead already, its socket's end tells. */
+static void hand_out(struct container *self)
 {
 	ssize_t sent = 0;
 
@@ -92,8 +93,7 @@ static int hand_out(struct container *self, struct error *err)
 		sent = fd_pass_send(self->keeper.fd, "uffd", 5, self->kept_fds + at, count);
 	}
 	if (sent >= 0)
-		sent = fd_pass_send(self->keeper.fd, "all", 4, NULL, 0);
-	return sent < 0 ? fail_errno(err, (int) -sent, "hand out userfaultfds") : 0;
+		(void) fd_pass_send(self->keeper.fd, "all", 4, NULL, 0);
 }
 
 static int start_pager(struct container *self, struct error *err)
@@ -108,7 +108,9 @@ static int start_pager(struct container *self, struct error *err)
 		return r;
 	spec.fds[0] = (struct child_fd){theirs, KEEPER_NUMBER};
 	r = task_start(self->shim, &spec, pager_ended, NULL, err);
-	return r == 0 ? hand_out(self, err) : r;
+	if (r == 0)
+		hand_out(self);
+	return r;
 }
 
 static void pager_died(struct container *self)

@@ -135,19 +135,29 @@ static void answer(const char *line)
 		printf("WHAT\n");
 }
 
+/* What a tick, or waiting for it, has taken too long. */
+static void note_gap(uint64_t *last, uint64_t gap_ns)
+{
+	uint64_t now = now_ns();
+
+	if (*last != 0 && now - *last > gap_ns)
+		printf("GAP %llu %llu\n", (unsigned long long) *last, (unsigned long long) now);
+	*last = now;
+}
+
 static void tick(long tick_us, uint64_t gap_ns)
 {
 	static uint64_t last;
 	struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
 	struct timespec pause = {.tv_nsec = tick_us * 1000};
-	uint64_t now = now_ns();
 	char line[128];
+	int r;
 
 	tick_count++;
-	if (last != 0 && now - last > gap_ns)
-		printf("GAP %llu %llu\n", (unsigned long long) last, (unsigned long long) now);
-	last = now;
-	if (ppoll(&input, 1, &pause, NULL) <= 0)
+	note_gap(&last, gap_ns);
+	r = ppoll(&input, 1, &pause, NULL);
+	note_gap(&last, gap_ns);
+	if (r <= 0)
 		return;
 	if (fgets(line, sizeof(line), stdin) == NULL)
 		exit(0);

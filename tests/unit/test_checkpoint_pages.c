@@ -119,6 +119,23 @@ TEST(missing_pages_are_found_in_runs)
 	page_set_deinit(&set);
 }
 
+TEST(every_page_in_a_state_is_found_in_runs_of_a_limited_length)
+{
+	struct page_set set = {0};
+	size_t cursor = 0, index, count;
+
+	CHECK(page_set_add(&set, 10 * P, 20) == 0);
+	for (size_t i = 2; i < 13; i++)
+		page_set_mark(&set, &set.ranges[0], i, PAGE_AWAITED);
+	page_set_mark(&set, &set.ranges[0], 14, PAGE_AWAITED);
+	CHECK(page_range_next(&set.ranges[0], PAGE_AWAITED, 5, &cursor, &index, &count) && index == 2 && count == 5);
+	CHECK(page_range_next(&set.ranges[0], PAGE_AWAITED, 5, &cursor, &index, &count) && index == 7 && count == 5);
+	CHECK(page_range_next(&set.ranges[0], PAGE_AWAITED, 5, &cursor, &index, &count) && index == 12 && count == 1);
+	CHECK(page_range_next(&set.ranges[0], PAGE_AWAITED, 5, &cursor, &index, &count) && index == 14 && count == 1);
+	CHECK(!page_range_next(&set.ranges[0], PAGE_AWAITED, 5, &cursor, &index, &count));
+	page_set_deinit(&set);
+}
+
 TEST(a_fault_brings_its_missing_neighbours)
 {
 	struct page_set set = {0};
