@@ -99,6 +99,22 @@ class Result(dict):
             self["work"] = (time.time_ns() - resumed) / 1e6
 
 
+def phases(move, began, ended):
+    """What the standstill was spent on, in ms."""
+    def at(worker, phase, key="time_ns"):
+        return next(line[key] for line in worker.lines if line["phase"] == phase)
+
+    sender, receiver = move.sender, move.receiver
+    times = [("last tick until the freeze is asked for", began), ("freeze and images by CRIU", at(sender, "committed", "frozen_ns")),
+             ("rest of the layer, images to the target", at(sender, "committed", "parked_ns")),
+             ("target reads pagemaps", at(sender, "committed", "sent_ns")), ("restore up to its vote", at(receiver, "restore")),
+             ("vote, fencing record of the source", at(receiver, "prepared")),
+             ("GO, fencing record of the target", at(sender, "committed")),
+             ("resume until CRIU says so", at(receiver, "committed")), ("first tick before or after that", at(receiver, "paging"))]
+    ends = [time for _, time in times[1:]] + [ended]
+    return {what: (end - start) / 1e6 for (what, start), end in zip(times, ends)}
+
+
 def move_with_hydra(hosts, folder, one, workload, pages, options=()):
     listener = in_namespace(hosts.network.b, lambda: Listener(ADDRESS["b"]))
     move = Migration(one, folder, listener=listener, source_prefix=hosts.network.inside(hosts.network.a),
@@ -109,6 +125,7 @@ def move_with_hydra(hosts, folder, one, workload, pages, options=()):
     result = Result(downtime=(ended - began) / 1e6)
     result.work(move.stdio, workload, ended)
     pid = move.expect_moved()
+    result["phases"] = phases(move, began, ended)
     done = next(line for line in move.receiver.lines if line["phase"] == "done")
     result["lazy"] = (done["time_ns"] - ended) / 1e6
     result["faults"] = max(line.get("faults", 0) for line in move.receiver.lines)

@@ -37,6 +37,7 @@ void page_server_deinit(struct page_server *self)
 	for (size_t i = 0; self->memory_fds != NULL && i < self->tasks.count; i++)
 		owned_fd_release(&self->memory_fds[i]);
 	free(self->memory_fds);
+	free(self->faults.items);
 	free(self->urgent.items);
 	free(self->background.items);
 	proc_tasks_deinit(&self->tasks);
@@ -46,6 +47,12 @@ void page_server_deinit(struct page_server *self)
 void page_server_forget(struct page_server *self)
 {
 	self->urgent.from = self->urgent.to = self->background.from = self->background.to = 0;
+	page_server_forget_faults(self);
+}
+
+void page_server_forget_faults(struct page_server *self)
+{
+	self->faults.from = self->faults.to = 0;
 }
 
 static int queue_push(struct page_queue *self, const struct page_frame *item, struct error *err)
@@ -81,8 +88,9 @@ static size_t task_index(const struct page_server *self, uint32_t task)
 	return i;
 }
 
-int page_server_request(struct page_server *self, const struct frame *frame, struct error *err)
+int page_server_request(struct page_server *self, const struct frame *frame, bool is_from_faults, struct error *err)
 {
+	struct page_queue *queue = &self->background;
 	struct page_frame request;
 
 	if (frame->size != sizeof(request))
@@ -93,9 +101,11 @@ int page_server_request(struct page_server *self, const struct frame *frame, str
 	    task_index(self, request.task) == self->tasks.count)
 		return fail_because(err, EPROTO, "the target asks for pages that do not exist (task %" PRIu32 ", %#" PRIx64 ")",
 				    request.task, request.address);
-	if ((request.flags & PAGE_FLAG_URGENT) != 0)
+	if ((request.flags & PAGE_FLAG_URGENT) != 0) {
 		self->faults_asked++;
-	return queue_push((request.flags & PAGE_FLAG_URGENT) != 0 ? &self->urgent : &self->background, &request, err);
+		queue = &self->urgent;
+	}
+	return queue_push(is_from_faults ? &self->faults : queue, &request, err);
 }
 
 /* process_vm_readv honours protections; /proc/PID/mem reads what the task itself could not. */
@@ -192,11 +202,13 @@ static int produce(struct page_server *self, struct page_queue *queue, struct li
 	return r;
 }
 
-int page_server_produce(struct page_server *self, struct link *urgent, struct link *bulk, size_t limit, struct error *err)
+int page_server_produce(struct page_server *self, struct link *faults, struct link *link, size_t limit, struct error *err)
 {
-	int r = produce(self, &self->urgent, urgent, limit, err);
+	int r = faults != NULL ? produce(self, &self->faults, faults, limit, err) : 0;
 
-	return r == 0 ? produce(self, &self->background, bulk, limit, err) : r;
+	if (r == 0)
+		r = produce(self, &self->urgent, link, limit, err);
+	return r == 0 ? produce(self, &self->background, link, limit, err) : r;
 }
 
 bool page_queue_has_work(const struct page_queue *self)

@@ -22,6 +22,7 @@ struct page_queue {
 struct page_server {
 	struct proc_tasks tasks;
 	int *memory_fds; /* /proc/PID/mem of each task, FD_NONE until needed */
+	struct page_queue faults; /* came over the connection for what tasks wait for, and are answered there */
 	struct page_queue urgent, background;
 	struct compress_choice choice; /* for the background; nobody waits for a processor */
 	bool is_choosing;
@@ -36,9 +37,11 @@ void page_server_deinit(struct page_server *self);
 
 /* The connection broke: what was asked for will be asked for again. */
 void page_server_forget(struct page_server *self);
+/* The connection for what tasks wait for broke: the same for what came over it. */
+void page_server_forget_faults(struct page_server *self);
 /* Remembers a PAGE_REQUEST. */
-int page_server_request(struct page_server *self, const struct frame *frame, struct error *err);
-/* Queues answers, until limit bytes wait on a link: what somebody waits for on urgent, everything else on bulk. They may be the
- * same, on which the urgent ones are first then. -EFAULT: a page cannot be read. */
-int page_server_produce(struct page_server *self, struct link *urgent, struct link *bulk, size_t limit, struct error *err);
+int page_server_request(struct page_server *self, const struct frame *frame, bool is_from_faults, struct error *err);
+/* Queues answers on the link that the questions came over, urgent ones first, until limit bytes wait there; faults may be NULL.
+ * -EFAULT: a page cannot be read. */
+int page_server_produce(struct page_server *self, struct link *faults, struct link *link, size_t limit, struct error *err);
 bool page_queue_has_work(const struct page_queue *self);

@@ -9,10 +9,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/fault.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -206,6 +208,7 @@ static int freeze(struct sender_state *self, struct error *err)
 	if (r == 0)
 		r = veth_silence(self->spec->veth, self->spec->bridge, err);
 	self->is_unplugged = r == 0;
+	self->frozen_ns = clock_realtime_ns();
 	if (r == 0)
 		r = dump_park_start(&self->dump, &dump, self->metadata, err);
 	for (int goes_on = DUMP_GOES_ON; r == 0 && goes_on == DUMP_GOES_ON;) {
@@ -213,6 +216,7 @@ static int freeze(struct sender_state *self, struct error *err)
 		goes_on = r == 0 ? dump_park_continue(&self->dump, err) : r;
 		r = goes_on < 0 ? goes_on : 0;
 	}
+	self->parked_ns = clock_realtime_ns();
 	/* before the target says a word: the same address must not be heard from two places */
 	if (r == 0)
 		r = veth_unplug(self->spec->veth, self->spec->bridge, err);
@@ -274,6 +278,15 @@ static int send_images(struct sender_state *self, struct error *err)
 	return r;
 }
 
+/* With what the standstill was spent on up to here. */
+static void tell_committed(struct sender_state *self)
+{
+	auto_free char *extra = text_format(",\"frozen_ns\":%" PRIu64 ",\"parked_ns\":%" PRIu64 ",\"sent_ns\":%" PRIu64, self->frozen_ns,
+					    self->parked_ns, self->sent_ns);
+
+	progress_phase(&self->progress, "committed", NULL, extra);
+}
+
 static int commit(struct sender_state *self, struct error *err)
 {
 	int r;
@@ -289,7 +302,7 @@ static int commit(struct sender_state *self, struct error *err)
 	}
 	self->is_committed = true;
 	fault_point("send.committed");
-	progress_phase(&self->progress, "committed", NULL, NULL);
+	tell_committed(self);
 	return session_say(&self->session, FRAME_GO, self->spec->epoch, NULL, err);
 }
 
@@ -309,6 +322,7 @@ static int run_until_commit(struct sender_state *self, struct error *err)
 		r = send_images(self, err);
 	if (r == 0)
 		r = session_flush(&self->session, 0, err);
+	self->sent_ns = clock_realtime_ns();
 	fault_point("send.after-images");
 	if (r == 0)
 		r = send_serve(self, FRAME_PREPARED, self->spec->freeze_ms, err);

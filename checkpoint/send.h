@@ -63,6 +63,7 @@ struct sender_state {
 	int layer_fd;
 	Hydra__V1__CheckpointMetadata *metadata;
 	Hydra__V1__HandoverRecord record;
+	uint64_t frozen_ns, parked_ns, sent_ns; /* real time: the freeze was asked for; CRIU holds still; the target has the images */
 	bool is_unplugged, is_committed, is_running_there, is_done;
 };
 

@@ -134,7 +134,7 @@ static int handle_frame(struct sender_state *self, const struct frame *frame, en
 {
 	switch (frame->type) {
 	case FRAME_PAGE_REQUEST:
-		return page_server_request(&self->pages, frame, err);
+		return page_server_request(&self->pages, frame, false, err);
 	case FRAME_RUNNING:
 		self->is_running_there = true;
 		progress_phase(&self->progress, "paging", "the container runs at the target", NULL);
@@ -187,12 +187,14 @@ static int serve_faults(struct sender_state *self, struct error *err)
 			break;
 		if (frame.type != FRAME_PAGE_REQUEST)
 			return fail_because(err, EPROTO, "unexpected %s", frame_name(frame.type));
-		r = page_server_request(&self->pages, &frame, err);
+		r = page_server_request(&self->pages, &frame, true, err);
 		if (r < 0)
 			return r;
 	}
-	if (r < 0)
+	if (r < 0) {
 		link_deinit(&self->faults);
+		page_server_forget_faults(&self->pages);
+	}
 	return 0;
 }
 
@@ -226,20 +228,25 @@ static void measure_link(struct sender_state *self, bool is_full)
 	}
 }
 
-static int produce(struct sender_state *self, struct error *err)
+static bool has_faults(const struct sender_state *self)
 {
-	struct link *bulk = &self->session.link;
-
-	return page_server_produce(&self->pages, self->faults.transport.fd >= 0 ? &self->faults : bulk, bulk, OUTPUT_BYTES, err);
+	return self->faults.transport.fd >= 0;
 }
 
-static bool can_go_on(struct sender_state *self)
+static int produce(struct sender_state *self, struct error *err)
 {
-	struct link *bulk = &self->session.link, *urgent = self->faults.transport.fd >= 0 ? &self->faults : bulk;
+	return page_server_produce(&self->pages, has_faults(self) ? &self->faults : NULL, &self->session.link, OUTPUT_BYTES, err);
+}
 
-	return bulk->may_have_more || urgent->may_have_more ||
-	       (page_queue_has_work(&self->pages.urgent) && link_queued(urgent) < OUTPUT_BYTES) ||
-	       (page_queue_has_work(&self->pages.background) && link_queued(bulk) == 0);
+static bool can_go_on(const struct sender_state *self)
+{
+	const struct link *link = &self->session.link;
+
+	if (link->may_have_more || (page_queue_has_work(&self->pages.background) && link_queued(link) == 0) ||
+	    (page_queue_has_work(&self->pages.urgent) && link_queued(link) < OUTPUT_BYTES))
+		return true;
+	return has_faults(self) && (self->faults.may_have_more ||
+				    (page_queue_has_work(&self->pages.faults) && link_queued(&self->faults) < OUTPUT_BYTES));
 }
 
 int send_serve(struct sender_state *self, enum frame_type until, int timeout_ms, struct error *err)
