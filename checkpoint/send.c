@@ -202,6 +202,8 @@ static int freeze(struct sender_state *self, struct error *err)
 				 .timeout_s = self->spec->freeze_ms / 1000};
 	int r = prepare_images(self, err);
 
+	if (r == 0)
+		r = dump_park_prepare(&self->dump, &dump, err);
 	fault_point("send.before-freeze");
 	progress_phase(&self->progress, "freeze", NULL, NULL);
 	transport_pace(&self->session.link.transport, 0); /* now the container waits */
