@@ -352,6 +352,36 @@ static void rewind_when_done(struct pager *self)
 		self->spaces[i]->cursor_range = self->spaces[i]->cursor_page = 0;
 }
 
+static int ask_in_background(struct pager *self, struct pager_space *space, struct page_range *range, size_t index, size_t count,
+			     struct error *err)
+{
+	if (pager_request(self, space, range, index, count, false) < 0)
+		return *err = self->error, err->code;
+	for (size_t i = 0; i < count; i++)
+		page_set_mark(&space->pages, range, index + i, PAGE_ASKED);
+	self->in_flight += count;
+	return 0;
+}
+
+int pager_prefetch_small(struct pager *self, struct error *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < self->space_count && r == 0; i++) {
+		struct pager_space *space = self->spaces[i];
+
+		for (size_t at = 0; at < space->pages.count && r == 0 && self->in_flight < WINDOW_PAGES; at++) {
+			struct page_range *range = &space->pages.ranges[at];
+			size_t cursor = 0, index, count;
+
+			while (r == 0 && range->count <= PAGES_PER_FRAME &&
+			       page_range_next(range, PAGE_MISSING, PAGES_PER_FRAME, &cursor, &index, &count))
+				r = ask_in_background(self, space, range, index, count, err);
+		}
+	}
+	return r;
+}
+
 int pager_prefetch(struct pager *self, struct error *err)
 {
 	rewind_when_done(self);
@@ -365,11 +395,8 @@ int pager_prefetch(struct pager *self, struct error *err)
 			self->cursor_space++;
 			continue;
 		}
-		if (pager_request(self, space, range, index, count, false) < 0)
-			return *err = self->error, err->code;
-		for (size_t i = 0; i < count; i++)
-			page_set_mark(&space->pages, range, index + i, PAGE_ASKED);
-		self->in_flight += count;
+		if (ask_in_background(self, space, range, index, count, err) < 0)
+			return err->code;
 	}
 	return 0;
 }

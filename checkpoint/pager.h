@@ -76,6 +76,9 @@ void pager_set_keeper(struct pager *self, int fd);
 
 /* A PAGES frame arrived. -EPROTO, -EBADMSG: nothing of it was installed. */
 int pager_receive(struct pager *self, const struct frame *frame, struct error *err);
+/* Asks for what every program uses first: its stack, its small data. To be called when the tasks exist, that they find it when they
+ * run. */
+int pager_prefetch_small(struct pager *self, struct error *err);
 /* Asks for more pages in the background when fewer than the window are on their way. */
 int pager_prefetch(struct pager *self, struct error *err);
 

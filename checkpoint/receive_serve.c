@@ -75,7 +75,8 @@ static void handle_prepared(struct receiver *self)
 	self->stage = STAGE_PREPARED;
 	progress_phase(&self->progress, "prepared", NULL, NULL);
 	if (handover_write(self->work, &self->record, HYDRA__V1__HANDOVER_STATE__HANDOVER_PREPARED, &err) < 0 ||
-	    session_say(&self->session, FRAME_PREPARED, self->offer->epoch, NULL, &err) < 0)
+	    session_say(&self->session, FRAME_PREPARED, self->offer->epoch, NULL, &err) < 0 ||
+	    pager_prefetch_small(&self->pager, &err) < 0)
 		fail(self, &err);
 }
 
