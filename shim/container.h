@@ -69,6 +69,11 @@ int keeper_open(struct container *self, int *ret_theirs, struct error *err);
 /* The tasks are there: has the pager died meanwhile? */
 void keeper_check(struct container *self);
 void keeper_forget(struct container *self);
+/* A monitor is there to take it all. */
+void keeper_deposit(struct container *self);
+/* A successor gets back what was deposited (number as in deposit.h; takes fd), then goes on. */
+void keeper_take(struct container *self, int number, int fd);
+void keeper_resume(struct container *self);
 
 /* migration.c: source side. On success the caller hands over the lease with migration_hold(). */
 int migration_begin(struct container *self, const Hydra__V1__MigrationBeginRequest *request, struct error *err);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Userfaultfds of restored tasks whose pages are still coming. We hold a duplicate of each: when the last one closes, what is
- * missing reads as zeros. When the pager dies, another one goes on with them (checkpoint/pager_takeover.c); if none can, the
+ * missing reads as zeros; the monitor has a third one, for our successor. When the pager dies, another one goes on with them (checkpoint/pager_takeover.c); if none can, the
  * tasks are killed before we let go.
  */
 #include "base/child.h"
@@ -10,6 +10,7 @@
 #include "base/owned.h"
 #include "base/text.h"
 #include "shim/container.h"
+#include "shim/deposit.h"
 #include "shim/shim.h"
 #include "shim/task.h"
 
@@ -28,6 +29,8 @@ static void close_keeper(struct container *self)
 {
 	int fd = self->keeper.fd;
 
+	if (fd >= 0)
+		deposit_drop_kept(self, KEPT_SOCKET);
 	event_loop_remove(&self->shim->loop, &self->keeper);
 	owned_fd_release(&fd);
 	self->keeper.fd = FD_NONE;
@@ -36,8 +39,10 @@ static void close_keeper(struct container *self)
 void keeper_forget(struct container *self)
 {
 	close_keeper(self);
-	while (self->kept_count > 0)
-		(void) close(self->kept_fds[--self->kept_count]);
+	while (self->kept_count > 0) {
+		deposit_drop_kept(self, (int) --self->kept_count);
+		owned_fd_release(&self->kept_fds[self->kept_count]);
+	}
 	free(self->kept_fds);
 	self->kept_fds = NULL;
 	self->is_pager_lost = false;
@@ -52,6 +57,7 @@ static void keep(struct container *self, int fd)
 		return;
 	}
 	self->kept_fds = larger;
+	deposit_put_kept(self, (int) self->kept_count, fd);
 	self->kept_fds[self->kept_count++] = fd;
 }
 
@@ -171,17 +177,67 @@ static void handle_keeper(struct event_source *source, uint32_t events)
 	}
 }
 
+/* Takes fd. */
+static int listen_to(struct container *self, int fd, struct error *err)
+{
+	int r;
+
+	self->keeper = (struct event_source){.handle = handle_keeper, .context = self, .fd = FD_NONE};
+	r = event_loop_add(&self->shim->loop, &self->keeper, fd, EPOLLIN, err);
+	if (r < 0)
+		(void) close(fd);
+	else
+		deposit_put_kept(self, KEPT_SOCKET, fd);
+	return r;
+}
+
 int keeper_open(struct container *self, int *ret_theirs, struct error *err)
 {
 	int ends[2];
-	int r;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
 		return fail_errno(err, errno, "make a socket pair");
-	self->keeper = (struct event_source){.handle = handle_keeper, .context = self, .fd = FD_NONE};
-	r = event_loop_add(&self->shim->loop, &self->keeper, ends[0], EPOLLIN, err);
 	*ret_theirs = ends[1];
-	if (r < 0)
-		(void) close(ends[0]);
-	return r;
+	return listen_to(self, ends[0], err);
+}
+
+void keeper_deposit(struct container *self)
+{
+	for (size_t i = 0; i < self->kept_count; i++)
+		deposit_put_kept(self, (int) i, self->kept_fds[i]);
+	if (self->keeper.fd >= 0)
+		deposit_put_kept(self, KEPT_SOCKET, self->keeper.fd);
+}
+
+static void take_kept(struct container *self, size_t number, int fd)
+{
+	int *larger = number < self->kept_count ? self->kept_fds : realloc(self->kept_fds, (number + 1) * sizeof(int));
+
+	if (larger == NULL) {
+		(void) close(fd);
+		return;
+	}
+	self->kept_fds = larger;
+	for (; self->kept_count <= number; self->kept_count++)
+		larger[self->kept_count] = FD_NONE;
+	owned_fd_release(&larger[number]);
+	larger[number] = fd;
+}
+
+void keeper_take(struct container *self, int number, int fd)
+{
+	struct error err;
+
+	if (number != KEPT_SOCKET)
+		take_kept(self, (size_t) number, fd);
+	else if (self->keeper.fd >= 0)
+		(void) close(fd);
+	else if (listen_to(self, fd, &err) < 0)
+		log_error("pager not heard any more", "container=%s error=\"%s\"", self->dir.id, err.message);
+}
+
+void keeper_resume(struct container *self)
+{
+	if (self->kept_count > 0 && self->keeper.fd < 0)
+		pager_died(self);
 }

@@ -67,6 +67,21 @@ def test_pagers_that_die_again_and_again_do_not_leave_a_damaged_container(cluste
     cluster.a.ctl("rm", "-f", "redis")
 
 
+def test_the_targets_shim_and_then_its_pager_die_with_pages_missing(cluster, redis_rootfs):
+    """At that rate memory is on its way for four seconds: the shim's successor has what the next pager needs."""
+    client = Client(cluster, start_redis(cluster, redis_rootfs))
+    moving = cluster.a.popen([cluster.a.program("hydractl"), "--plain", "migrate", "--bandwidth", "64m", "--compress", "none", "redis",
+                              cluster.b.address])
+    wait_for(lambda: "migrated-in" in cluster.b.ctl("events", "redis", check=False).stdout, "the copy to run at the target")
+    cluster.b.kill("hydra-shim")
+    wait_for(lambda: "adopted" in events(cluster.b, "redis"), "the successor")
+    assert not has_phase(cluster.a, "done")
+    cluster.b.kill("hydra-pager")
+    wait_for(lambda: "pager-replaced" in events(cluster.b, "redis"), "the next pager")
+    expect_moved(cluster, client, moving)
+    wait_for(lambda: "pages-complete" in events(cluster.b, "redis"), "the shim to let go")
+
+
 def test_the_sources_pager_dies_with_pages_missing(cluster, redis_rootfs):
     client, moving = migrate_redis(cluster, redis_rootfs)
     cluster.a.kill("hydra-pager")
