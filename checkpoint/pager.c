@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
+#include "base/clock.h"
 #include "base/fd_pass.h"
 #include "base/file.h"
 #include "base/owned.h"
@@ -20,8 +21,6 @@
 
 #define LAZY_SOCKET      "lazy-pages.socket"
 #define RESTORE_FINISHED 0x52535446 /* "RSTF" */
-/* Pages on their way in the background: 2 MiB in requests of 256 KiB. */
-#define WINDOW_PAGES     (8U * PAGES_PER_FRAME)
 #define CRIU_PATIENCE_S  20
 
 void pager_fail(struct pager *self, const struct error *error)
@@ -242,6 +241,7 @@ int pager_prepare(struct pager *self, struct event_loop *loop, struct link *link
 			       .keeper_fd = FD_NONE};
 	self->listen_source = (struct event_source){.handle = handle_listen, .context = self, .fd = FD_NONE};
 	self->criu_source.fd = self->keeper_source.fd = FD_NONE;
+	bulk_window_init(&self->bulk);
 	if (sysconf(_SC_PAGESIZE) != PAGE_BYTES)
 		return fail_because(err, EOPNOTSUPP, "post-copy needs pages of %u bytes", PAGE_BYTES);
 	self->images_fd = open(places->images, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -333,7 +333,7 @@ int pager_receive(struct pager *self, const struct frame *frame, struct error *e
 	if (r < 0)
 		return r;
 	if ((head.flags & PAGE_FLAG_URGENT) == 0)
-		self->in_flight -= head.count < self->in_flight ? head.count : self->in_flight;
+		bulk_window_answered(&self->bulk, clock_monotonic_ns(), pages == NULL);
 	for (size_t i = 0; i < self->space_count; i++) { /* grows when a task forks meanwhile */
 		if ((uint32_t) self->spaces[i]->task == head.task)
 			pager_space_install(self->spaces[i], head.address, head.count, pages);
@@ -344,7 +344,7 @@ int pager_receive(struct pager *self, const struct frame *frame, struct error *e
 /* Moved memory and pages that came before their area did may have been passed by. */
 static void rewind_when_done(struct pager *self)
 {
-	if (self->cursor_space < self->space_count || (self->in_flight > 0 && !self->has_jumped) || pager_is_complete(self))
+	if (self->cursor_space < self->space_count || (self->bulk.count > 0 && !self->has_jumped) || pager_is_complete(self))
 		return;
 	self->has_jumped = false;
 	self->cursor_space = 0;
@@ -359,7 +359,7 @@ static int ask_in_background(struct pager *self, struct pager_space *space, stru
 		return *err = self->error, err->code;
 	for (size_t i = 0; i < count; i++)
 		page_set_mark(&space->pages, range, index + i, PAGE_ASKED);
-	self->in_flight += count;
+	bulk_window_asked(&self->bulk, clock_monotonic_ns());
 	return 0;
 }
 
@@ -370,11 +370,11 @@ int pager_prefetch_small(struct pager *self, struct error *err)
 	for (size_t i = 0; i < self->space_count && r == 0; i++) {
 		struct pager_space *space = self->spaces[i];
 
-		for (size_t at = 0; at < space->pages.count && r == 0 && self->in_flight < WINDOW_PAGES; at++) {
+		for (size_t at = 0; at < space->pages.count && r == 0; at++) {
 			struct page_range *range = &space->pages.ranges[at];
 			size_t cursor = 0, index, count;
 
-			while (r == 0 && range->count <= PAGES_PER_FRAME &&
+			while (r == 0 && range->count <= PAGES_PER_FRAME && self->bulk.count < BULK_REQUESTS_MAX &&
 			       page_range_next(range, PAGE_MISSING, PAGES_PER_FRAME, &cursor, &index, &count))
 				r = ask_in_background(self, space, range, index, count, err);
 		}
@@ -385,7 +385,7 @@ int pager_prefetch_small(struct pager *self, struct error *err)
 int pager_prefetch(struct pager *self, struct error *err)
 {
 	rewind_when_done(self);
-	while (self->is_restored && self->in_flight < WINDOW_PAGES && self->cursor_space < self->space_count) {
+	while (self->is_restored && bulk_window_has_room(&self->bulk) && self->cursor_space < self->space_count) {
 		struct pager_space *space = self->spaces[self->cursor_space];
 		struct page_range *range;
 		size_t index, count;
@@ -431,7 +431,7 @@ static void forget_asked(struct page_set *pages)
 
 void pager_ask_again(struct pager *self)
 {
-	self->in_flight = 0;
+	bulk_window_init(&self->bulk);
 	self->cursor_space = 0;
 	for (size_t i = 0; i < self->space_count; i++) {
 		self->spaces[i]->cursor_range = self->spaces[i]->cursor_page = 0;

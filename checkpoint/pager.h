@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/event_loop.h"
+#include "checkpoint/bulk_window.h"
 #include "checkpoint/fault_window.h"
 #include "checkpoint/frames.h"
 #include "checkpoint/page_set.h"
@@ -44,7 +45,7 @@ struct pager {
 	struct pager_space **spaces;
 	size_t space_count, cursor_space;
 	uint64_t pages_total, pages_done, fault_count;
-	size_t in_flight; /* pages asked for in the background and not here yet */
+	struct bulk_window bulk;
 	bool has_jumped;  /* the background followed a fault and has left something behind */
 	bool is_sealed;   /* the source gives checksums */
 	bool is_restored; /* CRIU has set up every task: prefetching may begin */
@@ -79,7 +80,7 @@ int pager_receive(struct pager *self, const struct frame *frame, struct error *e
 /* Asks for what every program uses first: its stack, its small data. To be called when the tasks exist, that they find it when they
  * run. */
 int pager_prefetch_small(struct pager *self, struct error *err);
-/* Asks for more pages in the background when fewer than the window are on their way. */
+/* Asks for more pages in the background when the network has room for them. */
 int pager_prefetch(struct pager *self, struct error *err);
 
 /* The fault link is there (NULL: no more); what tasks wait for is asked for again over the one that is left. */

@@ -123,6 +123,7 @@ void send_connect_faults(struct sender_state *self)
 		log_warning("pages that tasks wait for come over the same connection as all others", "reason=\"%s\"", err.message);
 		return;
 	}
+	transport_prefer(&transport);
 	link_init(&self->faults, &transport);
 	if (say_hello(self, &self->faults, HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_FAULTS, &err) < 0 ||
 	    link_drain(&self->faults, FAULTS_PATIENCE_MS, &err) < 0)

@@ -7,12 +7,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/ip.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+
+#include <linux/pkt_sched.h>
 
 #include "base/clock.h"
 #include "base/fd_pass.h"
@@ -161,6 +164,14 @@ void transport_pace(const struct transport *self, uint64_t bytes_per_s)
 	uint64_t rate = bytes_per_s > 0 ? bytes_per_s : UINT64_MAX;
 
 	(void) setsockopt(self->fd, SOL_SOCKET, SO_MAX_PACING_RATE, &rate, sizeof(rate));
+}
+
+void transport_prefer(const struct transport *self)
+{
+	int low_delay = IPTOS_LOWDELAY, priority = TC_PRIO_INTERACTIVE;
+
+	(void) setsockopt(self->fd, IPPROTO_IP, IP_TOS, &low_delay, sizeof(low_delay));
+	(void) setsockopt(self->fd, SOL_SOCKET, SO_PRIORITY, &priority, sizeof(priority));
 }
 
 static ssize_t tls_result(struct transport *self, int result)

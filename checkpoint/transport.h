@@ -33,6 +33,9 @@ void transport_close(struct transport *self);
 /* The kernel sends no more than bytes_per_s; 0: what the network takes. For TCP alone. */
 void transport_pace(const struct transport *self, uint64_t bytes_per_s);
 
+/* What is sent here is in front of what the same host sends elsewhere, where the network makes a difference. */
+void transport_prefer(const struct transport *self);
+
 /* Bytes, 0 at the end of the stream, -EAGAIN: later, -EIO: broken. */
 ssize_t transport_read(struct transport *self, void *data, size_t size);
 ssize_t transport_write(struct transport *self, const void *data, size_t size);
