@@ -8,9 +8,11 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/number.h"
 #include "base/owned.h"
 #include "base/text.h"
 #include "checkpoint/bridge.h"
@@ -38,9 +40,10 @@ struct worker_options {
 struct send_options {
 	struct worker_options worker;
 	const char *connect, *id, *container_namespace, *migration, *epoch, *work, *state, *layer;
-	const char *record, *config, *limits, *veth, *bridge;
+	const char *record, *config, *limits, *veth, *bridge, *bandwidth, *compress;
 	struct string_list required;
 	int pid, freeze_s, reconnect_s;
+	bool is_resumed;
 };
 
 #define AT(field) offsetof(struct send_options, field)
@@ -63,7 +66,10 @@ static const struct option_entry send_entries[] = {
 	{0, "veth", "NAME", OPTION_STRING, AT(veth), "host end of the network pair, unplugged while the container is frozen"},
 	{0, "bridge", "NAME", OPTION_STRING, AT(bridge), "the bridge it is in; none: it is set down"},
 	{0, "freeze-timeout", "SECONDS", OPTION_INT, AT(freeze_s), "from the freeze to a prepared target (default 60)"},
-	{0, "reconnect", "SECONDS", OPTION_INT, AT(reconnect_s), "how long to try again after a loss (default 600)"},
+	{0, "reconnect", "SECONDS", OPTION_INT, AT(reconnect_s), "how long to try again after a loss (default 0: without end)"},
+	{0, "bandwidth", "RATE", OPTION_STRING, AT(bandwidth), "bytes a second for what nobody waits for, also 10m (default: all there is)"},
+	{0, "compress", "HOW", OPTION_STRING, AT(compress), "pages that nobody waits for: auto, none, lz4 or zstd (default: auto)"},
+	{0, "resume", NULL, OPTION_FLAG, AT(is_resumed), "go on where a worker died after the hand-over; needs --state and --migration"},
 	{0},
 };
 
@@ -80,16 +86,36 @@ static int parse_epoch(const char *text, unsigned long long *ret_epoch, struct e
 	return 0;
 }
 
+static int parse_rate(const char *text, uint64_t *ret_rate, struct error *err)
+{
+	if (text != NULL && number_parse_size(text, ret_rate) < 0)
+		return fail_because(err, EINVAL, "--bandwidth '%s' is no rate", text);
+	return 0;
+}
+
+static int check_compress(const char *text, struct error *err)
+{
+	if (strcmp(text, "auto") == 0 || compress_method_of(text) != COMPRESS_METHODS)
+		return 0;
+	return fail_because(err, EINVAL, "--compress '%s': expected auto, none, lz4 or zstd", text);
+}
+
 static int check_send(const struct send_options *options, struct error *err)
 {
-	int r = command_line_need(options->pid > 0, "pid", err);
+	int r = command_line_need(options->state != NULL, "state", err);
+
+	if (r == 0 && options->is_resumed)
+		return command_line_need(options->migration != NULL, "migration", err);
+	if (r < 0)
+		return r;
+	r = command_line_need(options->pid > 0, "pid", err);
 
 	if (r == 0)
 		r = command_line_need(options->id != NULL, "id", err);
 	if (r == 0)
 		r = command_line_need(options->work != NULL, "work", err);
 	if (r == 0)
-		r = command_line_need(options->state != NULL, "state", err);
+		r = check_compress(options->compress, err);
 	if (r == 0)
 		r = command_line_need(options->connect != NULL || options->worker.connection_fd >= 0, "connect", err);
 	return r;
@@ -97,7 +123,7 @@ static int check_send(const struct send_options *options, struct error *err)
 
 static enum send_outcome send_with(const struct send_options *options, const struct criu *criu, struct error *err)
 {
-	auto_free char *generated = text_format("%.100s-%llu", options->id, (unsigned long long) clock_realtime_ns());
+	auto_free char *generated = text_format("%.100s-%llu", options->id != NULL ? options->id : "", (unsigned long long) clock_realtime_ns());
 	struct send_spec spec = {
 		.criu = criu, .connect = options->connect, .connection_fd = options->worker.connection_fd,
 		.files = {options->worker.ca, options->worker.certificate, options->worker.key}, .id = options->id,
@@ -106,9 +132,11 @@ static enum send_outcome send_with(const struct send_options *options, const str
 		.work = options->work, .state = options->state, .layer = options->layer, .required = &options->required,
 		.record = options->record, .config = options->config, .limits = options->limits, .veth = options->veth,
 		.bridge = options->bridge, .progress_fd = options->worker.progress_fd, .patience_ms = options->worker.patience_s * 1000,
-		.freeze_ms = options->freeze_s * 1000, .reconnect_ms = options->reconnect_s * 1000};
+		.freeze_ms = options->freeze_s * 1000, .reconnect_ms = options->reconnect_s * 1000, .compress = options->compress};
 
-	if (parse_epoch(options->epoch, &spec.epoch, err) < 0)
+	if (options->is_resumed)
+		return send_resume(&spec, err);
+	if (parse_epoch(options->epoch, &spec.epoch, err) < 0 || parse_rate(options->bandwidth, &spec.bandwidth, err) < 0)
 		return SEND_STAYED;
 	return send_run(&spec, err);
 }
@@ -119,7 +147,7 @@ static int send_container(void *options, struct error *err)
 	enum send_outcome outcome = SEND_STAYED;
 	struct criu criu = {0};
 
-	if (check_send(self, err) == 0 && criu_find(&criu, self->worker.criu, err) == 0)
+	if (check_send(self, err) == 0 && (self->is_resumed || criu_find(&criu, self->worker.criu, err) == 0))
 		outcome = send_with(self, &criu, err);
 	criu_deinit(&criu);
 	return outcome;
@@ -129,8 +157,7 @@ const struct command command_send = {
 	.name = "send",
 	.purpose = "move a container to another host (source side); exit status 1: it runs here, 4: in doubt, it is stopped here",
 	.entries = send_entries,
-	.defaults = &(const struct send_options){.worker = WORKER_DEFAULTS, .container_namespace = "default", .freeze_s = 60,
-						 .reconnect_s = 600},
+	.defaults = &(const struct send_options){.worker = WORKER_DEFAULTS, .container_namespace = "default", .freeze_s = 60, .compress = "auto"},
 	.options_size = sizeof(struct send_options),
 	.run = send_container,
 };
@@ -177,6 +204,37 @@ const struct command command_receive = {
 	.defaults = &(const struct receive_options){.worker = WORKER_DEFAULTS, .restore_s = 60},
 	.options_size = sizeof(struct receive_options),
 	.run = receive_container,
+};
+
+struct take_over_options {
+	const char *work;
+	int keeper_fd, patience_s;
+};
+
+static const struct option_entry take_over_entries[] = {
+	{0, "work", "DIR", OPTION_STRING, offsetof(struct take_over_options, work), "the folder of the worker that was killed"},
+	{0, "keeper-fd", "FD", OPTION_INT, offsetof(struct take_over_options, keeper_fd), "a socket to who kept the userfaultfds"},
+	{0, "patience", "SECONDS", OPTION_INT, offsetof(struct take_over_options, patience_s),
+	 "how long the other host may be silent (default 30)"},
+	{0},
+};
+
+static int take_over(void *options, struct error *err)
+{
+	const struct take_over_options *self = options;
+
+	if (command_line_need(self->work != NULL, "work", err) < 0 || command_line_need(self->keeper_fd >= 0, "keeper-fd", err) < 0)
+		return RECEIVE_REFUSED;
+	return receive_take_over(self->work, self->keeper_fd, self->patience_s * 1000, err);
+}
+
+const struct command command_take_over = {
+	.name = "take-over",
+	.purpose = "go on where a receive worker was killed after the hand-over; exit status 4: memory is lost",
+	.entries = take_over_entries,
+	.defaults = &(const struct take_over_options){.keeper_fd = FD_NONE, .patience_s = 30},
+	.options_size = sizeof(struct take_over_options),
+	.run = take_over,
 };
 
 struct recover_options {

@@ -162,8 +162,7 @@ static int request_parked(struct parked_dump *self, const struct dump_spec *spec
 	return r;
 }
 
-int dump_park_start(struct parked_dump *self, const struct dump_spec *spec,
-		    const Hydra__V1__CheckpointMetadata *metadata, struct error *err)
+int dump_park_prepare(struct parked_dump *self, const struct dump_spec *spec, struct error *err)
 {
 	struct criu_worker_spec worker_spec = {.criu = spec->criu};
 	auto_close int net_fd = open_net_namespace(spec->init, err);
@@ -188,8 +187,16 @@ int dump_park_start(struct parked_dump *self, const struct dump_spec *spec,
 	worker_spec.fd_count = 2;
 	if (r == 0)
 		r = criu_worker_start(&self->worker, &worker_spec, err);
-	if (r == 0)
-		r = request_parked(self, spec, metadata, err);
+	if (r < 0)
+		dump_abort(self);
+	return r;
+}
+
+int dump_park_start(struct parked_dump *self, const struct dump_spec *spec,
+		    const Hydra__V1__CheckpointMetadata *metadata, struct error *err)
+{
+	int r = request_parked(self, spec, metadata, err);
+
 	if (r < 0)
 		dump_abort(self);
 	return r;

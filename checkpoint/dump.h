@@ -37,7 +37,9 @@ struct parked_dump {
 
 #define DUMP_GOES_ON 1
 
-/* Starts it and returns at once; whenever worker.socket_fd is readable, call dump_park_continue. */
+/* Everything that can be done while the container runs and is heard of: CRIU is there, and waits. */
+int dump_park_prepare(struct parked_dump *self, const struct dump_spec *spec, struct error *err);
+/* Starts what was prepared and returns at once; whenever worker.socket_fd is readable, call dump_park_continue. */
 int dump_park_start(struct parked_dump *self, const struct dump_spec *spec,
 		    const Hydra__V1__CheckpointMetadata *metadata, struct error *err);
 /* 0: parked, images complete. DUMP_GOES_ON. Else the reason; the tasks run again when dump_abort has been called. */

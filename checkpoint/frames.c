@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/owned.h"
+#include "state/crc32c.h"
 
 #define SMALL_MAX 4096U
 #define OFFER_MAX (16U << 20)
@@ -58,6 +59,76 @@ static void put_u32(unsigned char *at, uint32_t value)
 static uint32_t get_u32(const unsigned char *at)
 {
 	return (uint32_t) at[0] | (uint32_t) at[1] << 8 | (uint32_t) at[2] << 16 | (uint32_t) at[3] << 24;
+}
+
+static uint32_t checksum_of(const struct page_frame *head, const unsigned char *payload, size_t size)
+{
+	struct page_frame plain = *head;
+	uint32_t crc;
+
+	plain.checksum = 0;
+	crc = crc32c_fast(~0U, (const uint8_t *) &plain, sizeof(plain));
+	return ~crc32c_fast(crc, payload + sizeof(plain), size - sizeof(plain));
+}
+
+void page_frame_seal(void *payload, size_t size)
+{
+	struct page_frame head;
+
+	memcpy(&head, payload, sizeof(head));
+	head.checksum = checksum_of(&head, payload, size);
+	memcpy(payload, &head, sizeof(head));
+}
+
+enum compress_method page_frame_method(const struct page_frame *head)
+{
+	if ((head->flags & PAGE_FLAG_LZ4) != 0)
+		return COMPRESS_LZ4;
+	return (head->flags & PAGE_FLAG_ZSTD) != 0 ? COMPRESS_ZSTD : COMPRESS_NONE;
+}
+
+static bool is_well_formed(const struct page_frame *head, size_t size)
+{
+	size_t plain = (size_t) head->count * PAGE_BYTES;
+
+	if (head->count == 0 || head->count > PAGES_PER_FRAME || head->address % PAGE_BYTES != 0 ||
+	    head->address > UINT64_MAX - (uint64_t) plain)
+		return false;
+	if ((head->flags & PAGE_FLAG_ZERO) != 0)
+		return size == 0;
+	return page_frame_method(head) == COMPRESS_NONE ? size == plain : size > 0 && size < plain;
+}
+
+int page_frame_open(const struct frame *frame, bool is_sealed, struct page_frame *ret_head, struct error *err)
+{
+	struct page_frame head;
+
+	if (frame->size < sizeof(head))
+		return fail_because(err, EPROTO, "pages came without saying which");
+	memcpy(&head, frame->data, sizeof(head));
+	if (is_sealed && head.checksum != checksum_of(&head, frame->data, frame->size))
+		return fail_because(err, EBADMSG, "pages were damaged on their way");
+	if (!is_well_formed(&head, frame->size - sizeof(head)))
+		return fail_because(err, EPROTO, "pages came in a form that is not understood");
+	*ret_head = head;
+	return 0;
+}
+
+int page_frame_unpack(const struct frame *frame, const struct page_frame *head, unsigned char *room,
+		      const unsigned char **ret_pages, struct error *err)
+{
+	const unsigned char *data = frame->data + sizeof(*head);
+	enum compress_method method = page_frame_method(head);
+
+	if ((head->flags & PAGE_FLAG_ZERO) != 0)
+		data = NULL;
+	else if (method != COMPRESS_NONE &&
+		 decompress_pages(method, data, frame->size - sizeof(*head), room, (size_t) head->count * PAGE_BYTES, err) < 0)
+		return err->code;
+	else if (method != COMPRESS_NONE)
+		data = room;
+	*ret_pages = data;
+	return 0;
 }
 
 void link_init(struct link *self, struct transport *transport)

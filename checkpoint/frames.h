@@ -6,6 +6,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "checkpoint/compress.h"
 #include "checkpoint/transport.h"
 
 #include <stdbool.h>
@@ -40,13 +41,15 @@ enum frame_type {
 
 #define PAGE_FLAG_URGENT 1U /* somebody waits */
 #define PAGE_FLAG_ZERO   2U /* in an answer: all of the pages are empty, no bytes follow */
+#define PAGE_FLAG_LZ4    4U /* in an answer: what follows is compressed */
+#define PAGE_FLAG_ZSTD   8U
 
 struct page_frame {
 	uint64_t address; /* at the source when it was frozen */
 	uint32_t task;    /* pid in the container */
 	uint32_t count;
 	uint32_t flags;
-	uint32_t reserved;
+	uint32_t checksum; /* PAGES: CRC-32C of head and pages with 0 here, from a source with HANDOFF_CHECKSUMS */
 };
 
 struct frame {
@@ -84,6 +87,16 @@ size_t link_queued(const struct link *self);
 int link_flush(struct link *self, struct error *err);
 /* 1: *ret_frame, 0: not complete yet, -EPIPE: the peer closed, -EPROTO: it does not speak our language. */
 int link_next(struct link *self, struct frame *ret_frame, struct error *err);
+
+/* Gives the payload of a PAGES frame, complete with its head, its checksum. */
+void page_frame_seal(void *payload, size_t size);
+/* The head of a PAGES frame that is well formed; with is_sealed its checksum is right. -EPROTO: it makes no sense,
+ * -EBADMSG: it was damaged on its way. Both are reasons to close the connection and to ask again over another one. */
+int page_frame_open(const struct frame *frame, bool is_sealed, struct page_frame *ret_head, struct error *err);
+enum compress_method page_frame_method(const struct page_frame *head);
+/* The pages of a frame that was opened; NULL: they are empty. room is for PAGES_PER_FRAME of them. -EBADMSG as above. */
+int page_frame_unpack(const struct frame *frame, const struct page_frame *head, unsigned char *room,
+		      const unsigned char **ret_pages, struct error *err);
 
 /* The longest payload a type may have; 0: there is no such type. */
 size_t frame_limit(uint32_t type);

@@ -11,6 +11,26 @@
 #include "base/text.h"
 
 #define HANDOVER_VERSION 1
+#define HANDOVER_MAX     65536U
+
+int handover_read(const char *folder, Hydra__V1__HandoverRecord **ret_record, struct error *err)
+{
+	auto_free char *path = text_format("%s/" HANDOVER_FILE, folder);
+	auto_free char *data = NULL;
+	Hydra__V1__HandoverRecord *record;
+	size_t size;
+	int r = file_read(AT_FDCWD, path, HANDOVER_MAX, &data, &size, err);
+
+	if (r < 0)
+		return r;
+	record = hydra__v1__handover_record__unpack(NULL, size, (const uint8_t *) data);
+	if (record == NULL || record->version != HANDOVER_VERSION) {
+		hydra__v1__handover_record__free_unpacked(record, NULL);
+		return fail_because(err, EPROTO, "'%s' is not understood", path);
+	}
+	*ret_record = record;
+	return 0;
+}
 
 int handover_write(const char *folder, Hydra__V1__HandoverRecord *record, Hydra__V1__HandoverState state,
 		   struct error *err)

@@ -9,6 +9,9 @@
 
 #define HANDOVER_FILE "handover"
 
+/* The record in folder. -ENOENT: there is none; -EPROTO: it is not understood. The caller frees it. */
+int handover_read(const char *folder, Hydra__V1__HandoverRecord **ret_record, struct error *err);
+
 /* Writes state (and what else is set in record) to folder/handover. */
 int handover_write(const char *folder, Hydra__V1__HandoverRecord *record, Hydra__V1__HandoverState state,
 		   struct error *err);

@@ -19,7 +19,8 @@ enum local_kind {
 	LOCAL_VETO,        /* worker -> restore: kill them */
 	LOCAL_RUNNING,     /* restore -> worker: they run */
 	LOCAL_FAILED,      /* restore -> worker: nothing runs, text says why */
-	LOCAL_RESUME,      /* a later connection's worker -> worker: carries a socket with the source behind it */
+	LOCAL_RESUME,      /* a later connection's worker -> worker: carries a socket with the source behind it; value: what it can */
+	LOCAL_FAULTS,      /* the same, for what tasks wait for */
 };
 
 struct local_message {

@@ -12,6 +12,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/owned.h"
 #include "base/text.h"
 
@@ -36,10 +37,22 @@ void page_server_deinit(struct page_server *self)
 	for (size_t i = 0; self->memory_fds != NULL && i < self->tasks.count; i++)
 		owned_fd_release(&self->memory_fds[i]);
 	free(self->memory_fds);
+	free(self->faults.items);
 	free(self->urgent.items);
 	free(self->background.items);
 	proc_tasks_deinit(&self->tasks);
 	*self = (struct page_server){0};
+}
+
+void page_server_forget(struct page_server *self)
+{
+	self->urgent.from = self->urgent.to = self->background.from = self->background.to = 0;
+	page_server_forget_faults(self);
+}
+
+void page_server_forget_faults(struct page_server *self)
+{
+	self->faults.from = self->faults.to = 0;
 }
 
 static int queue_push(struct page_queue *self, const struct page_frame *item, struct error *err)
@@ -75,8 +88,9 @@ static size_t task_index(const struct page_server *self, uint32_t task)
 	return i;
 }
 
-int page_server_request(struct page_server *self, const struct frame *frame, struct error *err)
+int page_server_request(struct page_server *self, const struct frame *frame, bool is_from_faults, struct error *err)
 {
+	struct page_queue *queue = &self->background;
 	struct page_frame request;
 
 	if (frame->size != sizeof(request))
@@ -87,9 +101,11 @@ int page_server_request(struct page_server *self, const struct frame *frame, str
 	    task_index(self, request.task) == self->tasks.count)
 		return fail_because(err, EPROTO, "the target asks for pages that do not exist (task %" PRIu32 ", %#" PRIx64 ")",
 				    request.task, request.address);
-	if ((request.flags & PAGE_FLAG_URGENT) != 0)
+	if ((request.flags & PAGE_FLAG_URGENT) != 0) {
 		self->faults_asked++;
-	return queue_push((request.flags & PAGE_FLAG_URGENT) != 0 ? &self->urgent : &self->background, &request, err);
+		queue = &self->urgent;
+	}
+	return queue_push(is_from_faults ? &self->faults : queue, &request, err);
 }
 
 /* process_vm_readv honours protections; /proc/PID/mem reads what the task itself could not. */
@@ -125,43 +141,77 @@ static bool is_zero(const unsigned char *data, size_t size)
 	return data[0] == 0 && memcmp(data, data + 1, size - 1) == 0;
 }
 
+/* The size of what is in room then. */
+static size_t pack(struct page_server *self, const unsigned char *pages, size_t size, struct page_frame *head,
+		   unsigned char *room)
+{
+	static const uint32_t flags[COMPRESS_METHODS] = {[COMPRESS_LZ4] = PAGE_FLAG_LZ4, [COMPRESS_ZSTD] = PAGE_FLAG_ZSTD};
+	enum compress_method method = self->is_choosing ? compress_choice_next(&self->choice) : self->method;
+	uint64_t began = clock_monotonic_ns();
+	size_t packed = method == COMPRESS_NONE ? 0 : compress_pages(method, pages, size, room, size - size / 8);
+
+	if (method != COMPRESS_NONE && self->is_choosing)
+		compress_choice_measured(&self->choice, method, size, packed > 0 ? packed : size, clock_monotonic_ns() - began);
+	if (packed > 0) {
+		head->flags |= flags[method];
+		return packed;
+	}
+	memcpy(room, pages, size);
+	return size;
+}
+
+static bool may_pack(const struct page_server *self, const struct page_frame *request)
+{
+	return (request->flags & PAGE_FLAG_URGENT) == 0 && (self->is_choosing || self->method != COMPRESS_NONE);
+}
+
 static int answer(struct page_server *self, struct link *link, const struct page_frame *request, struct error *err)
 {
-	size_t size = (size_t) request->count * PAGE_BYTES;
+	static unsigned char plain[PAGES_PER_FRAME * PAGE_BYTES];
+	size_t size = (size_t) request->count * PAGE_BYTES, left = size;
 	unsigned char *room = link_reserve(link, FRAME_PAGES, sizeof(*request) + size);
+	unsigned char *pages = may_pack(self, request) ? plain : room + sizeof(*request);
 	struct page_frame head = *request;
 	int r;
 
 	if (room == NULL)
 		return fail_errno(err, ENOMEM, "send pages");
-	r = read_pages(self, request, room + sizeof(head), err);
+	r = read_pages(self, request, pages, err);
 	if (r < 0)
 		return r;
 	head.flags &= PAGE_FLAG_URGENT;
-	if (is_zero(room + sizeof(head), size)) {
+	if (is_zero(pages, size)) {
 		head.flags |= PAGE_FLAG_ZERO;
-		link_shrink(link, FRAME_PAGES, sizeof(head) + size, sizeof(head));
+		left = 0;
+	} else if (pages == plain) {
+		left = pack(self, plain, size, &head, room + sizeof(head));
 	}
+	link_shrink(link, FRAME_PAGES, sizeof(head) + size, sizeof(head) + left);
 	memcpy(room, &head, sizeof(head));
+	page_frame_seal(room, sizeof(head) + left);
 	self->pages_sent += head.count;
 	return 0;
 }
 
-int page_server_produce(struct page_server *self, struct link *link, size_t limit, struct error *err)
+static int produce(struct page_server *self, struct page_queue *queue, struct link *link, size_t limit, struct error *err)
 {
 	int r = 0;
 
-	while (r == 0 && link_queued(link) < limit) {
-		struct page_queue *queue = self->urgent.from < self->urgent.to ? &self->urgent : &self->background;
-
-		if (queue->from == queue->to)
-			break;
+	while (r == 0 && queue->from < queue->to && link_queued(link) < limit)
 		r = answer(self, link, &queue->items[queue->from++], err);
-	}
 	return r;
 }
 
-bool page_server_has_work(const struct page_server *self)
+int page_server_produce(struct page_server *self, struct link *faults, struct link *link, size_t limit, struct error *err)
 {
-	return self->urgent.from < self->urgent.to || self->background.from < self->background.to;
+	int r = faults != NULL ? produce(self, &self->faults, faults, limit, err) : 0;
+
+	if (r == 0)
+		r = produce(self, &self->urgent, link, limit, err);
+	return r == 0 ? produce(self, &self->background, link, limit, err) : r;
+}
+
+bool page_queue_has_work(const struct page_queue *self)
+{
+	return self->from < self->to;
 }

@@ -223,24 +223,28 @@ int page_set_move(struct page_set *self, uint64_t start, uint64_t end, uint64_t 
 	return r;
 }
 
+bool page_range_next(const struct page_range *range, enum page_state state, size_t limit, size_t *cursor, size_t *ret_index,
+		     size_t *ret_count)
+{
+	size_t index = *cursor, count = 0;
+
+	while (index < range->count && range->states[index] != state)
+		index++;
+	while (index + count < range->count && count < limit && range->states[index + count] == state)
+		count++;
+	*cursor = index + count;
+	*ret_index = index;
+	*ret_count = count;
+	return count > 0;
+}
+
 bool page_set_next_missing(const struct page_set *self, size_t *cursor_range, size_t *cursor_page, size_t limit,
 			   struct page_range **ret_range, size_t *ret_index, size_t *ret_count)
 {
 	for (; *cursor_range < self->count; (*cursor_range)++, *cursor_page = 0) {
-		struct page_range *range = &self->ranges[*cursor_range];
-		size_t index = *cursor_page, count = 0;
-
-		while (index < range->count && range->states[index] != PAGE_MISSING)
-			index++;
-		while (index + count < range->count && count < limit && range->states[index + count] == PAGE_MISSING)
-			count++;
-		if (count == 0)
-			continue;
-		*ret_range = range;
-		*ret_index = index;
-		*ret_count = count;
-		*cursor_page = index + count;
-		return true;
+		*ret_range = &self->ranges[*cursor_range];
+		if (page_range_next(*ret_range, PAGE_MISSING, limit, cursor_page, ret_index, ret_count))
+			return true;
 	}
 	return false;
 }

@@ -52,5 +52,8 @@ int page_set_move(struct page_set *self, uint64_t start, uint64_t end, uint64_t 
  * Moves the cursor behind the run. */
 bool page_set_next_missing(const struct page_set *self, size_t *cursor_range, size_t *cursor_page, size_t limit,
 			   struct page_range **ret_range, size_t *ret_index, size_t *ret_count);
+/* The next run, of at most limit pages, of pages in this state at or after *cursor, which is moved behind it. */
+bool page_range_next(const struct page_range *range, enum page_state state, size_t limit, size_t *cursor, size_t *ret_index,
+		     size_t *ret_count);
 /* Pages around index worth fetching together: the window of window pages that index is in, without what is there. */
 void page_range_around(const struct page_range *range, size_t index, size_t window, size_t *ret_first, size_t *ret_count);

@@ -10,17 +10,17 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
+#include "base/clock.h"
 #include "base/fd_pass.h"
 #include "base/file.h"
 #include "base/owned.h"
 #include "base/text.h"
 #include "checkpoint/images.h"
 #include "checkpoint/pager_space.h"
+#include "checkpoint/uffd.h"
 
 #define LAZY_SOCKET      "lazy-pages.socket"
 #define RESTORE_FINISHED 0x52535446 /* "RSTF" */
-/* Pages on their way in the background: 2 MiB in requests of 256 KiB. */
-#define WINDOW_PAGES     (8U * PAGES_PER_FRAME)
 #define CRIU_PATIENCE_S  20
 
 void pager_fail(struct pager *self, const struct error *error)
@@ -35,16 +35,17 @@ int pager_request(struct pager *self, const struct pager_space *space, const str
 {
 	struct page_frame request = {.address = range->source + (uint64_t) index * PAGE_BYTES, .task = (uint32_t) space->task,
 				     .count = (uint32_t) count, .flags = is_urgent ? PAGE_FLAG_URGENT : 0};
+	struct link *link = is_urgent && self->fault_link != NULL ? self->fault_link : self->link;
 	struct error err;
 
-	if (link_queue(self->link, FRAME_PAGE_REQUEST, &request, sizeof(request), &err) < 0) {
+	if (link_queue(link, FRAME_PAGE_REQUEST, &request, sizeof(request), &err) < 0) {
 		pager_fail(self, &err);
 		return err.code;
 	}
 	return 0;
 }
 
-static struct pager_space *add_space(struct pager *self, int task, struct page_set *pages)
+struct pager_space *pager_add_space(struct pager *self, int task, struct page_set *pages)
 {
 	struct pager_space **grown = reallocarray(self->spaces, self->space_count + 1, sizeof(*grown));
 	struct pager_space *space = calloc(1, sizeof(*space));
@@ -56,7 +57,7 @@ static struct pager_space *add_space(struct pager *self, int task, struct page_s
 		page_set_deinit(pages);
 		return NULL;
 	}
-	*space = (struct pager_space){.pager = self, .pages = *pages, .task = task, .fd = FD_NONE,
+	*space = (struct pager_space){.pager = self, .number = self->space_count, .pages = *pages, .task = task, .fd = FD_NONE,
 				      .source = {.fd = FD_NONE}};
 	*pages = (struct page_set){0};
 	self->spaces[self->space_count++] = space;
@@ -75,11 +76,12 @@ static void keep(struct pager *self, const struct pager_space *space)
 
 	if (self->keeper_fd < 0 || space->fd < 0 || !text_fit(name, sizeof(name), "uffd %d", space->task))
 		return;
+	pager_journal_kept(&self->journal, (uint32_t) space->number, (uint32_t) space->task);
 	(void) fd_pass_send(self->keeper_fd, name, strlen(name) + 1, &space->fd, 1);
+	pager_journal_kept_done(&self->journal);
 }
 
-/* Takes fd. */
-static int attach(struct pager *self, struct pager_space *space, int fd)
+int pager_attach(struct pager *self, struct pager_space *space, int fd)
 {
 	struct error err;
 
@@ -92,17 +94,25 @@ static int attach(struct pager *self, struct pager_space *space, int fd)
 		pager_fail(self, &err);
 		return err.code;
 	}
-	keep(self, space);
 	return 0;
+}
+
+static int attach_new(struct pager *self, struct pager_space *space, int fd)
+{
+	int r = pager_attach(self, space, fd);
+
+	if (r == 0)
+		keep(self, space);
+	return r;
 }
 
 int pager_adopt(struct pager *self, int task, int fd, struct page_set *pages)
 {
-	struct pager_space *space = add_space(self, task, pages);
+	struct pager_space *space = pager_add_space(self, task, pages);
 	struct error err;
 
 	if (space != NULL)
-		return attach(self, space, fd);
+		return attach_new(self, space, fd);
 	(void) close(fd);
 	(void) fail_errno(&err, ENOMEM, "follow a fork of task %d", task);
 	pager_fail(self, &err);
@@ -125,7 +135,7 @@ static void receive_task(struct pager *self, int task)
 	}
 	for (size_t i = 0; i < self->space_count; i++) {
 		if (self->spaces[i]->task == task && self->spaces[i]->fd < 0) {
-			(void) attach(self, self->spaces[i], fds[0]);
+			(void) attach_new(self, self->spaces[i], fds[0]);
 			return;
 		}
 	}
@@ -172,45 +182,82 @@ static void handle_listen(struct event_source *source, uint32_t events)
 		pager_fail(self, &err);
 }
 
-static int load_pagemaps(struct pager *self, const char *images, struct error *err)
+static int compare_tasks(const void *left, const void *right)
+{
+	return *(const int *) left - *(const int *) right;
+}
+
+/* In an order that a pager which takes over finds again. */
+static int list_tasks(const char *images, int **ret_tasks, size_t *ret_count, struct error *err)
 {
 	DIR *folder = opendir(images);
 	struct dirent *entry;
-	int r = folder == NULL ? fail_errno(err, errno, "open '%s'", images) : 0;
+	auto_free int *tasks = calloc(PAGER_TASKS_MAX, sizeof(int));
+	size_t count = 0;
 
-	while (r == 0 && (entry = readdir(folder)) != NULL) {
+	if (folder == NULL || tasks == NULL) {
+		int problem = folder == NULL ? errno : ENOMEM;
+
+		if (folder != NULL)
+			(void) closedir(folder);
+		return fail_errno(err, problem, "look through '%s'", images);
+	}
+	while (count < PAGER_TASKS_MAX && (entry = readdir(folder)) != NULL) {
 		int task = pagemap_task_of(entry->d_name);
+
+		if (task != 0)
+			tasks[count++] = task;
+	}
+	(void) closedir(folder);
+	qsort(tasks, count, sizeof(int), compare_tasks);
+	*ret_tasks = take_ptr(&tasks);
+	*ret_count = count;
+	return 0;
+}
+
+static int load_pagemaps(struct pager *self, const char *images, struct error *err)
+{
+	auto_free int *tasks = NULL;
+	size_t count = 0;
+	int r = list_tasks(images, &tasks, &count, err);
+
+	for (size_t i = 0; i < count && r == 0; i++) {
 		struct page_set pages;
 
-		if (task == 0)
-			continue;
-		r = pagemap_load(self->images_fd, task, &pages, err);
+		r = pagemap_load(self->images_fd, tasks[i], &pages, err);
 		if (r < 0)
 			break;
 		self->pages_total += pages.open_count;
-		if (add_space(self, task, &pages) == NULL)
-			r = fail_errno(err, ENOMEM, "prepare for the pages of task %d", task);
+		if (pager_add_space(self, tasks[i], &pages) == NULL)
+			r = fail_errno(err, ENOMEM, "prepare for the pages of task %d", tasks[i]);
 	}
-	if (folder != NULL)
-		(void) closedir(folder);
 	return r;
 }
 
-int pager_start(struct pager *self, struct event_loop *loop, struct link *link, const char *images, struct error *err)
+int pager_prepare(struct pager *self, struct event_loop *loop, struct link *link, const struct pager_places *places,
+		  struct error *err)
 {
-	auto_free char *path = text_format("%s/" LAZY_SOCKET, images);
-	int r;
-
 	*self = (struct pager){.loop = loop, .link = link, .images_fd = FD_NONE, .listen_fd = FD_NONE, .criu_fd = FD_NONE,
 			       .keeper_fd = FD_NONE};
 	self->listen_source = (struct event_source){.handle = handle_listen, .context = self, .fd = FD_NONE};
 	self->criu_source.fd = self->keeper_source.fd = FD_NONE;
+	bulk_window_init(&self->bulk);
 	if (sysconf(_SC_PAGESIZE) != PAGE_BYTES)
 		return fail_because(err, EOPNOTSUPP, "post-copy needs pages of %u bytes", PAGE_BYTES);
-	self->images_fd = open(images, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	self->images_fd = open(places->images, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (self->images_fd < 0)
-		return fail_errno(err, errno, "open '%s'", images);
-	r = load_pagemaps(self, images, err);
+		return fail_errno(err, errno, "open '%s'", places->images);
+	return load_pagemaps(self, places->images, err);
+}
+
+int pager_start(struct pager *self, struct event_loop *loop, struct link *link, const struct pager_places *places,
+		struct error *err)
+{
+	auto_free char *path = text_format("%s/" LAZY_SOCKET, places->images);
+	int r = pager_prepare(self, loop, link, places, err);
+
+	if (r == 0)
+		r = pager_journal_make(&self->journal, places->folder, err);
 	if (r == 0)
 		r = socket_listen(path, &self->listen_fd, err);
 	if (r == 0)
@@ -234,6 +281,7 @@ void pager_stop(struct pager *self)
 	owned_fd_release(&self->criu_fd);
 	owned_fd_release(&self->keeper_fd);
 	owned_fd_release(&self->images_fd);
+	pager_journal_close(&self->journal);
 	*self = (struct pager){.images_fd = FD_NONE, .listen_fd = FD_NONE, .criu_fd = FD_NONE, .keeper_fd = FD_NONE};
 }
 
@@ -251,41 +299,44 @@ static void handle_keeper(struct event_source *source, uint32_t events)
 	self->keeper_fd = FD_NONE;
 }
 
-void pager_set_keeper(struct pager *self, int fd)
+void pager_watch_keeper(struct pager *self, int fd)
 {
 	struct error err;
+
+	self->keeper_fd = fd;
+	self->keeper_source = (struct event_source){.handle = handle_keeper, .context = self, .fd = FD_NONE};
+	if (event_loop_add(self->loop, &self->keeper_source, fd, EPOLLIN, &err) < 0)
+		pager_fail(self, &err);
+}
+
+void pager_set_keeper(struct pager *self, int fd)
+{
 
 	if (self->keeper_fd >= 0) {
 		(void) close(fd);
 		return;
 	}
-	self->keeper_fd = fd;
-	self->keeper_source = (struct event_source){.handle = handle_keeper, .context = self, .fd = FD_NONE};
-	if (event_loop_add(self->loop, &self->keeper_source, fd, EPOLLIN, &err) < 0)
-		pager_fail(self, &err);
+	pager_watch_keeper(self, fd);
 	for (size_t i = 0; i < self->space_count; i++)
 		keep(self, self->spaces[i]);
 }
 
 int pager_receive(struct pager *self, const struct frame *frame, struct error *err)
 {
+	static unsigned char room[PAGES_PER_FRAME * PAGE_BYTES];
+	const unsigned char *pages = NULL;
 	struct page_frame head;
-	size_t expected;
-	bool is_zero;
+	int r = page_frame_open(frame, self->is_sealed, &head, err);
 
-	if (frame->size < sizeof(head))
-		return fail_because(err, EPROTO, "pages came without saying which");
-	memcpy(&head, frame->data, sizeof(head));
-	is_zero = (head.flags & PAGE_FLAG_ZERO) != 0;
-	expected = sizeof(head) + (is_zero ? 0 : (size_t) head.count * PAGE_BYTES);
-	if (head.count == 0 || head.count > PAGES_PER_FRAME || frame->size != expected || head.address % PAGE_BYTES != 0)
-		return fail_because(err, EPROTO, "pages came in a form that is not understood");
+	if (r == 0)
+		r = page_frame_unpack(frame, &head, room, &pages, err);
+	if (r < 0)
+		return r;
 	if ((head.flags & PAGE_FLAG_URGENT) == 0)
-		self->in_flight -= head.count < self->in_flight ? head.count : self->in_flight;
+		bulk_window_answered(&self->bulk, clock_monotonic_ns(), pages == NULL);
 	for (size_t i = 0; i < self->space_count; i++) { /* grows when a task forks meanwhile */
 		if ((uint32_t) self->spaces[i]->task == head.task)
-			pager_space_install(self->spaces[i], head.address, head.count,
-					    is_zero ? NULL : frame->data + sizeof(head));
+			pager_space_install(self->spaces[i], head.address, head.count, pages);
 	}
 	return self->has_failed ? (*err = self->error, err->code) : 0;
 }
@@ -293,17 +344,48 @@ int pager_receive(struct pager *self, const struct frame *frame, struct error *e
 /* Moved memory and pages that came before their area did may have been passed by. */
 static void rewind_when_done(struct pager *self)
 {
-	if (self->cursor_space < self->space_count || self->in_flight > 0 || pager_is_complete(self))
+	if (self->cursor_space < self->space_count || (self->bulk.count > 0 && !self->has_jumped) || pager_is_complete(self))
 		return;
+	self->has_jumped = false;
 	self->cursor_space = 0;
 	for (size_t i = 0; i < self->space_count; i++)
 		self->spaces[i]->cursor_range = self->spaces[i]->cursor_page = 0;
 }
 
+static int ask_in_background(struct pager *self, struct pager_space *space, struct page_range *range, size_t index, size_t count,
+			     struct error *err)
+{
+	if (pager_request(self, space, range, index, count, false) < 0)
+		return *err = self->error, err->code;
+	for (size_t i = 0; i < count; i++)
+		page_set_mark(&space->pages, range, index + i, PAGE_ASKED);
+	bulk_window_asked(&self->bulk, clock_monotonic_ns());
+	return 0;
+}
+
+int pager_prefetch_small(struct pager *self, struct error *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < self->space_count && r == 0; i++) {
+		struct pager_space *space = self->spaces[i];
+
+		for (size_t at = 0; at < space->pages.count && r == 0; at++) {
+			struct page_range *range = &space->pages.ranges[at];
+			size_t cursor = 0, index, count;
+
+			while (r == 0 && range->count <= PAGES_PER_FRAME && self->bulk.count < BULK_REQUESTS_MAX &&
+			       page_range_next(range, PAGE_MISSING, PAGES_PER_FRAME, &cursor, &index, &count))
+				r = ask_in_background(self, space, range, index, count, err);
+		}
+	}
+	return r;
+}
+
 int pager_prefetch(struct pager *self, struct error *err)
 {
 	rewind_when_done(self);
-	while (self->is_restored && self->in_flight < WINDOW_PAGES && self->cursor_space < self->space_count) {
+	while (self->is_restored && bulk_window_has_room(&self->bulk) && self->cursor_space < self->space_count) {
 		struct pager_space *space = self->spaces[self->cursor_space];
 		struct page_range *range;
 		size_t index, count;
@@ -313,33 +395,48 @@ int pager_prefetch(struct pager *self, struct error *err)
 			self->cursor_space++;
 			continue;
 		}
-		if (pager_request(self, space, range, index, count, false) < 0)
-			return *err = self->error, err->code;
-		for (size_t i = 0; i < count; i++)
-			page_set_mark(&space->pages, range, index + i, PAGE_ASKED);
-		self->in_flight += count;
+		if (ask_in_background(self, space, range, index, count, err) < 0)
+			return err->code;
 	}
 	return 0;
 }
 
+static void ask_awaited(struct pager *self, const struct pager_space *space)
+{
+	for (size_t at = 0; at < space->pages.count; at++) {
+		const struct page_range *range = &space->pages.ranges[at];
+		size_t cursor = 0, index, count;
+
+		while (page_range_next(range, PAGE_AWAITED, PAGES_PER_FRAME, &cursor, &index, &count))
+			(void) pager_request(self, space, range, index, count, true);
+	}
+}
+
+void pager_set_fault_link(struct pager *self, struct link *link)
+{
+	self->fault_link = link;
+	for (size_t i = 0; i < self->space_count && link == NULL; i++)
+		ask_awaited(self, self->spaces[i]);
+}
+
+static void forget_asked(struct page_set *pages)
+{
+	for (size_t at = 0; at < pages->count; at++) {
+		for (size_t page = 0; page < pages->ranges[at].count; page++) {
+			if (pages->ranges[at].states[page] == PAGE_ASKED)
+				page_set_mark(pages, &pages->ranges[at], page, PAGE_MISSING);
+		}
+	}
+}
+
 void pager_ask_again(struct pager *self)
 {
-	self->in_flight = 0;
+	bulk_window_init(&self->bulk);
 	self->cursor_space = 0;
 	for (size_t i = 0; i < self->space_count; i++) {
-		struct pager_space *space = self->spaces[i];
-
-		space->cursor_range = space->cursor_page = 0;
-		for (size_t at = 0; at < space->pages.count; at++) {
-			struct page_range *range = &space->pages.ranges[at];
-
-			for (size_t page = 0; page < range->count; page++) {
-				if (range->states[page] == PAGE_AWAITED)
-					(void) pager_request(self, space, range, page, 1, true);
-				else if (range->states[page] == PAGE_ASKED)
-					page_set_mark(&space->pages, range, page, PAGE_MISSING);
-			}
-		}
+		self->spaces[i]->cursor_range = self->spaces[i]->cursor_page = 0;
+		forget_asked(&self->spaces[i]->pages);
+		ask_awaited(self, self->spaces[i]);
 	}
 }
 
@@ -363,4 +460,12 @@ void pager_complete(struct pager *self)
 bool pager_is_finished(const struct pager *self)
 {
 	return self->keeper_fd < 0;
+}
+
+void pager_check_tasks(struct pager *self)
+{
+	for (size_t i = 0; i < self->space_count; i++) {
+		if (self->spaces[i]->fd >= 0 && !uffd_is_alive(self->spaces[i]->fd))
+			pager_space_give_up(self->spaces[i]);
+	}
 }

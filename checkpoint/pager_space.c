@@ -10,11 +10,9 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "base/owned.h"
 #include "checkpoint/uffd.h"
-
-/* A fault brings its neighbours along: 64 KiB. */
-#define FAULT_AROUND 16U
 
 static const unsigned char empty_pages[PAGES_PER_FRAME * PAGE_BYTES];
 
@@ -69,10 +67,26 @@ static void ask(struct pager_space *self, struct page_range *range, size_t first
 		page_set_mark(&self->pages, range, first + i, PAGE_AWAITED);
 }
 
+static void ask_around(struct pager_space *self, struct page_range *range, size_t index)
+{
+	uint64_t page = range->start + (uint64_t) index * PAGE_BYTES;
+	size_t first, count, window = fault_window_next(&self->window, page, PAGES_PER_FRAME);
+
+	page_range_around(range, index, window, &first, &count);
+	fault_window_asked(&self->window, range->start + (uint64_t) first * PAGE_BYTES,
+			   range->start + (uint64_t) (first + count) * PAGE_BYTES);
+	ask(self, range, first, count);
+	/* what a task uses now it uses soon again, and what is behind it: the background goes on there */
+	self->cursor_range = (size_t) (range - self->pages.ranges);
+	self->cursor_page = first + count;
+	self->pager->cursor_space = self->number;
+	self->pager->has_jumped = true;
+}
+
 static void handle_fault(struct pager_space *self, uint64_t address)
 {
 	uint64_t page = address & ~(uint64_t) (PAGE_BYTES - 1);
-	size_t index = 0, first, count;
+	size_t index = 0;
 	struct page_range *range = page_set_find(&self->pages, page, &index);
 
 	self->pager->fault_count++;
@@ -84,8 +98,7 @@ static void handle_fault(struct pager_space *self, uint64_t address)
 		uffd_wake(self->fd, page, PAGE_BYTES);
 		break;
 	case PAGE_MISSING:
-		page_range_around(range, index, FAULT_AROUND, &first, &count);
-		ask(self, range, first, count);
+		ask_around(self, range, index);
 		break;
 	case PAGE_ASKED: /* on its way behind others; overtakes them */
 		ask(self, range, index, 1);
@@ -110,51 +123,63 @@ static void handle_fork(struct pager_space *self, int fd)
 	(void) pager_adopt(self->pager, self->task, fd, &copy);
 }
 
+int pager_space_apply(struct page_set *pages, const struct uffd_event *event)
+{
+	if (event->kind == UFFD_EVENT_KIND_REMAP)
+		return page_set_move(pages, event->address, event->end, event->target);
+	if (event->kind == UFFD_EVENT_KIND_REMOVE || event->kind == UFFD_EVENT_KIND_UNMAP)
+		page_set_forget(pages, event->address, event->end);
+	return 0;
+}
+
 static void handle_event(struct pager_space *self, const struct uffd_event *event)
 {
 	size_t open_before = self->pages.open_count;
 	struct error err;
 
-	switch (event->kind) {
-	case UFFD_EVENT_KIND_FAULT:
-		handle_fault(self, event->address);
-		return;
-	case UFFD_EVENT_KIND_FORK:
+	if (event->kind == UFFD_EVENT_KIND_FORK) {
 		handle_fork(self, event->fd);
 		return;
-	case UFFD_EVENT_KIND_REMOVE:
-	case UFFD_EVENT_KIND_UNMAP:
-		page_set_forget(&self->pages, event->address, event->end);
-		break;
-	case UFFD_EVENT_KIND_REMAP:
-		if (page_set_move(&self->pages, event->address, event->end, event->target) < 0) {
-			(void) fail_errno(&err, ENOMEM, "follow moved memory of task %d", self->task);
-			pager_fail(self->pager, &err);
-		}
-		break;
+	}
+	if (pager_space_apply(&self->pages, event) < 0) {
+		(void) fail_errno(&err, ENOMEM, "follow moved memory of task %d", self->task);
+		pager_fail(self->pager, &err);
 	}
 	self->pager->pages_done += open_before - self->pages.open_count;
 }
 
-/* Everything but faults first: a fault may be about memory that an event behind it is about. The kernel delivers
- * pending faults before events only in separate reads, so one batch in its own order is right. */
+/* A fault may be about memory that an event behind it is about, and answering it may mean to read more events: everything
+ * else first. What the kernel says once is kept before it is acted on. */
 void pager_space_handle_events(struct pager_space *self)
 {
 	struct uffd_event events[UFFD_EVENTS_MAX];
+	struct pager_journal *journal = &self->pager->journal;
+	size_t known, faults = 0;
+	void *room;
 	int count;
 
 	if (self->fd < 0)
 		return;
-	count = uffd_read(self->fd, events);
+	room = pager_journal_room(journal, (uint32_t) self->number);
+	count = uffd_read(self->fd, room);
 	if (count < 0) {
 		pager_space_give_up(self);
 		return;
 	}
-	for (int i = 0; i < count; i++) {
-		if (self->fd >= 0)
+	known = uffd_translate(room, (size_t) count, events);
+	for (size_t i = 0; i < known; i++)
+		faults += events[i].kind == UFFD_EVENT_KIND_FAULT;
+	if (faults < known) {
+		pager_journal_keep(journal, (size_t) count);
+		fault_point("pager.events");
+	}
+	for (size_t i = 0; i < known; i++) {
+		if (events[i].kind != UFFD_EVENT_KIND_FAULT)
 			handle_event(self, &events[i]);
-		else if (events[i].kind == UFFD_EVENT_KIND_FORK)
-			(void) close(events[i].fd);
+	}
+	for (size_t i = 0; i < known; i++) {
+		if (events[i].kind == UFFD_EVENT_KIND_FAULT && self->fd >= 0)
+			handle_fault(self, events[i].address);
 	}
 }
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "checkpoint/pager.h"
+#include "checkpoint/uffd.h"
 
 /* Reads and carries out everything the kernel has to say about it. */
 void pager_space_handle_events(struct pager_space *self);
@@ -13,7 +14,18 @@ void pager_space_install(struct pager_space *self, uint64_t source, size_t page_
 /* The task is gone: nothing has to come any more. */
 void pager_space_give_up(struct pager_space *self);
 
+/* One message, applied to the pages alone. */
+int pager_space_apply(struct page_set *pages, const struct uffd_event *event);
+
 /* pager.c */
+/* Takes fd. */
+void pager_watch_keeper(struct pager *self, int fd);
+int pager_prepare(struct pager *self, struct event_loop *loop, struct link *link, const struct pager_places *places,
+		  struct error *err);
+/* Takes pages. NULL: out of memory, or of numbers. */
+struct pager_space *pager_add_space(struct pager *self, int task, struct page_set *pages);
+/* Takes fd. */
+int pager_attach(struct pager *self, struct pager_space *space, int fd);
 int pager_adopt(struct pager *self, int task, int fd, struct page_set *pages);
 int pager_request(struct pager *self, const struct pager_space *space, const struct page_range *range, size_t index,
 		  size_t count, bool is_urgent);

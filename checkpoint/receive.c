@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/fault.h"
 #include "base/fd_pass.h"
@@ -14,7 +15,6 @@
 #include "base/owned.h"
 #include "base/text.h"
 
-#define RELAY_BYTES (256U << 10)
 /* How long a vetoed restore may take to kill what it made. */
 #define VETO_MS     30000
 
@@ -39,7 +39,8 @@ static int run(struct receiver *self, struct error *err)
 		r = receive_preflight(self, err);
 	if (r < 0)
 		return r;
-	if (self->hello->purpose == HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_RESUME)
+	self->is_relay = self->hello->purpose != HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_MIGRATE;
+	if (self->is_relay)
 		return receive_relay(self, err);
 	self->record.migration_id = self->hello->migration_id;
 	self->record.epoch = self->offer->epoch;
@@ -63,8 +64,14 @@ static void veto(struct receiver *self, const char *reason)
 	struct local_message message;
 	struct error ignored;
 
-	if (self->restore_fd < 0 && self->listen_fd >= 0) /* it may wait for us to take notice */
-		self->restore_fd = accept4(self->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	while (self->restore_fd < 0 && self->listen_fd >= 0) { /* it may wait for us to take notice */
+		auto_close int fd = accept4(self->listen_fd, NULL, NULL, SOCK_CLOEXEC), passed = FD_NONE;
+
+		if (fd < 0)
+			break;
+		if (local_receive(fd, &message, &passed, &ignored) == 0 && message.kind == LOCAL_HELLO)
+			self->restore_fd = take_fd(&fd);
+	}
 	if (self->restore_fd < 0)
 		return;
 	(void) local_send(self->restore_fd, LOCAL_VETO, 0, reason, FD_NONE, &ignored);
@@ -125,12 +132,27 @@ static void undo(struct receiver *self, const struct error *err)
 		(void) dir_remove_all(AT_FDCWD, self->work, &ignored);
 }
 
-static void clean_up(struct receiver *self)
+/* Complete, and the source knows: nothing of it is needed any more. Otherwise it will ask again, and somebody has to know
+ * the answer: see receive_relay(). */
+void receive_conclude(struct receiver *self)
+{
+	auto_free char *journal = text_format("%s/" PAGER_JOURNAL, self->work);
+	struct error ignored;
+
+	(void) dir_remove_all(AT_FDCWD, self->images, &ignored);
+	(void) unlink(journal);
+	if (self->is_acknowledged)
+		(void) dir_remove_all(AT_FDCWD, self->work, &ignored);
+	progress_phase(&self->progress, "done", NULL, NULL);
+}
+
+void receive_clean_up(struct receiver *self)
 {
 	pager_stop(&self->pager);
 	if (self->loop.epoll_fd > 0)
 		event_loop_deinit(&self->loop);
 	session_close(&self->session);
+	link_deinit(&self->fault_link);
 	layer_sink_deinit(&self->sink);
 	owned_fd_release(&self->layer_fd);
 	owned_fd_release(&self->listen_fd);
@@ -151,9 +173,11 @@ enum receive_outcome receive_run(const struct receive_spec *spec, struct error *
 	enum receive_outcome outcome = RECEIVE_DONE;
 	int r;
 
-	self.session.signal_fd = self.session.link.transport.fd = FD_NONE;
+	self.session.signal_fd = self.session.link.transport.fd = self.fault_link.transport.fd = FD_NONE;
 	r = run(&self, err);
-	if (r < 0 && self.stage < STAGE_COMMITTED) {
+	if (self.is_relay) {
+		outcome = r < 0 ? RECEIVE_REFUSED : RECEIVE_DONE;
+	} else if (r < 0 && self.stage < STAGE_COMMITTED) {
 		use_reason(&self, err);
 		undo(&self, err);
 		outcome = RECEIVE_REFUSED;
@@ -161,70 +185,8 @@ enum receive_outcome receive_run(const struct receive_spec *spec, struct error *
 		progress_phase(&self.progress, "broken", err->message, NULL);
 		outcome = RECEIVE_BROKEN;
 	} else if (self.stage == STAGE_COMPLETE) {
-		(void) dir_remove_all(AT_FDCWD, self.work, &(struct error){0});
-		progress_phase(&self.progress, "done", NULL, NULL);
+		receive_conclude(&self);
 	}
-	clean_up(&self);
+	receive_clean_up(&self);
 	return outcome;
-}
-
-/* Moves what is there from one side to the other. 1: there may be more, 0: nothing now, -1: one side closed. */
-static int relay_some(struct transport *from, struct transport *to, unsigned char *buffer)
-{
-	ssize_t got = transport_read(from, buffer, RELAY_BYTES), sent;
-
-	if (got == -EAGAIN)
-		return 0;
-	if (got <= 0)
-		return -1;
-	for (ssize_t done = 0; done < got; done += sent) {
-		struct pollfd event = {.fd = to->fd, .events = POLLOUT};
-
-		sent = transport_write(to, buffer + done, (size_t) (got - done));
-		if (sent == -EAGAIN) {
-			(void) poll(&event, 1, 1000);
-			sent = 0;
-		} else if (sent <= 0) {
-			return -1;
-		}
-	}
-	return 1;
-}
-
-/* Until one side closes. TLS reads ahead: what it holds no descriptor tells about, so only a round without any lets us wait. */
-static void relay(struct transport *peer, struct transport *local, unsigned char *buffer)
-{
-	struct pollfd events[] = {{.fd = peer->fd, .events = POLLIN}, {.fd = local->fd, .events = POLLIN}};
-	int in = 0, out = 0;
-
-	while (in >= 0 && out >= 0) {
-		(void) poll(events, 2, in > 0 || out > 0 ? 0 : 1000);
-		in = relay_some(peer, local, buffer);
-		out = in >= 0 ? relay_some(local, peer, buffer) : 0;
-	}
-}
-
-int receive_relay(struct receiver *self, struct error *err)
-{
-	auto_free char *path = text_format("%s/" LOCAL_SOCKET, self->work);
-	auto_free unsigned char *buffer = malloc(RELAY_BYTES);
-	struct transport local, *peer = &self->session.link.transport;
-	auto_close int worker_fd = FD_NONE, ours = FD_NONE, theirs = FD_NONE;
-	int pair[2], r = socket_connect(path, &worker_fd, err);
-
-	if (r < 0)
-		return fail_because(err, ENOENT, "no migration '%s' waits for its source here", self->hello->migration_id);
-	if (buffer == NULL || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-		return fail_errno(err, buffer == NULL ? ENOMEM : errno, "make a socketpair");
-	ours = pair[0];
-	theirs = pair[1];
-	r = local_send(worker_fd, LOCAL_RESUME, 0, NULL, theirs, err);
-	if (r == 0)
-		r = transport_open(&local, &ours, false, NULL, self->spec->patience_ms, err);
-	if (r < 0)
-		return r;
-	(void) close(take_fd(&theirs));
-	relay(peer, &local, buffer);
-	transport_close(&local);
-	return 0;
 }

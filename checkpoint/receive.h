@@ -36,6 +36,10 @@ enum receive_outcome {
 
 enum receive_outcome receive_run(const struct receive_spec *spec, struct error *err);
 
+/* Goes on where a worker was that was killed after the commit: work is its folder, keeper_fd (taken) a socket to who kept the
+ * userfaultfds. RECEIVE_BROKEN: memory is lost. */
+enum receive_outcome receive_take_over(const char *work, int keeper_fd, int patience_ms, struct error *err);
+
 /* Internal to the target side. */
 enum receive_stage { STAGE_PREPARING, STAGE_RESTORING, STAGE_PREPARED, STAGE_COMMITTED, STAGE_PAGING, STAGE_COMPLETE };
 
@@ -50,13 +54,14 @@ struct receiver {
 	char *work, *images, *layer;
 	struct layer_sink sink;
 	int layer_fd;
-	bool owns_work, owns_layer;
+	bool owns_work, owns_layer, is_relay;
 	/* while restoring and paging */
 	enum receive_stage stage;
 	struct event_loop loop;
 	struct pager pager;
 	int listen_fd, restore_fd;
-	struct event_source listen_source, restore_source, link_source, signal_source;
+	struct event_source listen_source, restore_source, link_source, fault_source, signal_source;
+	struct link fault_link; /* for what tasks wait for; transport.fd is FD_NONE when there is none */
 	int keeper_fd;
 	struct error error;
 	bool has_failed, is_source_lost, is_acknowledged;
@@ -70,7 +75,14 @@ int receive_prepare(struct receiver *self, struct error *err);
 /* SYNC and the images. */
 int receive_layer(struct receiver *self, struct error *err);
 int receive_images(struct receiver *self, struct error *err);
+/* Our greeting. */
+int receive_say_hello(struct receiver *self, struct error *err);
+/* What serves the pages, besides the pager. */
+int receive_add_sources(struct receiver *self, struct error *err);
+int receive_turn_until_over(struct receiver *self, struct error *err);
+void receive_conclude(struct receiver *self);
+void receive_clean_up(struct receiver *self);
 /* From complete images to the last page. */
 int receive_serve(struct receiver *self, struct error *err);
-/* Gives the connection to the worker that waits for it, and stays in between. */
+/* Gives the connection to the worker that waits for it, and stays in between; or tells the source that all is done. */
 int receive_relay(struct receiver *self, struct error *err);

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fault.h"
@@ -31,6 +32,13 @@ static void fail(struct receiver *self, const struct error *err)
 	self->has_failed = true;
 }
 
+static void drop_fault_link(struct receiver *self)
+{
+	self->pager.fault_link = NULL;
+	event_loop_remove(&self->loop, &self->fault_source);
+	link_deinit(&self->fault_link);
+}
+
 static void lose_source(struct receiver *self, const struct error *err)
 {
 	if (self->stage < STAGE_COMMITTED) {
@@ -40,6 +48,7 @@ static void lose_source(struct receiver *self, const struct error *err)
 	if (self->is_source_lost)
 		return;
 	self->is_source_lost = true;
+	drop_fault_link(self);
 	event_loop_remove(&self->loop, &self->link_source);
 	transport_close(&self->session.link.transport);
 	if (self->stage == STAGE_COMPLETE)
@@ -66,7 +75,8 @@ static void handle_prepared(struct receiver *self)
 	self->stage = STAGE_PREPARED;
 	progress_phase(&self->progress, "prepared", NULL, NULL);
 	if (handover_write(self->work, &self->record, HYDRA__V1__HANDOVER_STATE__HANDOVER_PREPARED, &err) < 0 ||
-	    session_say(&self->session, FRAME_PREPARED, self->offer->epoch, NULL, &err) < 0)
+	    session_say(&self->session, FRAME_PREPARED, self->offer->epoch, NULL, &err) < 0 ||
+	    pager_prefetch_small(&self->pager, &err) < 0)
 		fail(self, &err);
 }
 
@@ -149,9 +159,22 @@ static void handle_restore(struct event_source *source, uint32_t events)
 	fail(self, &err);
 }
 
-static void take_link(struct receiver *self, int fd);
+static void take_link(struct receiver *self, int fd, uint64_t capabilities);
+static void take_fault_link(struct receiver *self, int fd);
 
-/* The restore process, or (after a loss) a worker that brings a new connection to the source. */
+static void greet_restore(struct receiver *self, const struct local_message *message, int *fd, int *passed)
+{
+	struct error err;
+
+	if (self->stage != STAGE_RESTORING || self->restore_fd >= 0)
+		return;
+	self->restore_fd = take_fd(fd);
+	if (event_loop_add(&self->loop, &self->restore_source, self->restore_fd, EPOLLIN, &err) < 0)
+		fail(self, &err);
+	handle_restore_message(self, message, passed);
+}
+
+/* The restore process, or a worker that brings another connection to the source. */
 static void handle_listen(struct event_source *source, uint32_t events)
 {
 	struct receiver *self = source->context;
@@ -160,17 +183,14 @@ static void handle_listen(struct event_source *source, uint32_t events)
 	struct error err;
 
 	(void) events;
-	if (fd < 0 || !socket_peer_is_trusted(fd))
+	if (fd < 0 || !socket_peer_is_trusted(fd) || local_receive(fd, &message, &passed, &err) < 0)
 		return;
-	if (self->stage == STAGE_RESTORING && self->restore_fd < 0) {
-		self->restore_fd = take_fd(&fd);
-		if (event_loop_add(&self->loop, &self->restore_source, self->restore_fd, EPOLLIN, &err) < 0)
-			fail(self, &err);
-		return;
-	}
-	if (self->stage >= STAGE_COMMITTED && local_receive(fd, &message, &passed, &err) == 0 &&
-	    message.kind == LOCAL_RESUME && passed >= 0)
-		take_link(self, take_fd(&passed));
+	if (message.kind == LOCAL_HELLO)
+		greet_restore(self, &message, &fd, &passed);
+	else if (message.kind == LOCAL_RESUME && passed >= 0 && self->stage >= STAGE_COMMITTED)
+		take_link(self, take_fd(&passed), (uint64_t) message.value);
+	else if (message.kind == LOCAL_FAULTS && passed >= 0)
+		take_fault_link(self, take_fd(&passed));
 }
 
 static void handle_source_frame(struct receiver *self, const struct frame *frame)
@@ -195,7 +215,7 @@ static void handle_source_frame(struct receiver *self, const struct frame *frame
 		r = fail_because(&err, EPROTO, "unexpected %s", frame_name(frame->type));
 		break;
 	}
-	if (r == -EPROTO || frame->type == FRAME_ABORT)
+	if (r == -EPROTO || r == -EBADMSG || frame->type == FRAME_ABORT)
 		lose_source(self, &err);
 	else if (r < 0)
 		fail(self, &err);
@@ -220,6 +240,31 @@ static void handle_link(struct event_source *source, uint32_t events)
 	}
 }
 
+/* What is wrong here is no reason to give up: the first connection is there. */
+static void handle_fault_link(struct event_source *source, uint32_t events)
+{
+	struct receiver *self = source->context;
+	struct frame frame;
+	struct error err;
+	int r = 0;
+
+	(void) events;
+	for (int i = 0; i < FRAMES_PER_TURN && !self->has_failed && self->fault_link.transport.fd >= 0; i++) {
+		r = link_next(&self->fault_link, &frame, &err);
+		if (r <= 0)
+			break;
+		r = frame.type == FRAME_PAGES ? pager_receive(&self->pager, &frame, &err)
+					      : fail_because(&err, EPROTO, "unexpected %s", frame_name(frame.type));
+		if (r < 0)
+			break;
+	}
+	if (r < 0 && !self->pager.has_failed) {
+		log_warning("connection for faults lost", "container=%s reason=\"%s\"", self->offer->container_id, err.message);
+		drop_fault_link(self);
+		pager_set_fault_link(&self->pager, NULL);
+	}
+}
+
 static void handle_signal(struct event_source *source, uint32_t events)
 {
 	struct receiver *self = source->context;
@@ -236,27 +281,30 @@ static void handle_signal(struct event_source *source, uint32_t events)
 	fail(self, &err);
 }
 
-/* A new connection to the same source: whatever was under way is asked for again. */
-static void take_link(struct receiver *self, int fd)
+static bool has_checksums(uint64_t capabilities)
 {
-	Hydra__V1__HandoffHello hello = HYDRA__V1__HANDOFF_HELLO__INIT;
+	return (capabilities & HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_CHECKSUMS) != 0;
+}
+
+/* A new connection to the same source: whatever was under way is asked for again. */
+static void take_link(struct receiver *self, int fd, uint64_t capabilities)
+{
 	struct transport transport;
 	struct error err;
 
 	event_loop_remove(&self->loop, &self->link_source);
+	drop_fault_link(self);
 	link_deinit(&self->session.link);
 	if (transport_open(&transport, &fd, true, NULL, self->spec->patience_ms, &err) < 0) {
 		log_warning("new connection to the source is of no use", "reason=\"%s\"", err.message);
 		return;
 	}
 	link_init(&self->session.link, &transport);
-	hello.version = SESSION_VERSION;
-	hello.migration_id = self->hello->migration_id;
-	hello.program_version = (char *) (uintptr_t) HYDRA_VERSION;
 	self->is_source_lost = false;
+	self->pager.is_sealed = has_checksums(capabilities);
 	if (event_loop_add(&self->loop, &self->link_source, self->session.link.transport.fd, EPOLLIN, &err) < 0 ||
-	    link_queue_message(&self->session.link, FRAME_HELLO, &hello, &err) < 0 ||
-	    session_say(&self->session, FRAME_RUNNING, self->offer->epoch, NULL, &err) < 0) {
+	    receive_say_hello(self, &err) < 0 ||
+	    session_say(&self->session, self->stage == STAGE_COMPLETE ? FRAME_DONE : FRAME_RUNNING, self->offer->epoch, NULL, &err) < 0) {
 		lose_source(self, &err);
 		return;
 	}
@@ -264,20 +312,56 @@ static void take_link(struct receiver *self, int fd)
 	progress_phase(&self->progress, "paging", "connected to the source again", NULL);
 }
 
-static int add_sources(struct receiver *self, struct error *err)
+static void take_fault_link(struct receiver *self, int fd)
+{
+	struct transport transport;
+	struct error err;
+
+	drop_fault_link(self);
+	if (self->is_source_lost || transport_open(&transport, &fd, true, NULL, self->spec->patience_ms, &err) < 0) {
+		if (fd >= 0)
+			(void) close(fd);
+		return;
+	}
+	link_init(&self->fault_link, &transport);
+	if (event_loop_add(&self->loop, &self->fault_source, self->fault_link.transport.fd, EPOLLIN, &err) < 0)
+		drop_fault_link(self);
+	else
+		pager_set_fault_link(&self->pager, &self->fault_link);
+}
+
+int receive_add_sources(struct receiver *self, struct error *err)
 {
 	int r;
 
 	self->listen_source = (struct event_source){.handle = handle_listen, .context = self, .fd = FD_NONE};
 	self->restore_source = (struct event_source){.handle = handle_restore, .context = self, .fd = FD_NONE};
 	self->link_source = (struct event_source){.handle = handle_link, .context = self, .fd = FD_NONE};
+	self->fault_source = (struct event_source){.handle = handle_fault_link, .context = self, .fd = FD_NONE};
 	self->signal_source = (struct event_source){.handle = handle_signal, .context = self, .fd = FD_NONE};
 	r = event_loop_add(&self->loop, &self->listen_source, self->listen_fd, EPOLLIN, err);
-	if (r == 0)
+	if (r == 0 && !self->is_source_lost)
 		r = event_loop_add(&self->loop, &self->link_source, self->session.link.transport.fd, EPOLLIN, err);
-	if (r == 0)
+	if (r == 0 && self->session.signal_fd >= 0)
 		r = event_loop_add(&self->loop, &self->signal_source, self->session.signal_fd, EPOLLIN, err);
 	return r;
+}
+
+static void flush_faults(struct receiver *self)
+{
+	struct link *link = &self->fault_link;
+	struct error err;
+	int r;
+
+	if (link->transport.fd < 0)
+		return;
+	r = link_flush(link, &err);
+	if (r < 0) {
+		drop_fault_link(self);
+		pager_set_fault_link(&self->pager, NULL);
+		return;
+	}
+	event_loop_modify(&self->loop, &self->fault_source, EPOLLIN | (r == 1 || link->transport.wants_write ? EPOLLOUT : 0));
 }
 
 /* Sends what is queued; asks for more. */
@@ -298,6 +382,7 @@ static void pump(struct receiver *self)
 		lose_source(self, &err);
 		return;
 	}
+	flush_faults(self);
 	event_loop_modify(&self->loop, &self->link_source, EPOLLIN | (r == 1 || link->transport.wants_write ? EPOLLOUT : 0));
 	self->progress.pages_done = self->pager.pages_done;
 	self->progress.pages_total = self->pager.pages_total;
@@ -327,43 +412,47 @@ static bool is_over(const struct receiver *self)
 	return self->stage == STAGE_COMPLETE && pager_is_finished(&self->pager) && is_known;
 }
 
-static void turn_until_over(struct receiver *self)
+int receive_turn_until_over(struct receiver *self, struct error *err)
 {
 	uint64_t end = clock_monotonic_ns() + (uint64_t) self->spec->restore_ms * NS_PER_MS;
 
 	while (!self->has_failed && !is_over(self)) {
+		bool has_faults = self->fault_link.transport.fd >= 0 && self->fault_link.may_have_more;
 		bool has_input = self->session.link.may_have_more && !self->is_source_lost;
-		struct error err;
+		struct error late;
 
-		event_loop_turn(&self->loop, has_input ? 0 : 1000);
+		event_loop_turn(&self->loop, has_input || has_faults ? 0 : 1000);
+		if (has_faults)
+			handle_fault_link(&self->fault_source, 0);
 		if (has_input)
 			handle_link(&self->link_source, 0);
 		pump(self);
 		if (self->stage == STAGE_PAGING && pager_is_complete(&self->pager) && !self->has_failed)
 			complete(self);
 		if (self->stage < STAGE_COMMITTED && clock_monotonic_ns() > end) {
-			(void) fail_because(&err, ETIMEDOUT, self->restore_fd < 0 ? "nobody restored the container within %d s"
+			(void) fail_because(&late, ETIMEDOUT, self->restore_fd < 0 ? "nobody restored the container within %d s"
 					    : "the restore took longer than %d s", self->spec->restore_ms / 1000);
-			fail(self, &err);
+			fail(self, &late);
 		}
+		if (self->is_source_lost) /* nothing else would tell that they have ended */
+			pager_check_tasks(&self->pager);
 	}
+	return self->has_failed ? (*err = self->error, err->code) : 0;
 }
 
 int receive_serve(struct receiver *self, struct error *err)
 {
+	struct pager_places places = {.images = self->images, .folder = self->work};
 	int r = event_loop_init(&self->loop, err);
 
 	if (r < 0)
 		return r;
 	self->stage = STAGE_RESTORING;
 	self->restore_fd = FD_NONE;
-	r = pager_start(&self->pager, &self->loop, &self->session.link, self->images, err);
+	r = pager_start(&self->pager, &self->loop, &self->session.link, &places, err);
+	self->pager.is_sealed = has_checksums(self->hello->capabilities);
 	if (r == 0)
-		r = add_sources(self, err);
+		r = receive_add_sources(self, err);
 	progress_phase(&self->progress, "restore", NULL, NULL);
-	if (r == 0) {
-		turn_until_over(self);
-		r = self->has_failed ? (*err = self->error, err->code) : 0;
-	}
-	return r;
+	return r == 0 ? receive_turn_until_over(self, err) : r;
 }

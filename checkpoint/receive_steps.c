@@ -102,9 +102,19 @@ static int check_offer(struct receiver *self, const Hydra__V1__HandoffFacts *our
 	return r == 0 ? check_room(self, err) : r;
 }
 
-static int greet(struct receiver *self, struct error *err)
+int receive_say_hello(struct receiver *self, struct error *err)
 {
 	Hydra__V1__HandoffHello hello = HYDRA__V1__HANDOFF_HELLO__INIT;
+
+	hello.version = SESSION_VERSION;
+	hello.capabilities = SESSION_CAPABILITIES;
+	hello.migration_id = self->hello->migration_id;
+	hello.program_version = (char *) (uintptr_t) HYDRA_VERSION;
+	return link_queue_message(&self->session.link, FRAME_HELLO, &hello, err);
+}
+
+static int greet(struct receiver *self, struct error *err)
+{
 	struct frame frame;
 	int r = session_expect(&self->session, FRAME_HELLO, &frame, err);
 
@@ -113,14 +123,11 @@ static int greet(struct receiver *self, struct error *err)
 	self->hello = hydra__v1__handoff_hello__unpack(NULL, frame.size, frame.data);
 	if (self->hello == NULL || self->hello->version == 0 || !is_name(self->hello->migration_id))
 		return fail_because(err, EPROTO, "the source's greeting is not understood");
-	hello.version = SESSION_VERSION;
-	hello.migration_id = self->hello->migration_id;
-	hello.program_version = (char *) (uintptr_t) HYDRA_VERSION;
 	self->work = text_format("%s/%s", self->spec->work_root, self->hello->migration_id);
 	self->images = text_format("%s/images", self->work);
-	if (self->hello->purpose == HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_RESUME)
+	if (self->hello->purpose != HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_MIGRATE)
 		return 0; /* greeted by the worker that has been waiting */
-	return link_queue_message(&self->session.link, FRAME_HELLO, &hello, err);
+	return receive_say_hello(self, err);
 }
 
 static int answer(struct receiver *self, int result, Hydra__V1__HandoffFacts *ours, const struct error *err)
@@ -142,7 +149,7 @@ int receive_preflight(struct receiver *self, struct error *err)
 	struct frame frame;
 	int r = greet(self, err);
 
-	if (r < 0 || self->hello->purpose == HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_RESUME)
+	if (r < 0 || self->hello->purpose != HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_MIGRATE)
 		return r;
 	r = session_expect(&self->session, FRAME_OFFER, &frame, err);
 	if (r < 0)

@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@
 #include "checkpoint/facts.h"
 #include "checkpoint/survey.h"
 #include "checkpoint/tcp_repair.h"
+#include "state/record.h"
 
 #define PASSED_FILE_MAX (4U << 20)
 #define QUEUE_BYTES     (1U << 20)
@@ -155,6 +157,7 @@ static int sync_layer(struct sender_state *self, struct error *err)
 
 	self->progress.bytes_total = self->layer_before.bytes;
 	progress_phase(&self->progress, "sync", NULL, NULL);
+	transport_pace(&self->session.link.transport, self->spec->bandwidth);
 	if (self->spec->layer == NULL)
 		r = link_queue(&self->session.link, FRAME_LAYER_DONE, NULL, 0, err);
 	else
@@ -199,11 +202,15 @@ static int freeze(struct sender_state *self, struct error *err)
 				 .timeout_s = self->spec->freeze_ms / 1000};
 	int r = prepare_images(self, err);
 
+	if (r == 0)
+		r = dump_park_prepare(&self->dump, &dump, err);
 	fault_point("send.before-freeze");
 	progress_phase(&self->progress, "freeze", NULL, NULL);
+	transport_pace(&self->session.link.transport, 0); /* now the container waits */
 	if (r == 0)
 		r = veth_silence(self->spec->veth, self->spec->bridge, err);
 	self->is_unplugged = r == 0;
+	self->frozen_ns = clock_realtime_ns();
 	if (r == 0)
 		r = dump_park_start(&self->dump, &dump, self->metadata, err);
 	for (int goes_on = DUMP_GOES_ON; r == 0 && goes_on == DUMP_GOES_ON;) {
@@ -211,11 +218,16 @@ static int freeze(struct sender_state *self, struct error *err)
 		goes_on = r == 0 ? dump_park_continue(&self->dump, err) : r;
 		r = goes_on < 0 ? goes_on : 0;
 	}
+	self->parked_ns = clock_realtime_ns();
 	/* before the target says a word: the same address must not be heard from two places */
 	if (r == 0)
 		r = veth_unplug(self->spec->veth, self->spec->bridge, err);
 	fault_point("send.frozen");
-	return r == 0 ? page_server_init(&self->pages, self->spec->pid, err) : r;
+	if (r == 0)
+		r = page_server_init(&self->pages, self->spec->pid, err);
+	if (r == 0)
+		send_choose_compression(self);
+	return r;
 }
 
 static bool is_sent_image(const char *name)
@@ -268,10 +280,13 @@ static int send_images(struct sender_state *self, struct error *err)
 	return r;
 }
 
-static void signal_tasks(const struct sender_state *self, int signal_number)
+/* With what the standstill was spent on up to here. */
+static void tell_committed(struct sender_state *self)
 {
-	for (size_t i = 0; i < self->pages.tasks.count; i++)
-		(void) kill(self->pages.tasks.items[i].pid, signal_number);
+	auto_free char *extra = text_format(",\"frozen_ns\":%" PRIu64 ",\"parked_ns\":%" PRIu64 ",\"sent_ns\":%" PRIu64, self->frozen_ns,
+					    self->parked_ns, self->sent_ns);
+
+	progress_phase(&self->progress, "committed", NULL, extra);
 }
 
 static int commit(struct sender_state *self, struct error *err)
@@ -281,15 +296,15 @@ static int commit(struct sender_state *self, struct error *err)
 	if (session_was_cancelled(&self->session))
 		return fail_because(err, ECANCELED, "the migration was cancelled");
 	fault_point("send.prepared");
-	signal_tasks(self, SIGSTOP);
+	send_signal(self, SIGSTOP);
 	r = handover_write(self->spec->state, &self->record, HYDRA__V1__HANDOVER_STATE__HANDOVER_COMMITTED, err);
 	if (r < 0) {
-		signal_tasks(self, SIGCONT);
+		send_signal(self, SIGCONT);
 		return fail_while(err, "record the hand-over");
 	}
 	self->is_committed = true;
 	fault_point("send.committed");
-	progress_phase(&self->progress, "committed", NULL, NULL);
+	tell_committed(self);
 	return session_say(&self->session, FRAME_GO, self->spec->epoch, NULL, err);
 }
 
@@ -300,6 +315,8 @@ static int run_until_commit(struct sender_state *self, struct error *err)
 	if (r == 0)
 		r = sync_layer(self, err);
 	if (r == 0)
+		send_connect_faults(self);
+	if (r == 0)
 		r = freeze(self, err);
 	if (r == 0)
 		r = sync_rest(self, err);
@@ -307,6 +324,7 @@ static int run_until_commit(struct sender_state *self, struct error *err)
 		r = send_images(self, err);
 	if (r == 0)
 		r = session_flush(&self->session, 0, err);
+	self->sent_ns = clock_realtime_ns();
 	fault_point("send.after-images");
 	if (r == 0)
 		r = send_serve(self, FRAME_PREPARED, self->spec->freeze_ms, err);
@@ -325,60 +343,19 @@ static void give_back(struct sender_state *self)
 	dump_abort(&self->dump);
 }
 
-static int reconnect(struct sender_state *self, struct error *err)
-{
-	uint64_t end = clock_monotonic_ns() + (uint64_t) self->spec->reconnect_ms * NS_PER_MS;
-	struct timespec pause = {.tv_nsec = 500 * 1000000};
-	struct error last = *err;
-
-	progress_phase(&self->progress, "reconnecting", err->message, NULL);
-	while (self->spec->connect != NULL && clock_monotonic_ns() < end) {
-		session_close(&self->session);
-		self->pages.urgent.from = self->pages.urgent.to = self->pages.background.from = self->pages.background.to = 0;
-		if (send_connect(self, HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_RESUME, &last) == 0) {
-			progress_phase(&self->progress, "paging", "connected again", NULL);
-			return 0;
-		}
-		if (last.code == -EREMOTEIO)
-			break;
-		(void) nanosleep(&pause, NULL);
-	}
-	return *err = last, err->code;
-}
-
-static int serve_until_done(struct sender_state *self, struct error *err)
-{
-	int r;
-
-	do {
-		r = send_serve(self, FRAME_DONE, 0, err);
-	} while (r == -EPIPE && reconnect(self, err) == 0);
-	if (r < 0)
-		return err->code;
-	self->is_done = true;
-	(void) handover_write(self->spec->state, &self->record, HYDRA__V1__HANDOVER_STATE__HANDOVER_DONE, &(struct error){0});
-	(void) session_say(&self->session, FRAME_ACKNOWLEDGED, self->spec->epoch, NULL, &(struct error){0});
-	(void) session_flush(&self->session, 0, &(struct error){0});
-	return 0;
-}
-
-/* The copy runs elsewhere and has everything: this one ends. */
-static void bury(struct sender_state *self)
-{
-	struct error err;
-
-	if (self->dump.worker.pid > 0 && dump_commit(&self->dump, &err) < 0)
-		log_warning("CRIU did not end as it should", "container=%s reason=\"%s\"", self->spec->id, err.message);
-	signal_tasks(self, SIGKILL);
-}
-
 static void clean_up(struct sender_state *self)
 {
 	session_close(&self->session);
+	link_deinit(&self->faults);
 	page_server_deinit(&self->pages);
 	layer_list_deinit(&self->layer_before);
 	owned_fd_release(&self->layer_fd);
 	hydra__v1__checkpoint_metadata__free_unpacked(self->metadata, NULL);
+}
+
+static char *known(const char *text)
+{
+	return (char *) (uintptr_t) (text != NULL ? text : "");
 }
 
 enum send_outcome send_run(const struct send_spec *spec, struct error *err)
@@ -387,23 +364,30 @@ enum send_outcome send_run(const struct send_spec *spec, struct error *err)
 				    .progress = {.fd = spec->progress_fd}, .record = HYDRA__V1__HANDOVER_RECORD__INIT};
 	enum send_outcome outcome = SEND_MOVED;
 
-	self.session.signal_fd = self.session.link.transport.fd = FD_NONE;
+	self.session.signal_fd = self.session.link.transport.fd = self.faults.transport.fd = FD_NONE;
 	self.record.migration_id = (char *) (uintptr_t) spec->migration_id;
 	self.record.epoch = spec->epoch;
 	self.record.container_id = (char *) (uintptr_t) spec->id;
 	self.record.container_namespace = (char *) (uintptr_t) spec->container_namespace;
-	self.record.peer = (char *) (uintptr_t) (spec->connect != NULL ? spec->connect : "");
+	self.record.peer = known(spec->connect);
 	self.record.pid = (uint32_t) spec->pid;
+	self.record.pid_start_time = process_start_time(spec->pid);
+	self.record.ca = known(spec->files.ca);
+	self.record.certificate = known(spec->files.certificate);
+	self.record.key = known(spec->files.key);
+	self.record.work = known(spec->work);
+	self.record.bandwidth = spec->bandwidth;
+	self.record.compress = known(spec->compress);
 	if (run_until_commit(&self, err) < 0 && !self.is_committed) {
 		give_back(&self);
 		progress_phase(&self.progress, "failed", err->message, NULL);
 		session_abort(&self.session, err->message);
 		outcome = SEND_STAYED;
-	} else if (serve_until_done(&self, err) < 0) {
+	} else if (send_until_done(&self, err) < 0) {
 		progress_phase(&self.progress, "in-doubt", err->message, NULL);
 		outcome = SEND_IN_DOUBT;
 	} else {
-		bury(&self);
+		send_bury(&self);
 		progress_phase(&self.progress, "done", NULL, NULL);
 	}
 	if (outcome != SEND_IN_DOUBT)

@@ -31,7 +31,10 @@ struct send_spec {
 	const char *record, *config, *limits; /* files to pass on, may be NULL */
 	const char *veth, *bridge;
 	int progress_fd;
-	int patience_ms, freeze_ms, reconnect_ms;
+	int patience_ms, freeze_ms;
+	int reconnect_ms; /* 0: without end */
+	uint64_t bandwidth;   /* bytes a second for what nobody waits for; 0: all there is */
+	const char *compress; /* "auto", or the name of a method */
 };
 
 enum send_outcome {
@@ -42,6 +45,9 @@ enum send_outcome {
 };
 
 enum send_outcome send_run(const struct send_spec *spec, struct error *err);
+/* Goes on where a worker was that died after the commit. Of the spec only state, progress_fd and the times are used; the
+ * rest is in the fencing record. */
+enum send_outcome send_resume(const struct send_spec *spec, struct error *err);
 
 /* Internal to the source side. */
 struct sender_state {
@@ -50,14 +56,28 @@ struct sender_state {
 	struct progress progress;
 	struct parked_dump dump;
 	struct page_server pages;
+	struct link faults; /* for what tasks wait for; transport.fd is FD_NONE when there is none */
+	uint64_t target_capabilities;
+	uint64_t busy_ns, busy_bytes; /* since when there was always more to send than the network took, and what went out before */
 	struct layer_list layer_before;
 	int layer_fd;
 	Hydra__V1__CheckpointMetadata *metadata;
 	Hydra__V1__HandoverRecord record;
+	uint64_t frozen_ns, parked_ns, sent_ns; /* real time: the freeze was asked for; CRIU holds still; the target has the images */
 	bool is_unplugged, is_committed, is_running_there, is_done;
 };
 
+/* Pages until the target has all of them, over as many connections as it takes. */
+int send_until_done(struct sender_state *self, struct error *err);
+/* The copy runs elsewhere and has everything: this one ends. */
+void send_bury(struct sender_state *self);
+/* Of every task that pages are served of. */
+void send_signal(const struct sender_state *self, int signal_number);
 /* Connects (or takes connection_fd) and greets. */
 int send_connect(struct sender_state *self, int purpose, struct error *err);
+/* For the pages, by what the target understands. */
+void send_choose_compression(struct sender_state *self);
+/* One more connection, for pages that tasks wait for; without one they come over the first. */
+void send_connect_faults(struct sender_state *self);
 /* Serves pages until a frame of type until comes (PREPARED or DONE); timeout_ms 0: as long as it takes. */
 int send_serve(struct sender_state *self, enum frame_type until, int timeout_ms, struct error *err);

@@ -11,12 +11,16 @@
 #include <sys/socket.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/owned.h"
 #include "base/text.h"
 #include "handoff.pb-c.h"
 
 #define OUTPUT_BYTES    (512U << 10)
 #define FRAMES_PER_TURN 64
+#define MEASURE_NS      (10 * NS_PER_MS)
+/* Nothing depends on it. */
+#define FAULTS_PATIENCE_MS 3000
 
 static int connect_one(const struct addrinfo *address, int timeout_ms, int *ret_fd)
 {
@@ -59,17 +63,24 @@ static int dial(const char *target, int timeout_ms, int *ret_fd, struct error *e
 	return r < 0 ? fail_errno(err, -r, "connect to '%s'", target) : 0;
 }
 
-static int greet(struct sender_state *self, int purpose, struct error *err)
+static int say_hello(const struct sender_state *self, struct link *link, int purpose, struct error *err)
 {
-	Hydra__V1__HandoffHello hello = HYDRA__V1__HANDOFF_HELLO__INIT, *theirs;
-	struct frame frame;
-	int r;
+	Hydra__V1__HandoffHello hello = HYDRA__V1__HANDOFF_HELLO__INIT;
 
 	hello.version = SESSION_VERSION;
 	hello.migration_id = (char *) (uintptr_t) self->spec->migration_id;
+	hello.capabilities = SESSION_CAPABILITIES;
 	hello.purpose = (Hydra__V1__HandoffPurpose) purpose;
 	hello.program_version = (char *) (uintptr_t) HYDRA_VERSION;
-	r = link_queue_message(&self->session.link, FRAME_HELLO, &hello, err);
+	return link_queue_message(link, FRAME_HELLO, &hello, err);
+}
+
+static int greet(struct sender_state *self, int purpose, struct error *err)
+{
+	Hydra__V1__HandoffHello *theirs;
+	struct frame frame;
+	int r = say_hello(self, &self->session.link, purpose, err);
+
 	if (r == 0)
 		r = session_expect(&self->session, FRAME_HELLO, &frame, err);
 	if (r < 0)
@@ -79,6 +90,8 @@ static int greet(struct sender_state *self, int purpose, struct error *err)
 		r = fail_because(err, EPROTO, "the target's greeting is not understood");
 	else if (theirs->version != SESSION_VERSION)
 		r = fail_because(err, EPROTO, "the target speaks version %u, we speak %d", theirs->version, SESSION_VERSION);
+	else
+		self->target_capabilities = theirs->capabilities;
 	hydra__v1__handoff_hello__free_unpacked(theirs, NULL);
 	return r;
 }
@@ -97,12 +110,32 @@ int send_connect(struct sender_state *self, int purpose, struct error *err)
 	return r;
 }
 
+void send_connect_faults(struct sender_state *self)
+{
+	struct transport transport = {.fd = FD_NONE};
+	auto_close int fd = FD_NONE;
+	struct error err;
+
+	if (self->spec->connect == NULL || (self->target_capabilities & HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_TWO_LINKS) == 0)
+		return;
+	if (dial(self->spec->connect, FAULTS_PATIENCE_MS, &fd, &err) < 0 ||
+	    transport_open(&transport, &fd, false, &self->spec->files, FAULTS_PATIENCE_MS, &err) < 0) {
+		log_warning("pages that tasks wait for come over the same connection as all others", "reason=\"%s\"", err.message);
+		return;
+	}
+	transport_prefer(&transport);
+	link_init(&self->faults, &transport);
+	if (say_hello(self, &self->faults, HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_FAULTS, &err) < 0 ||
+	    link_drain(&self->faults, FAULTS_PATIENCE_MS, &err) < 0)
+		link_deinit(&self->faults);
+}
+
 /* 1: it was the awaited one. */
 static int handle_frame(struct sender_state *self, const struct frame *frame, enum frame_type until, struct error *err)
 {
 	switch (frame->type) {
 	case FRAME_PAGE_REQUEST:
-		return page_server_request(&self->pages, frame, err);
+		return page_server_request(&self->pages, frame, false, err);
 	case FRAME_RUNNING:
 		self->is_running_there = true;
 		progress_phase(&self->progress, "paging", "the container runs at the target", NULL);
@@ -116,17 +149,22 @@ static int handle_frame(struct sender_state *self, const struct frame *frame, en
 	}
 }
 
+static bool has_output(const struct link *link)
+{
+	return link_queued(link) > 0 || link->transport.wants_write;
+}
+
 static int wait_for_something(struct sender_state *self, int timeout_ms, struct error *err)
 {
 	struct link *link = &self->session.link;
-	bool has_output = link_queued(link) > 0 || link->transport.wants_write;
 	struct pollfd events[] = {
-		{.fd = link->transport.fd, .events = (short) (POLLIN | (has_output ? POLLOUT : 0))},
+		{.fd = link->transport.fd, .events = (short) (POLLIN | (has_output(link) ? POLLOUT : 0))},
 		{.fd = self->session.signal_fd, .events = POLLIN},
 		{.fd = self->dump.worker.pidfd, .events = POLLIN},
+		{.fd = self->faults.transport.fd, .events = (short) (POLLIN | (has_output(&self->faults) ? POLLOUT : 0))},
 	};
 
-	if (poll(events, 3, timeout_ms) < 0 && errno != EINTR)
+	if (poll(events, 4, timeout_ms) < 0 && errno != EINTR)
 		return fail_errno(err, errno, "wait");
 	if (session_was_cancelled(&self->session) && !self->is_committed)
 		return fail_because(err, ECANCELED, "the migration was cancelled");
@@ -138,6 +176,80 @@ static int wait_for_something(struct sender_state *self, int timeout_ms, struct 
 	return 0;
 }
 
+/* Only requests come here. When it breaks, the first connection is there, over which the target asks again. */
+static int serve_faults(struct sender_state *self, struct error *err)
+{
+	struct frame frame;
+	int r = self->faults.transport.fd >= 0 ? link_flush(&self->faults, err) : 0;
+
+	for (int i = 0; i < FRAMES_PER_TURN && r >= 0 && self->faults.transport.fd >= 0; i++) {
+		r = link_next(&self->faults, &frame, err);
+		if (r <= 0)
+			break;
+		if (frame.type != FRAME_PAGE_REQUEST)
+			return fail_because(err, EPROTO, "unexpected %s", frame_name(frame.type));
+		r = page_server_request(&self->pages, &frame, true, err);
+		if (r < 0)
+			return r;
+	}
+	if (r < 0) {
+		link_deinit(&self->faults);
+		page_server_forget_faults(&self->pages);
+	}
+	return 0;
+}
+
+void send_choose_compression(struct sender_state *self)
+{
+	enum compress_method method = self->spec->compress != NULL ? compress_method_of(self->spec->compress) : COMPRESS_METHODS;
+	uint32_t understood = 0;
+
+	if ((self->target_capabilities & HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_LZ4) != 0)
+		understood |= 1U << COMPRESS_LZ4;
+	if ((self->target_capabilities & HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_ZSTD) != 0)
+		understood |= 1U << COMPRESS_ZSTD;
+	self->pages.is_choosing = method == COMPRESS_METHODS;
+	self->pages.method = !self->pages.is_choosing && (understood & 1U << method) != 0 ? method : COMPRESS_NONE;
+	compress_choice_init(&self->pages.choice, understood);
+	self->busy_ns = 0;
+}
+
+/* What the network takes is only known while there is more than it takes. */
+static void measure_link(struct sender_state *self, bool is_full)
+{
+	uint64_t now = clock_monotonic_ns(), sent = self->session.link.bytes_sent;
+
+	if (!is_full || self->busy_ns == 0) {
+		self->busy_ns = is_full ? now : 0;
+		self->busy_bytes = sent;
+	} else if (now - self->busy_ns >= MEASURE_NS) {
+		compress_choice_link(&self->pages.choice, sent - self->busy_bytes, now - self->busy_ns);
+		self->busy_ns = now;
+		self->busy_bytes = sent;
+	}
+}
+
+static bool has_faults(const struct sender_state *self)
+{
+	return self->faults.transport.fd >= 0;
+}
+
+static int produce(struct sender_state *self, struct error *err)
+{
+	return page_server_produce(&self->pages, has_faults(self) ? &self->faults : NULL, &self->session.link, OUTPUT_BYTES, err);
+}
+
+static bool can_go_on(const struct sender_state *self)
+{
+	const struct link *link = &self->session.link;
+
+	if (link->may_have_more || (page_queue_has_work(&self->pages.background) && link_queued(link) == 0) ||
+	    (page_queue_has_work(&self->pages.urgent) && link_queued(link) < OUTPUT_BYTES))
+		return true;
+	return has_faults(self) && (self->faults.may_have_more ||
+				    (page_queue_has_work(&self->pages.faults) && link_queued(&self->faults) < OUTPUT_BYTES));
+}
+
 int send_serve(struct sender_state *self, enum frame_type until, int timeout_ms, struct error *err)
 {
 	struct link *link = &self->session.link;
@@ -145,9 +257,13 @@ int send_serve(struct sender_state *self, enum frame_type until, int timeout_ms,
 
 	for (;;) {
 		struct frame frame;
-		int r = page_server_produce(&self->pages, link, OUTPUT_BYTES, err);
-		bool is_cut = r == 0 && link_flush(link, err) < 0; /* its last word may still be there to be read */
+		int r = produce(self, err);
+		int flushed = r == 0 ? link_flush(link, err) : 0;
+		bool is_cut = flushed < 0; /* its last word may still be there to be read */
 
+		measure_link(self, flushed == 1);
+		if (r == 0)
+			r = serve_faults(self, err);
 		for (int i = 0; i < FRAMES_PER_TURN && r == 0 && (r = link_next(link, &frame, err)) == 1; i++) {
 			r = handle_frame(self, &frame, until, err);
 			if (r != 0)
@@ -160,7 +276,7 @@ int send_serve(struct sender_state *self, enum frame_type until, int timeout_ms,
 		progress_update(&self->progress);
 		if (timeout_ms > 0 && clock_monotonic_ns() > end)
 			return fail_because(err, ETIMEDOUT, "the target did not get ready within %d s", timeout_ms / 1000);
-		if (link->may_have_more || (link_queued(link) == 0 && page_server_has_work(&self->pages)))
+		if (can_go_on(self))
 			continue;
 		r = wait_for_something(self, 1000, err);
 		if (r < 0)

@@ -45,6 +45,19 @@ int session_open(struct session *self, int *connection_fd, bool is_server, const
 	return r;
 }
 
+int link_drain(struct link *self, int timeout_ms, struct error *err)
+{
+	int r;
+
+	while ((r = link_flush(self, err)) == 1) {
+		struct pollfd event = {.fd = self->transport.fd, .events = POLLOUT};
+
+		if (poll(&event, 1, timeout_ms) == 0)
+			return fail_because(err, ETIMEDOUT, "the other host takes nothing");
+	}
+	return r;
+}
+
 void session_close(struct session *self)
 {
 	link_deinit(&self->link);

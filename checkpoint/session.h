@@ -7,10 +7,15 @@
 
 #include "base/error.h"
 #include "checkpoint/frames.h"
+#include "handoff.pb-c.h"
 
 #include <stdbool.h>
 
-#define SESSION_VERSION 1
+#define SESSION_VERSION      1
+/* What this program can do besides: enum HandoffCapability */
+#define SESSION_CAPABILITIES                                                                                              \
+	(HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_CHECKSUMS | HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_TWO_LINKS |                            \
+	 HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_LZ4 | HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_ZSTD)
 
 struct session {
 	struct link link;
@@ -24,6 +29,8 @@ struct session {
 int session_open(struct session *self, int *connection_fd, bool is_server, const struct transport_files *files,
 		 int patience_ms, struct error *err);
 void session_close(struct session *self);
+/* Sends until nothing is queued, without listening; for a connection that is not the session's. */
+int link_drain(struct link *self, int timeout_ms, struct error *err);
 
 /* Sends until at most rest bytes are queued. -EREMOTEIO: the peer refused, with its reason; -ECANCELED: a signal. */
 int session_flush(struct session *self, size_t rest, struct error *err);

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct transport_files {
@@ -22,12 +23,18 @@ struct transport {
 	char problem[160]; /* why the last call gave -EIO */
 };
 
-/* Shakes hands within timeout_ms. Takes *fd (FD_NONE afterwards) even when it fails. files is unused for Unix
+/* Shakes hands within timeout_ms; a connection whose other end is silent for longer than that is broken later on, too. Takes *fd (FD_NONE afterwards) even when it fails. files is unused for Unix
  * sockets. -EACCES: the peer's certificate is not of our CA, or it is another user. */
 int transport_open(struct transport *self, int *fd, bool is_server, const struct transport_files *files, int timeout_ms,
 		   struct error *err);
 /* Accepts a zeroed structure whose fd is FD_NONE. */
 void transport_close(struct transport *self);
+
+/* The kernel sends no more than bytes_per_s; 0: what the network takes. For TCP alone. */
+void transport_pace(const struct transport *self, uint64_t bytes_per_s);
+
+/* What is sent here is in front of what the same host sends elsewhere, where the network makes a difference. */
+void transport_prefer(const struct transport *self);
 
 /* Bytes, 0 at the end of the stream, -EAGAIN: later, -EIO: broken. */
 ssize_t transport_read(struct transport *self, void *data, size_t size);

@@ -11,6 +11,11 @@
 
 #include "base/owned.h"
 
+/* From what vm.mmap_min_addr mostly is to the end of what a program can have without asking for more. */
+#define FIRST_ADDRESS   0x10000UL
+#define LAST_ADDRESS    0x7ffffffff000UL
+#define UFFD_PAGE_BYTES 4096UL
+
 #define EVENTS_WANTED                                                                                                 \
 	(UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_REMOVE | UFFD_FEATURE_EVENT_UNMAP)
 
@@ -88,17 +93,46 @@ static bool translate(const struct uffd_msg *message, struct uffd_event *ret_eve
 	}
 }
 
-int uffd_read(int fd, struct uffd_event ret_events[static UFFD_EVENTS_MAX])
+_Static_assert(sizeof(struct uffd_msg) == UFFD_MESSAGE_BYTES, "the kernel's message");
+
+int uffd_read(int fd, void *room)
 {
-	struct uffd_msg messages[UFFD_EVENTS_MAX];
-	ssize_t size = read(fd, messages, sizeof(messages));
-	int count = 0;
+	ssize_t size = read(fd, room, UFFD_EVENTS_MAX * sizeof(struct uffd_msg));
 
 	if (size < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-	for (size_t i = 0; i < (size_t) size / sizeof(messages[0]); i++)
-		count += translate(&messages[i], &ret_events[count]);
+	return (int) ((size_t) size / sizeof(struct uffd_msg));
+}
+
+size_t uffd_translate(const void *messages, size_t count, struct uffd_event ret_events[static UFFD_EVENTS_MAX])
+{
+	const struct uffd_msg *message = messages;
+	size_t known = 0;
+
+	for (size_t i = 0; i < count && i < UFFD_EVENTS_MAX; i++)
+		known += translate(&message[i], &ret_events[known]);
+	return known;
+}
+
+size_t uffd_count(const void *room)
+{
+	const struct uffd_msg *message = room;
+	size_t count = 0;
+
+	while (count < UFFD_EVENTS_MAX && message[count].event != 0)
+		count++;
 	return count;
+}
+
+void uffd_wake_all(int fd)
+{
+	uffd_wake(fd, FIRST_ADDRESS, LAST_ADDRESS - FIRST_ADDRESS);
+}
+
+/* Nothing is registered so low; without memory it is not even looked for. */
+bool uffd_is_alive(int fd)
+{
+	return uffd_zero(fd, FIRST_ADDRESS, UFFD_PAGE_BYTES) != UFFD_GONE;
 }
 
 bool uffd_is_complete(void)

@@ -10,7 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define UFFD_EVENTS_MAX 64
+#define UFFD_EVENTS_MAX    64
+#define UFFD_MESSAGE_BYTES 32 /* what the kernel writes for one */
 
 enum uffd_outcome {
 	UFFD_DONE,
@@ -42,8 +43,16 @@ enum uffd_outcome uffd_copy(int fd, uint64_t address, const void *data, size_t s
 enum uffd_outcome uffd_zero(int fd, uint64_t address, size_t size);
 void uffd_wake(int fd, uint64_t address, size_t size);
 
-/* Reads what is there, at most UFFD_EVENTS_MAX; 0: nothing; -errno. */
-int uffd_read(int fd, struct uffd_event ret_events[static UFFD_EVENTS_MAX]);
+/* Reads what is there into room (UFFD_EVENTS_MAX messages); returns how many messages, 0: nothing; -errno. */
+int uffd_read(int fd, void *room);
+/* How many of messages (at most UFFD_EVENTS_MAX) mean something to us, in their order. */
+size_t uffd_translate(const void *messages, size_t count, struct uffd_event ret_events[static UFFD_EVENTS_MAX]);
+/* Messages in a room that was zeroed before. */
+size_t uffd_count(const void *room);
+/* Everybody who waits tries again, and is told of again. */
+void uffd_wake_all(int fd);
+/* Whether the memory it is about still exists. */
+bool uffd_is_alive(int fd);
 
 /* Whether the kernel reports forks, remaps, removals and unmaps. */
 bool uffd_is_complete(void);

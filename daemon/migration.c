@@ -189,8 +189,10 @@ static void departed(struct daemon *daemon, int exit_status, const char *message
 static int start_departure(struct daemon *daemon, const Hydra__V1__MigrateRequest *request, const char *migration, struct error *err)
 {
 	const char *certificates = request->certificates[0] != '\0' ? request->certificates : daemon->certificates;
+	auto_free char *bandwidth = text_format("%llu", (unsigned long long) request->bandwidth);
 	const char *arguments[] = {"--root", daemon->root, "--namespace", request->namespace_, "--host", request->host,
-				   "--certificates", certificates, "--migration", migration, "migrate", request->id, NULL};
+				   "--certificates", certificates, "--migration", migration, "--bandwidth", bandwidth, "--compress",
+				   request->compress[0] != '\0' ? request->compress : "auto", "migrate", request->id, NULL};
 	struct departure *departure;
 	int r;
 

@@ -23,7 +23,7 @@
 struct setup_options {
 	const char *root;
 	const char *namespace;
-	const char *host, *certificates, *migration, *images;
+	const char *host, *certificates, *migration, *images, *bandwidth, *compress;
 	int connection_fd;
 	bool leave_running;
 	bool force;
@@ -39,6 +39,8 @@ static const struct option_entry option_entries[] = {
 	{0, "certificates", "DIR", OPTION_STRING, offsetof(struct setup_options, certificates),
 	 "migrate, receive: folder with ca.pem, cert.pem, key.pem"},
 	{0, "migration", "ID", OPTION_STRING, offsetof(struct setup_options, migration), "migrate: its name, unique"},
+	{0, "bandwidth", "RATE", OPTION_STRING, offsetof(struct setup_options, bandwidth), "migrate: bytes a second for what nobody waits for"},
+	{0, "compress", "HOW", OPTION_STRING, offsetof(struct setup_options, compress), "migrate: auto, none, lz4 or zstd"},
 	{0, "connection-fd", "FD", OPTION_INT, offsetof(struct setup_options, connection_fd), "receive: the accepted connection"},
 	{0, "images", "DIR", OPTION_STRING, offsetof(struct setup_options, images), "checkpoint, restore: the folder"},
 	{0, "leave-running", NULL, OPTION_FLAG, offsetof(struct setup_options, leave_running), "checkpoint: do not stop it"},
@@ -81,7 +83,8 @@ static int need(const char *value, const char *name, struct error *err)
 static int migrate(const struct setup_options *options, const char *id, struct error *err)
 {
 	struct migrate_request request = {.root = options->root, .namespace = options->namespace, .id = id, .host = options->host,
-					  .certificates = options->certificates, .migration = options->migration};
+					  .certificates = options->certificates, .migration = options->migration,
+					  .bandwidth = options->bandwidth, .compress = options->compress};
 	int r = need(options->host, "host", err);
 
 	if (r == 0)

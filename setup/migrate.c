@@ -31,7 +31,10 @@
 #define CONFIG_SIZE_MAX (4U << 20)
 #define ARGUMENTS_MAX   256
 #define SEND_MOVED      0
+#define SEND_STAYED     1
 #define SEND_IN_DOUBT   4
+#define KILLED          128 /* and the signal's number */
+#define RESUMES_MAX     8
 #define PROGRESS_NUMBER 3
 #define LEASE_NUMBER    4
 #define LOCK_NUMBER     5
@@ -194,6 +197,8 @@ static int add_all(struct migrate *self, struct error *err)
 	add_format(self, "--record", self->dir.path, "record");
 	add_format(self, "--config", self->container->bundle, "config.json");
 	add(self, "--progress-fd", "3");
+	add(self, "--bandwidth", request->bandwidth != NULL ? request->bandwidth : "");
+	add(self, "--compress", request->compress != NULL ? request->compress : "");
 	if (network != NULL && network->host_interface[0] != '\0') {
 		add(self, "--veth", network->host_interface);
 		add(self, "--bridge", network->bridge);
@@ -201,6 +206,14 @@ static int add_all(struct migrate *self, struct error *err)
 	return add_rootfs(self, err);
 }
 
+static void forget_arguments(struct migrate *self)
+{
+	for (size_t i = 3; i < self->count; i += 2) /* the values of add() */
+		free((char *) (uintptr_t) self->argv[i]);
+	self->count = 2;
+}
+
+/* argv has everything but the first two words. */
 static int run_worker(struct migrate *self, int *ret_status, struct error *err)
 {
 	auto_free char *program = child_program("hydra-pager");
@@ -213,16 +226,35 @@ static int run_worker(struct migrate *self, int *ret_status, struct error *err)
 
 	self->argv[0] = "hydra-pager";
 	self->argv[1] = "send";
-	self->count = 2;
-	r = add_all(self, err);
-	fault_point("setup.migrate.begun");
-	if (r == 0)
-		r = child_start(&spec, &pid, NULL, err);
+	self->argv[self->count] = NULL;
+	r = child_start(&spec, &pid, NULL, err);
 	if (r < 0)
 		return r;
 	worker_pid = pid;
 	r = child_wait(pid, ret_status, err);
 	worker_pid = 0;
+	return r;
+}
+
+/* A worker that was killed after the hand-over has left the container's memory to another one. */
+static int resume(struct migrate *self, int *status, struct error *err)
+{
+	int r = 0;
+
+	for (int tries = 0; r == 0 && *status >= KILLED && tries < RESUMES_MAX; tries++) {
+		int resumed = 0;
+
+		forget_arguments(self);
+		add(self, "--state", self->dir.path);
+		add(self, "--migration", self->request->migration);
+		add(self, "--progress-fd", "3");
+		self->argv[self->count++] = "--resume";
+		r = run_worker(self, &resumed, err);
+		self->count--;
+		if (resumed == SEND_STAYED)
+			break;
+		*status = resumed;
+	}
 	return r;
 }
 
@@ -233,9 +265,9 @@ static int explain(struct migrate *self, int status, struct error *err)
 	struct error ignored;
 
 	(void) migration_file_read(self->request->root, self->request->migration, &progress, NULL, &ignored);
-	if (status >= 128)
+	if (status >= KILLED)
 		return fail_because(err, EIO, "migrate container '%s': the send worker was killed by signal %d", self->request->id,
-				    status - 128);
+				    status - KILLED);
 	return fail_because(err, status == SEND_IN_DOUBT ? ENOTRECOVERABLE : EIO, "migrate container '%s'%s: %s", self->request->id,
 			    status == SEND_IN_DOUBT ? " (in doubt, it is stopped here)" : "",
 			    progress != NULL && progress->message[0] != '\0' ? progress->message : "no reason was given");
@@ -255,7 +287,7 @@ static int conclude(struct migrate *self, int status, struct error *err)
 	if (status != SEND_IN_DOUBT)
 		(void) dir_remove_all(AT_FDCWD, self->work, &ignored);
 	/* a killed worker undid nothing: the shim does, when the lease ends */
-	if (status < 128)
+	if (status < KILLED)
 		(void) end(self, false, &ignored);
 	return err->code;
 }
@@ -274,8 +306,14 @@ static int migrate(struct migrate *self, struct error *err)
 	if (r < 0)
 		return r;
 	r = hold(self, err);
+	self->count = 2;
+	if (r == 0)
+		r = add_all(self, err);
+	fault_point("setup.migrate.begun");
 	if (r == 0)
 		r = run_worker(self, &status, err);
+	if (r == 0)
+		r = resume(self, &status, err);
 	if (r < 0) {
 		(void) end(self, false, &ignored);
 		return r;
@@ -297,8 +335,7 @@ int container_migrate(const struct migrate_request *request, struct error *err)
 	r = migrate(&self, err);
 	owned_fd_release(&self.lease_fd);
 	say(&self, r == 0 ? "done" : "failed", r == 0 ? "" : err->message, true, r < 0);
-	for (size_t i = 3; i < self.count; i += 2) /* the values of add() */
-		free((char *) (uintptr_t) self.argv[i]);
+	forget_arguments(&self);
 	free(self.work);
 	record_free(self.container);
 	run_dir_close(&self.dir);

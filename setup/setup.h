@@ -70,6 +70,8 @@ struct migrate_request {
 	const char *host;         /* HOST:PORT */
 	const char *certificates; /* folder */
 	const char *migration;    /* name of this migration */
+	const char *bandwidth;    /* as hydra-pager takes them; NULL: its defaults */
+	const char *compress;
 };
 int container_migrate(const struct migrate_request *request, struct error *err);
 

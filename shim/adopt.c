@@ -154,6 +154,7 @@ int container_adopt(struct container *self, struct error *err)
 		return err->code;
 	container_adopt_execs(self);
 	take_deposits(self);
+	keeper_resume(self);
 	container_note(self, "adopted", self->init, NULL);
 	container_end_unseen_execs(self);
 	if (self->init->pid <= 0) {

@@ -70,7 +70,7 @@ void container_free(struct container *self)
 	event_loop_disarm(&self->shim->loop, &self->restart_timer);
 	event_loop_disarm(&self->shim->loop, &self->health_timer);
 	migration_hold(self, FD_NONE);
-	restore_forget_kept(self);
+	keeper_forget(self);
 	deferred_refuse(self);
 	while (self->processes != NULL)
 		process_free(self->processes);

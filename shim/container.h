@@ -43,6 +43,8 @@ struct container {
 	struct event_source keeper; /* tells of userfaultfds while pages are still coming */
 	int *kept_fds;
 	size_t kept_count;
+	uint32_t pager_starts;
+	bool is_pager_lost; /* while its tasks were still being restored */
 	struct container *next;
 };
 
@@ -58,9 +60,19 @@ void container_checkpoint(struct container *self, const Hydra__V1__CheckpointReq
 			  void *context);
 /* restore.c: of a record that is RESTORING; runs when it is done. Failed, the container is removed. */
 void container_restore(struct container *self, container_then *then, void *context);
-void restore_forget_kept(struct container *self);
 /* Its tasks run, and the shim before us died before it could say so. */
 void restore_go_on(struct container *self);
+
+/* keeper.c: *ret_theirs is for who serves the pages; what it sends there is kept until it says that all is complete. */
+int keeper_open(struct container *self, int *ret_theirs, struct error *err);
+/* The tasks are there: has the pager died meanwhile? */
+void keeper_check(struct container *self);
+void keeper_forget(struct container *self);
+/* A monitor is there to take it all. */
+void keeper_deposit(struct container *self);
+/* A successor gets back what was deposited (number as in deposit.h; takes fd), then goes on. */
+void keeper_take(struct container *self, int number, int fd);
+void keeper_resume(struct container *self);
 
 /* migration.c: source side. On success the caller hands over the lease with migration_hold(). */
 int migration_begin(struct container *self, const Hydra__V1__MigrationBeginRequest *request, struct error *err);

@@ -18,6 +18,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 #define RETRY_FIRST_NS  (100 * NS_PER_MS)
@@ -37,7 +38,9 @@ static void lose_store(struct shim *shim)
 }
 
 /* Names begin with a digit, the end; with 'f', the feed; or with 'a' and two digits, the place of a client; the exec id follows.
- * 'F' and a digit are one of containerd's FIFOs, the exec id follows as well. The server's are STORE_LISTENER, "q", the calls, and "k" with the number of a connection. */
+ * 'F' and a digit are one of containerd's FIFOs, the exec id follows as well.
+ * The container's are "u" with the number of a userfaultfd, and "U", the socket to the pager.
+ * The server's are STORE_LISTENER, "q", the calls, and "k" with the number of a connection. */
 #define NAME_MAX_SIZE 96
 
 bool deposits_are_taken(const struct shim *shim)
@@ -129,6 +132,7 @@ void deposit_everything(struct shim *shim)
 				deposit_put_fifo(process, number);
 			clients_deposit(process);
 		}
+		keeper_deposit(container);
 		if (deposits_are_taken(shim))
 			(void) store_send(shim->store_source.fd, "only", shim->namespace, container->dir.id, NULL, FD_NONE);
 	}
@@ -324,6 +328,30 @@ void deposit_drop_all(struct container *container)
 		(void) store_send(shim->store_source.fd, "drop", shim->namespace, container->dir.id, "*", FD_NONE);
 }
 
+static void name_kept(char *ret_name, size_t size, int number)
+{
+	if (number == KEPT_SOCKET)
+		(void) text_fit(ret_name, size, "U");
+	else
+		(void) text_fit(ret_name, size, "u%d", number);
+}
+
+void deposit_put_kept(struct container *container, int number, int fd)
+{
+	char name[NAME_MAX_SIZE];
+
+	name_kept(name, sizeof(name), number);
+	put_for(container, name, fd);
+}
+
+void deposit_drop_kept(struct container *container, int number)
+{
+	char name[NAME_MAX_SIZE];
+
+	name_kept(name, sizeof(name), number);
+	drop_for(container, name);
+}
+
 static void take_end(struct container *container, const char *name, int fd)
 {
 	int end = name[0] - '0';
@@ -372,6 +400,10 @@ static void take(const char *name, int fd, void *context)
 		calls_keep_connection(shim, (unsigned) number, fd);
 	else if (name[0] == 'F')
 		take_fifo(context, name, fd);
+	else if (strcmp(name, "U") == 0)
+		keeper_take(context, KEPT_SOCKET, fd);
+	else if (name[0] == 'u' && number_parse_u64(name + 1, &number) == 0 && number < INT_MAX)
+		keeper_take(context, (int) number, fd);
 	else if (name[0] == 'a')
 		take_client(context, name, fd);
 	else if (process != NULL)

@@ -38,6 +38,10 @@ void deposit_put_client(struct process *process, int place, int fd);
 void deposit_drop_client(struct process *process, int place);
 /* Asks the monitor how a child of a shim before us ended; false: there is none. Its answer goes to process_hear_end(). */
 bool deposit_ask_end(struct process *process);
+/* See keeper.c: the userfaultfds that are kept, by number, and the socket to the pager (KEPT_SOCKET). */
+#define KEPT_SOCKET (-1)
+void deposit_put_kept(struct container *container, int number, int fd);
+void deposit_drop_kept(struct container *container, int number);
 /* The container is at its end. */
 void deposit_drop_all(struct container *container);
 /* A successor: takes up what its predecessor left, into the container's processes. */

@@ -165,6 +165,55 @@ static void give_away(struct container *self)
 		(void) kernel_pidfd_send_signal(self->init->pidfd, SIGKILL);
 }
 
+static bool is_still_here(const struct shim *shim, const struct container *container)
+{
+	const struct container *each = shim->containers;
+
+	while (each != NULL && each != container)
+		each = each->next;
+	return each != NULL;
+}
+
+static void note_doubt(struct container *self)
+{
+	(void) migration_is_handed_over(self);
+	container_note(self, "migration-in-doubt", self->init, self->record->migration->peer);
+}
+
+static void bury(struct container *self)
+{
+	self->record->remove_on_exit = true;
+	give_away(self);
+}
+
+static void resumed(struct shim *shim, int exit_status, void *context)
+{
+	struct container *self = context;
+
+	(void) exit_status; /* the fencing record says more */
+	if (!is_still_here(shim, self) || !migration_is_under_way(self))
+		return;
+	if (fencing_state(self) == HYDRA__V1__HANDOVER_STATE__HANDOVER_DONE)
+		bury(self);
+	else
+		note_doubt(self);
+}
+
+/* It belongs to the target, which may still need its memory: a worker that nobody else would start serves it. */
+static void serve_on(struct container *self)
+{
+	const char *argv[] = {"hydra-pager", "send", "--resume", "--state", self->dir.path, "--migration", self->record->migration->id,
+			      NULL};
+	struct child_spec spec = {.path = self->shim->pager_path, .argv = argv, .cwd = "/"};
+	struct error err;
+
+	(void) migration_is_handed_over(self);
+	if (task_start(self->shim, &spec, resumed, self, &err) < 0) {
+		log_error("memory of a migrated container not served", "container=%s error=\"%s\"", self->dir.id, err.message);
+		note_doubt(self);
+	}
+}
+
 /* Nobody works on the migration any more. */
 static void settle(struct container *self)
 {
@@ -172,12 +221,10 @@ static void settle(struct container *self)
 		return;
 	switch (fencing_state(self)) {
 	case HYDRA__V1__HANDOVER_STATE__HANDOVER_DONE:
-		self->record->remove_on_exit = true;
-		give_away(self);
+		bury(self);
 		break;
 	case HYDRA__V1__HANDOVER_STATE__HANDOVER_COMMITTED:
-		(void) migration_is_handed_over(self);
-		container_note(self, "migration-in-doubt", self->init, self->record->migration->peer);
+		serve_on(self);
 		break;
 	default:
 		recover(self);
@@ -261,7 +308,7 @@ int migration_end(struct container *self, const Hydra__V1__MigrationEndRequest *
 	if (request->is_done)
 		give_away(self);
 	else if (migration_is_handed_over(self))
-		container_note(self, "migration-in-doubt", self->init, self->record->migration->peer);
+		note_doubt(self);
 	else
 		go_on(self);
 	return 0;

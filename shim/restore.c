@@ -2,9 +2,6 @@
 /*
  * Containers to and from images: hydra-checkpoint does the work as our child, and the restored init becomes our child
  * when it ends.
- *
- * While pages are still missing we hold a duplicate of every userfaultfd: when the last one closes, what is missing
- * reads as zeros. If the pager dies, the tasks are killed before we let go.
  */
 #include "base/clock.h"
 #include "base/fault.h"
@@ -86,87 +83,6 @@ static int explain(struct container *self, const char *operation, int exit_statu
 	return fail_because(err, EIO, "%s container '%s': %.400s", operation, self->dir.id, line != NULL ? line + 1 : text);
 }
 
-/* Userfaultfds of tasks whose pages are still coming. */
-
-void restore_forget_kept(struct container *self)
-{
-	int fd = self->keeper.fd;
-
-	event_loop_remove(&self->shim->loop, &self->keeper);
-	while (self->kept_count > 0)
-		(void) close(self->kept_fds[--self->kept_count]);
-	free(self->kept_fds);
-	self->kept_fds = NULL;
-	owned_fd_release(&fd);
-}
-
-static void keep(struct container *self, int fd)
-{
-	int *larger = realloc(self->kept_fds, (self->kept_count + 1) * sizeof(int));
-
-	if (larger == NULL) {
-		(void) close(fd);
-		return;
-	}
-	self->kept_fds = larger;
-	self->kept_fds[self->kept_count++] = fd;
-}
-
-static void pages_lost(struct container *self)
-{
-	struct error err;
-	int fd = self->keeper.fd;
-
-	event_loop_remove(&self->shim->loop, &self->keeper);
-	owned_fd_release(&fd);
-	if (self->init == NULL || self->init->pid <= 0 || self->init->has_ended) {
-		restore_forget_kept(self);
-		return;
-	}
-	log_error("memory lost in a migration; the container is killed", "container=%s", self->dir.id);
-	container_note(self, "pages-lost", self->init, "the pager ended before all pages were here");
-	/* kept_fds stay open until the tasks are gone: container_free() closes them */
-	if (container_kill(self, self->init, SIGKILL, false, &err) < 0)
-		log_error("container not killed", "container=%s error=\"%s\"", self->dir.id, err.message);
-}
-
-static void handle_keeper(struct event_source *source, uint32_t events)
-{
-	struct container *self = source->context;
-	int fds[FD_PASS_MAX];
-	size_t count = 0;
-	char text[256];
-	ssize_t got = fd_pass_receive(source->fd, text, sizeof(text) - 1, fds, &count);
-
-	(void) events;
-	for (size_t i = 0; i < count; i++)
-		keep(self, fds[i]);
-	if (got == -EAGAIN || got == -EINTR)
-		return;
-	/* several messages may have come as one */
-	if (got > 0 && memmem(text, (size_t) got, "complete", 9) != NULL) {
-		restore_forget_kept(self);
-		container_note(self, "pages-complete", self->init, NULL);
-	} else if (got <= 0) {
-		pages_lost(self);
-	}
-}
-
-static int open_keeper(struct container *self, int *ret_theirs, struct error *err)
-{
-	int ends[2];
-	int r;
-
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
-		return fail_errno(err, errno, "make a socket pair");
-	self->keeper = (struct event_source){.handle = handle_keeper, .context = self, .fd = FD_NONE};
-	r = event_loop_add(&self->shim->loop, &self->keeper, ends[0], EPOLLIN, err);
-	*ret_theirs = ends[1];
-	if (r < 0)
-		(void) close(ends[0]);
-	return r;
-}
-
 /* Restoring: cgroups and state of the runtime, then the tasks, then the runtime learns of them. */
 
 static bool is_received(const struct container *self)
@@ -178,7 +94,7 @@ static bool is_received(const struct container *self)
 
 static void give_up(struct container *self, const struct error *err)
 {
-	restore_forget_kept(self);
+	keeper_forget(self);
 	if (self->init != NULL && self->init->pid == 0) {
 		process_free(self->init);
 		self->init = NULL;
@@ -252,6 +168,7 @@ static int follow(struct container *self, int exit_status, struct error *err)
 		return r;
 	self->init->started_ns = self->record->started_ns;
 	fault_point("shim.restored");
+	keeper_check(self);
 	return tell_runtime(self, err);
 }
 
@@ -326,7 +243,7 @@ static int start_restore(struct container *self, struct error *err)
 	int r = report_fd < 0 ? report_fd : file_read(self->dir.fd, GROUPS_FILE, REPORT_MAX, &groups, NULL, err);
 
 	if (r == 0 && is_received(self))
-		r = open_keeper(self, &keeper_fd, err);
+		r = keeper_open(self, &keeper_fd, err);
 	if (r == 0)
 		r = connect_console(self, &console_fd, err);
 	if (r < 0)

@@ -24,6 +24,8 @@ CONFINED = {
     "json-c/": {"runtime"},
     "yyjson.h": {"setup", "cli"},
     "openssl/": {"checkpoint"},
+    "lz4.h": {"checkpoint"},
+    "zstd.h": {"checkpoint"},
     "linux/userfaultfd.h": {"checkpoint"},
     "systemd/": {"daemon"},
     "protobuf-c/": {"proto", "state", "shim", "setup", "checkpoint", "monitor", "daemon", "cli"},

@@ -13,8 +13,15 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size);
 static void look_at(const struct frame *frame)
 {
 	Hydra__V1__CheckpointMetadata *metadata;
+	static unsigned char room[PAGES_PER_FRAME * PAGE_BYTES];
+	const unsigned char *pages;
+	struct page_frame head;
 	struct error err;
 
+	for (int is_sealed = 0; is_sealed < 2; is_sealed++) {
+		if (page_frame_open(frame, is_sealed != 0, &head, &err) == 0)
+			(void) page_frame_unpack(frame, &head, room, &pages, &err);
+	}
 	hydra__v1__handoff_hello__free_unpacked(hydra__v1__handoff_hello__unpack(NULL, frame->size, frame->data), NULL);
 	hydra__v1__handoff_offer__free_unpacked(hydra__v1__handoff_offer__unpack(NULL, frame->size, frame->data), NULL);
 	hydra__v1__handoff_stage__free_unpacked(hydra__v1__handoff_stage__unpack(NULL, frame->size, frame->data), NULL);

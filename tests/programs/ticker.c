@@ -2,7 +2,7 @@
 /*
  * A container program that knows every byte of its memory and notices when it stood still.
  *
- *   ticker MEGABYTES [TICK_US [GAP_US]]
+ *   ticker MEGABYTES [TICK_US [GAP_US [soft]]]        soft: memory that can be compressed
  *
  * Prints START; GAP from_ns to_ns (real time) when two ticks are further apart than GAP_US. Commands on standard
  * input, one a line, each answered by one line: verify, count, fork, mangle, random N, exit N.
@@ -25,6 +25,7 @@
 static uint64_t *memory;
 static size_t page_count;
 static uint64_t tick_count;
+static size_t repeats = 1; /* of each word */
 
 static uint64_t now_ns(void)
 {
@@ -46,13 +47,13 @@ static uint64_t mix(uint64_t value)
 static void fill_page(uint64_t *page, uint64_t seed)
 {
 	for (size_t i = 0; i < PAGE_WORDS; i++)
-		page[i] = mix(seed * PAGE_WORDS + i);
+		page[i] = mix(seed * PAGE_WORDS + i / repeats);
 }
 
 static bool is_page_right(const uint64_t *page, uint64_t seed)
 {
 	for (size_t i = 0; i < PAGE_WORDS; i++) {
-		if (page[i] != mix(seed * PAGE_WORDS + i))
+		if (page[i] != mix(seed * PAGE_WORDS + i / repeats))
 			return false;
 	}
 	return true;
@@ -134,19 +135,29 @@ static void answer(const char *line)
 		printf("WHAT\n");
 }
 
+/* What a tick, or waiting for it, has taken too long. */
+static void note_gap(uint64_t *last, uint64_t gap_ns)
+{
+	uint64_t now = now_ns();
+
+	if (*last != 0 && now - *last > gap_ns)
+		printf("GAP %llu %llu\n", (unsigned long long) *last, (unsigned long long) now);
+	*last = now;
+}
+
 static void tick(long tick_us, uint64_t gap_ns)
 {
 	static uint64_t last;
 	struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
 	struct timespec pause = {.tv_nsec = tick_us * 1000};
-	uint64_t now = now_ns();
 	char line[128];
+	int r;
 
 	tick_count++;
-	if (last != 0 && now - last > gap_ns)
-		printf("GAP %llu %llu\n", (unsigned long long) last, (unsigned long long) now);
-	last = now;
-	if (ppoll(&input, 1, &pause, NULL) <= 0)
+	note_gap(&last, gap_ns);
+	r = ppoll(&input, 1, &pause, NULL);
+	note_gap(&last, gap_ns);
+	if (r <= 0)
 		return;
 	if (fgets(line, sizeof(line), stdin) == NULL)
 		exit(0);
@@ -175,6 +186,7 @@ int main(int argc, char **argv)
 	long tick_us = argc > 2 ? strtol(argv[2], NULL, 10) : 500;
 	long gap_us = argc > 3 ? strtol(argv[3], NULL, 10) : 5000;
 
+	repeats = argc > 4 && strcmp(argv[4], "soft") == 0 ? 32 : 1;
 	(void) setvbuf(stdout, NULL, _IOLBF, 0);
 	(void) setvbuf(stdin, NULL, _IONBF, 0);
 	page_count = megabytes * 1024 * 1024 / PAGE;

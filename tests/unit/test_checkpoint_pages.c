@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "checkpoint/fault_window.h"
 #include "checkpoint/frames.h"
 #include "checkpoint/images.h"
 #include "checkpoint/page_set.h"
@@ -118,6 +119,23 @@ TEST(missing_pages_are_found_in_runs)
 	page_set_deinit(&set);
 }
 
+TEST(every_page_in_a_state_is_found_in_runs_of_a_limited_length)
+{
+	struct page_set set = {0};
+	size_t cursor = 0, index, count;
+
+	CHECK(page_set_add(&set, 10 * P, 20) == 0);
+	for (size_t i = 2; i < 13; i++)
+		page_set_mark(&set, &set.ranges[0], i, PAGE_AWAITED);
+	page_set_mark(&set, &set.ranges[0], 14, PAGE_AWAITED);
+	CHECK(page_range_next(&set.ranges[0], PAGE_AWAITED, 5, &cursor, &index, &count) && index == 2 && count == 5);
+	CHECK(page_range_next(&set.ranges[0], PAGE_AWAITED, 5, &cursor, &index, &count) && index == 7 && count == 5);
+	CHECK(page_range_next(&set.ranges[0], PAGE_AWAITED, 5, &cursor, &index, &count) && index == 12 && count == 1);
+	CHECK(page_range_next(&set.ranges[0], PAGE_AWAITED, 5, &cursor, &index, &count) && index == 14 && count == 1);
+	CHECK(!page_range_next(&set.ranges[0], PAGE_AWAITED, 5, &cursor, &index, &count));
+	page_set_deinit(&set);
+}
+
 TEST(a_fault_brings_its_missing_neighbours)
 {
 	struct page_set set = {0};
@@ -133,6 +151,44 @@ TEST(a_fault_brings_its_missing_neighbours)
 	page_range_around(&set.ranges[0], 39, 16, &first, &count);
 	CHECK(first == 32 && count == 8);
 	page_set_deinit(&set);
+}
+
+static size_t fault_at(struct fault_window *window, uint64_t page)
+{
+	size_t pages = fault_window_next(window, page * P, 64);
+
+	fault_window_asked(window, (page - page % pages) * P, (page - page % pages + pages) * P);
+	return pages;
+}
+
+TEST(a_task_that_goes_through_its_memory_gets_more_at_a_time)
+{
+	struct fault_window window = {0};
+
+	CHECK(fault_at(&window, 1024) == 16);
+	CHECK(fault_at(&window, 1040) == 32);
+	CHECK(fault_at(&window, 1056) == 64);
+	CHECK(fault_at(&window, 1152) == 64);
+}
+
+TEST(backwards_is_in_order_too)
+{
+	struct fault_window window = {0};
+
+	CHECK(fault_at(&window, 1024) == 16);
+	CHECK(fault_at(&window, 1023) == 32);
+	CHECK(fault_at(&window, 991) == 64);
+}
+
+TEST(a_task_that_jumps_about_gets_less_at_a_time)
+{
+	struct fault_window window = {0};
+
+	CHECK(fault_at(&window, 1024) == 16);
+	CHECK(fault_at(&window, 90000) == 8);
+	CHECK(fault_at(&window, 500) == 4);
+	CHECK(fault_at(&window, 70000) == 4);
+	CHECK(fault_at(&window, 70004) == 8);
 }
 
 /* magic, head {pages_id = 1}, {vaddr = 0x10000, 3 pages, lazy}, {vaddr = 0x20000, 1 page, present} */

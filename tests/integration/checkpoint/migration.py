@@ -87,11 +87,31 @@ class Migration:
                               str(self.tmp / "source-images"), "--state", str(self.tmp / "state"),
                               *(["--layer", str(layer)] if layer else []), *source_args],
                              [here.fileno()] if here else [], env=source_env, prefix=source_prefix)
-        self.receiver = self.receive(there or listener.accept())
+        self.workers, self.arrived = [], threading.Condition()
         if here:
             here.close()
+            self.workers.append(self.receive(there))
+        else:
+            threading.Thread(target=self._hydrad, args=(listener,), daemon=True).start()
+        self.receiver = self.worker(0)
         self.thread = threading.Thread(target=self._shim, daemon=True)
         self.thread.start()
+
+    def _hydrad(self, listener):
+        while True:
+            try:
+                connection = listener.accept()
+            except OSError:
+                return
+            with self.arrived:
+                self.workers.append(self.receive(connection))
+                self.arrived.notify_all()
+
+    def worker(self, number):
+        """Of one connection to the target: 0 the migration, 1 its faults; after a loss two more."""
+        with self.arrived:
+            assert self.arrived.wait_for(lambda: len(self.workers) > number, DEADLINE), f"no connection {number}"
+            return self.workers[number]
 
     def receive(self, connection):
         """What hydrad does with a connection."""
@@ -120,6 +140,9 @@ class Migration:
         if not self.keeper:
             return
         self.keeper_there.close()
+        self._keep()
+
+    def _keep(self):
         while True:
             try:
                 data, ancillary, _, _ = self.keeper.recvmsg(4096, socket.CMSG_SPACE(64))
@@ -127,9 +150,25 @@ class Migration:
                 return
             for _, _, raw in ancillary:
                 self.kept += list(memoryview(raw).cast("i"))
-            if not data or b"complete" in data:
+            if b"complete" in data:
                 self.release()
-                return
+            if not data or b"complete" in data:
+                return  # of a pager that died they are kept for the next one
+
+    def take_over(self, env=None):
+        """What a shim does when the pager dies: starts another one with what it kept."""
+        self.thread.join(DEADLINE)
+        self.keeper.close()
+        self.keeper, theirs = socket.socketpair()
+        with theirs:
+            pager = subprocess.Popen([PAGER, "take-over", "--work", str(self.work), "--keeper-fd", str(theirs.fileno())],
+                                     pass_fds=[theirs.fileno()], stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})})
+        for fd in self.kept:
+            socket.send_fds(self.keeper, [b"uffd\0"], [fd])
+        self.keeper.send(b"all\0")
+        self.thread = threading.Thread(target=self._keep, daemon=True)
+        self.thread.start()
+        return pager
 
     def release(self):
         for fd in self.kept:
@@ -152,7 +191,7 @@ class Migration:
         return int(out)
 
     def finish(self):
-        for worker in (self.sender, self.receiver):
+        for worker in (self.sender, *self.workers):
             worker.kill()
             worker.wait()
         self.thread.join(5)
@@ -168,13 +207,16 @@ class Listener:
 
     def __init__(self, address="127.0.0.1"):
         self.socket = socket.create_server((address, 0))
-        self.socket.settimeout(DEADLINE)
         self.address = "%s:%d" % self.socket.getsockname()
 
     def accept(self):
         return self.socket.accept()[0]
 
     def close(self):
+        try:
+            self.socket.shutdown(socket.SHUT_RDWR)  # wakes who accepts
+        except OSError:
+            pass
         self.socket.close()
 
 

@@ -3,13 +3,15 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
-from conftest import make_rootfs, run
-from migration import Listener
+from conftest import make_rootfs, run, wait_for
+from migration import Listener, make_certificates
 from test_migrate import faults, migrate  # noqa: F401 (a fixture)
 
 CONTAINER_IP, CONTAINER_MAC, PORT = "10.77.0.9", "02:00:00:00:77:09", 6379
@@ -155,3 +157,44 @@ def test_recover_after_a_killed_source_worker(container, migrate, network, tmp_p
     client = start_client(network)
     assert end_client(client)["count"] > 0
     move.restore.communicate(timeout=60)
+
+
+class ListenerThere(Listener):
+    """A listener in another network namespace."""
+
+    def __init__(self, namespace, address):
+        made = []
+
+        def listen():
+            with open(f"/run/netns/{namespace}") as file:
+                os.setns(file.fileno(), os.CLONE_NEWNET)
+            made.append(Listener(address))
+
+        thread = threading.Thread(target=listen)
+        thread.start()
+        thread.join()
+        self.socket, self.address = made[0].socket, made[0].address
+
+
+def test_a_cut_network_is_waited_for(container, migrate, network, tmp_path):
+    """Nothing says that the other host is not reachable any more: it is just silent, for longer than patience lasts."""
+    for host, address in ((network.a, "10.77.0.11/24"), (network.b, "10.77.0.12/24")):
+        network.ip(host, "addr", "add", address, "dev", "br0")
+    certificates = make_certificates(tmp_path / "tls")
+    listener = ListenerThere(network.b, "10.77.0.12")
+    one = container("/bin/ticker", "64")
+    one.stdio.stdout.line("START")
+    move = migrate(one, listener=listener, source_prefix=network.inside(network.a), source_args=[*certificates[0], "--patience", "1"],
+                   target_args=[*certificates[1], "--patience", "1"],
+                   target_env=faults(tmp_path / "faults", receive__committed="stop"))
+    wait_for(lambda: (tmp_path / "faults" / "receive.committed.arrived").exists(), "the commit")
+    network.ip(network.switch, "link", "set", "p1", "down")
+    move.receiver.kill(signal.SIGCONT)
+    move.stdio.stdin.write("verify\n")
+    move.receiver.phase("source-lost")
+    move.sender.phase("reconnecting")
+    network.ip(network.switch, "link", "set", "p1", "up")
+    assert move.stdio.stdout.line("VERIFY") == "VERIFY bad=0 pages=16384"
+    move.expect_moved()
+    assert move.worker(2).wait() == 0
+    listener.close()

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The same migration over TCP: only with TLS and only among hosts of one CA; cut connections are taken up again."""
+import signal
 import socket
+import ssl
 import threading
 import time
 
 import pytest
 
 from conftest import wait_for
+from meddler import Meddler
 from migration import Listener, make_certificates
 from test_migrate import expect_stayed, faults, migrate, start  # noqa: F401 (a fixture)
 
@@ -39,7 +42,6 @@ def test_hosts_of_another_ca_are_refused(container, migrate, certificates, liste
 
 
 def test_a_peer_without_a_certificate_is_refused(certificates, listener, tmp_path):
-    import ssl
     from migration import Worker
     from conftest import PAGER
     (tmp_path / "works").mkdir()
@@ -88,7 +90,7 @@ class Proxy:
                 self.bytes += len(data)
                 if self.limit is not None and self.bytes > self.limit:
                     self.limit = None  # the next connection, which may come at once, is whole
-                    break
+                    self.cut()
                 sink.sendall(data)
         except OSError:
             pass
@@ -97,6 +99,14 @@ class Proxy:
                 each.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
+
+    def cut(self):
+        for pair in list(self.pairs):
+            for each in pair:
+                try:
+                    each.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
 
     def close(self):
         self.socket.close()
@@ -113,7 +123,7 @@ def test_a_cut_connection_is_taken_up_again(container, migrate, certificates, li
     move.receiver.phase("paging")
     proxy.limit = proxy.bytes + (1 << 20)
     move.receiver.phase("source-lost")
-    again = move.receive(listener.accept())
+    again = move.worker(2)
     move.stdio.stdin.write("random 2000\n")
     assert move.stdio.stdout.line("RANDOM") == "RANDOM bad=0"
     move.expect_moved()
@@ -121,6 +131,46 @@ def test_a_cut_connection_is_taken_up_again(container, migrate, certificates, li
     assert "reconnecting" in move.sender.phases()
     assert again.wait() == 0
     proxy.close()
+
+
+@pytest.fixture
+def damaged(container, migrate, certificates, listener, tmp_path):
+    """Moves a container of 32 MiB, with one page damaged on each of the connections with these numbers."""
+    def make(*numbers):
+        one, left, is_armed = start(container, 32), set(numbers), threading.Event()
+
+        def damage(connection, frame):
+            if frame.has_bytes and frame.is_pages and connection in left and is_armed.is_set():
+                left.remove(connection)
+                frame.data[-1] ^= 1
+            return True
+
+        with Meddler(listener, certificates, damage):
+            move = migrate(one, listener=listener, source_args=certificates[0], target_args=certificates[1],
+                           target_env=faults(tmp_path / "faults", receive__committed="stop"))
+            wait_for(lambda: (tmp_path / "faults" / "receive.committed.arrived").exists(), "the commit")
+            is_armed.set()
+            move.receiver.kill(signal.SIGCONT)
+            move.stdio.stdin.write("random 2000\n")
+            assert move.stdio.stdout.line("RANDOM") == "RANDOM bad=0"
+            move.expect_moved()
+            assert move.stdio.ask("verify", "VERIFY") == "VERIFY bad=0 pages=8192"
+            assert not left
+        return move
+
+    return make
+
+
+def test_a_damaged_page_is_never_installed_but_asked_for_again(damaged):
+    move = damaged(0, 2)
+    lost = [line["message"] for line in move.receiver.lines if line["phase"] == "source-lost"]
+    assert lost == ["pages were damaged on their way"] * 2
+
+
+def test_a_damaged_page_that_a_task_waits_for_is_asked_for_over_the_other_connection(damaged):
+    move = damaged(1)
+    assert "source-lost" not in move.receiver.phases() and len(move.workers) == 2
+    assert "connection for faults lost" in move.receiver.stderr
 
 
 def test_a_connection_cut_before_the_commit_changes_nothing(container, migrate, certificates, listener):

@@ -124,3 +124,13 @@ def test_a_health_check_moves_along_and_is_not_in_the_way(cluster, rootfs):
         assert host.inspect("checked")["health"]["status"] == "HEALTH_HEALTHY"
         last = checked(host)
         cluster.migrate("checked", host)
+
+
+def test_a_rate_and_a_way_to_compress_can_be_given(cluster, rootfs):
+    run(cluster.a, rootfs, "counter", "sh", "-c", COUNT)
+    wait_for(lambda: len(lines(cluster.a, "counter")) > 3, "it to count")
+    for options, complaint in ((("--bandwidth", "much"), "like 500k"), (("--compress", "gzip"), "expected auto")):
+        done = cluster.migrate("counter", cluster.a, *options, check=False)
+        assert done.returncode != 0 and complaint in done.stderr
+    cluster.migrate("counter", cluster.a, "--bandwidth", "64m", "--compress", "zstd")
+    assert names(cluster.a) == set() and cluster.b.inspect("counter")["state"] == "running"

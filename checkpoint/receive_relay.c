@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A source that comes back after a loss, or with one more connection. This worker has its connection; the one that has the tasks'
+ * memory waits for it, or has ended because all of it was there.
+ */
+#include "checkpoint/receive.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "base/fd_pass.h"
+#include "base/file.h"
+#include "base/owned.h"
+#include "base/text.h"
+
+#include <fcntl.h>
+
+#define RELAY_BYTES (256U << 10)
+
+/* Moves what is there from one side to the other. 1: there may be more, 0: nothing now, -1: one side closed. */
+static int relay_some(struct transport *from, struct transport *to, unsigned char *buffer)
+{
+	ssize_t got = transport_read(from, buffer, RELAY_BYTES), sent;
+
+	if (got == -EAGAIN)
+		return 0;
+	if (got <= 0)
+		return -1;
+	for (ssize_t done = 0; done < got; done += sent) {
+		struct pollfd event = {.fd = to->fd, .events = POLLOUT};
+
+		sent = transport_write(to, buffer + done, (size_t) (got - done));
+		if (sent == -EAGAIN) {
+			(void) poll(&event, 1, 1000);
+			sent = 0;
+		} else if (sent <= 0) {
+			return -1;
+		}
+	}
+	return 1;
+}
+
+/* Until one side closes. TLS reads ahead: what it holds no descriptor tells about, so only a round without any lets us wait. */
+static void relay(struct transport *peer, struct transport *local, unsigned char *buffer)
+{
+	struct pollfd events[] = {{.fd = peer->fd, .events = POLLIN}, {.fd = local->fd, .events = POLLIN}};
+	int in = 0, out = 0;
+
+	while (in >= 0 && out >= 0) {
+		(void) poll(events, 2, in > 0 || out > 0 ? 0 : 1000);
+		in = relay_some(peer, local, buffer);
+		out = in >= 0 ? relay_some(local, peer, buffer) : 0;
+	}
+}
+
+static bool is_for_faults(const struct receiver *self)
+{
+	return self->hello->purpose == HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_FAULTS;
+}
+
+/* Who has the memory may just be taking over from a killed one: the source comes again. */
+static int connect_worker(struct receiver *self, int *ret_fd, struct error *err)
+{
+	auto_free char *path = text_format("%s/" LOCAL_SOCKET, self->work);
+	auto_close int worker_fd = FD_NONE, ours = FD_NONE, theirs = FD_NONE;
+	int pair[2], r = socket_connect(path, &worker_fd, err);
+
+	if (r < 0)
+		return fail_because(err, EAGAIN, "nobody has taken over migration '%s' yet", self->hello->migration_id);
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return fail_errno(err, errno, "make a socketpair");
+	ours = pair[0];
+	theirs = pair[1];
+	r = local_send(worker_fd, is_for_faults(self) ? LOCAL_FAULTS : LOCAL_RESUME, (int) self->hello->capabilities, NULL, theirs, err);
+	if (r == 0)
+		*ret_fd = take_fd(&ours);
+	return r;
+}
+
+static int go_between(struct receiver *self, struct error *err)
+{
+	auto_free unsigned char *buffer = malloc(RELAY_BYTES);
+	auto_close int fd = FD_NONE;
+	struct transport local;
+	int r = buffer == NULL ? fail_errno(err, ENOMEM, "relay") : connect_worker(self, &fd, err);
+
+	if (r == 0)
+		r = transport_open(&local, &fd, false, NULL, self->spec->patience_ms, err);
+	if (r < 0)
+		return r;
+	relay(&self->session.link.transport, &local, buffer);
+	transport_close(&local);
+	return 0;
+}
+
+/* The source did not hear that all is here. */
+static int say_done(struct receiver *self, unsigned long long epoch, struct error *err)
+{
+	struct frame frame;
+	int r = receive_say_hello(self, err);
+
+	if (r == 0)
+		r = session_say(&self->session, FRAME_DONE, epoch, NULL, err);
+	if (r == 0)
+		r = session_expect(&self->session, FRAME_ACKNOWLEDGED, &frame, err);
+	return r == 0 ? dir_remove_all(AT_FDCWD, self->work, err) : r;
+}
+
+int receive_relay(struct receiver *self, struct error *err)
+{
+	Hydra__V1__HandoverRecord *record = NULL;
+	unsigned long long epoch;
+	bool is_done;
+	int r;
+
+	if (is_for_faults(self)) /* mostly before there is anything to record */
+		return go_between(self, err);
+	r = handover_read(self->work, &record, err);
+	if (r < 0) {
+		(void) fail_because(err, ENOENT, "no migration '%s' waits for its source here", self->hello->migration_id);
+		session_abort(&self->session, err->message);
+		return err->code;
+	}
+	is_done = record->state == HYDRA__V1__HANDOVER_STATE__HANDOVER_DONE;
+	epoch = record->epoch;
+	hydra__v1__handover_record__free_unpacked(record, NULL);
+	return is_done ? say_done(self, epoch, err) : go_between(self, err);
+}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * After the commit: the container is the target's, and this host keeps its memory until all of it is there. A connection
+ * may break, and this process may be killed and started again, as often as it takes; the tasks never run here again.
+ */
+#include "checkpoint/send.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/owned.h"
+#include "base/text.h"
+#include "state/record.h"
+
+#define PAUSE_FIRST_MS 100
+#define PAUSE_MAX_MS   2000
+#define STOP_NS        (2000 * NS_PER_MS)
+
+void send_signal(const struct sender_state *self, int signal_number)
+{
+	for (size_t i = 0; i < self->pages.tasks.count; i++)
+		(void) kill(self->pages.tasks.items[i].pid, signal_number);
+}
+
+/* True when a signal (they are blocked) says that it was enough. */
+static bool pause_is_cancelled(int ms)
+{
+	struct timespec pause = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * (long) NS_PER_MS};
+	sigset_t mask;
+
+	(void) sigemptyset(&mask);
+	(void) sigaddset(&mask, SIGTERM);
+	(void) sigaddset(&mask, SIGINT);
+	(void) sigaddset(&mask, SIGHUP);
+	return sigtimedwait(&mask, NULL, &pause) > 0;
+}
+
+static int reconnect(struct sender_state *self, struct error *err)
+{
+	uint64_t end = clock_monotonic_ns() + (uint64_t) self->spec->reconnect_ms * NS_PER_MS;
+	struct error last = *err;
+	int pause_ms = PAUSE_FIRST_MS;
+
+	progress_phase(&self->progress, "reconnecting", err->message, NULL);
+	while (self->spec->connect != NULL && (self->spec->reconnect_ms == 0 || clock_monotonic_ns() < end)) {
+		session_close(&self->session);
+		link_deinit(&self->faults);
+		page_server_forget(&self->pages);
+		if (send_connect(self, HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_RESUME, &last) == 0) {
+			send_connect_faults(self);
+			send_choose_compression(self);
+			progress_phase(&self->progress, "paging", "connected again", NULL);
+			return 0;
+		}
+		if (last.code == -EREMOTEIO)
+			break;
+		if (pause_is_cancelled(pause_ms)) {
+			(void) fail_because(&last, ECANCELED, "given up while the target could not be reached");
+			break;
+		}
+		pause_ms = pause_ms * 2 < PAUSE_MAX_MS ? pause_ms * 2 : PAUSE_MAX_MS;
+	}
+	return *err = last, err->code;
+}
+
+static int conclude(struct sender_state *self)
+{
+	struct error ignored;
+
+	self->is_done = true;
+	(void) handover_write(self->spec->state, &self->record, HYDRA__V1__HANDOVER_STATE__HANDOVER_DONE, &ignored);
+	(void) session_say(&self->session, FRAME_ACKNOWLEDGED, self->spec->epoch, NULL, &ignored);
+	(void) session_flush(&self->session, 0, &ignored);
+	return 0;
+}
+
+int send_until_done(struct sender_state *self, struct error *err)
+{
+	int r;
+
+	do {
+		transport_pace(&self->session.link.transport, self->spec->bandwidth);
+		r = send_serve(self, FRAME_DONE, 0, err);
+	} while (r == -EPIPE && reconnect(self, err) == 0);
+	return r < 0 ? err->code : conclude(self);
+}
+
+void send_bury(struct sender_state *self)
+{
+	struct error err;
+
+	if (self->dump.worker.pid > 0 && dump_commit(&self->dump, &err) < 0)
+		log_warning("CRIU did not end as it should", "container=%s reason=\"%s\"", self->spec->id, err.message);
+	send_signal(self, SIGKILL);
+}
+
+/* The commit stopped every task by signal, so that it is stopped when CRIU and the worker are gone. */
+static bool is_stopped(pid_t pid)
+{
+	auto_free char *path = text_format("/proc/%d/stat", (int) pid);
+	auto_free char *text = NULL;
+	struct error ignored;
+	const char *state;
+
+	if (file_read(AT_FDCWD, path, 4096, &text, NULL, &ignored) < 0)
+		return false;
+	state = strrchr(text, ')');
+	return state != NULL && (state[2] == 'T' || state[2] == 't');
+}
+
+/* CRIU may be dying just now, and the signal about to be seen: before that no instruction of the task's own is run. */
+static bool will_stop(pid_t pid)
+{
+	uint64_t end = clock_monotonic_ns() + STOP_NS;
+	struct timespec pause = {.tv_nsec = (long) NS_PER_MS};
+
+	while (!is_stopped(pid)) {
+		if (clock_monotonic_ns() > end)
+			return false;
+		(void) nanosleep(&pause, NULL);
+	}
+	return true;
+}
+
+static int find_tasks(struct sender_state *self, struct error *err)
+{
+	int r;
+
+	if (process_start_time(self->spec->pid) != self->record.pid_start_time)
+		return fail_because(err, ESRCH, "the container's memory is gone: its init (process %d) has ended", self->spec->pid);
+	r = page_server_init(&self->pages, self->spec->pid, err);
+	for (size_t i = 0; i < self->pages.tasks.count && r == 0; i++) {
+		if (!will_stop(self->pages.tasks.items[i].pid))
+			r = fail_because(err, EBUSY, "process %d of the container ran after the hand-over",
+					 (int) self->pages.tasks.items[i].pid);
+	}
+	return r;
+}
+
+static int go_on(struct sender_state *self, struct error *err)
+{
+	int r = find_tasks(self, err);
+
+	if (r < 0)
+		return r;
+	(void) fail_because(err, EPIPE, "the worker before this one ended");
+	r = reconnect(self, err);
+	return r == 0 ? send_until_done(self, err) : r;
+}
+
+static struct send_spec spec_of(const struct send_spec *given, const Hydra__V1__HandoverRecord *fence)
+{
+	struct send_spec spec = *given;
+
+	spec.connect = fence->peer[0] != '\0' ? fence->peer : NULL;
+	spec.files = (struct transport_files){fence->ca, fence->certificate, fence->key};
+	spec.id = fence->container_id;
+	spec.container_namespace = fence->container_namespace;
+	spec.migration_id = fence->migration_id;
+	spec.epoch = fence->epoch;
+	spec.pid = (int) fence->pid;
+	spec.work = fence->work;
+	spec.bandwidth = fence->bandwidth;
+	spec.compress = fence->compress;
+	return spec;
+}
+
+static enum send_outcome run(struct sender_state *self, struct error *err)
+{
+	self->session.signal_fd = self->session.link.transport.fd = self->faults.transport.fd = FD_NONE;
+	if (self->record.state == HYDRA__V1__HANDOVER_STATE__HANDOVER_DONE)
+		return SEND_MOVED; /* the shim kills what is left */
+	if (go_on(self, err) < 0) {
+		progress_phase(&self->progress, "in-doubt", err->message, NULL);
+		return SEND_IN_DOUBT;
+	}
+	send_bury(self);
+	progress_phase(&self->progress, "done", NULL, NULL);
+	if (self->spec->work[0] != '\0')
+		(void) dir_remove_all(AT_FDCWD, self->spec->work, &(struct error){0});
+	return SEND_MOVED;
+}
+
+enum send_outcome send_resume(const struct send_spec *spec, struct error *err)
+{
+	Hydra__V1__HandoverRecord *fence = NULL;
+	struct send_spec whole;
+	struct sender_state self = {.spec = &whole, .dump = PARKED_DUMP_NONE, .layer_fd = FD_NONE, .is_committed = true,
+				    .progress = {.fd = spec->progress_fd}};
+	enum send_outcome outcome;
+
+	if (handover_read(spec->state, &fence, err) < 0)
+		return err->code == -ENOENT ? SEND_STAYED : SEND_IN_DOUBT;
+	if (strcmp(spec->migration_id, fence->migration_id) != 0 || (fence->state != HYDRA__V1__HANDOVER_STATE__HANDOVER_COMMITTED &&
+	     fence->state != HYDRA__V1__HANDOVER_STATE__HANDOVER_DONE)) {
+		hydra__v1__handover_record__free_unpacked(fence, NULL);
+		(void) fail_because(err, EINVAL, "the container was not handed over");
+		return SEND_STAYED;
+	}
+	whole = spec_of(spec, fence);
+	self.record = *fence;
+	outcome = run(&self, err);
+	session_close(&self.session);
+	link_deinit(&self.faults);
+	page_server_deinit(&self.pages);
+	hydra__v1__handover_record__free_unpacked(fence, NULL);
+	return outcome;
+}
