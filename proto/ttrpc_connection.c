@@ -27,6 +27,27 @@ void ttrpc_connection_keep(struct ttrpc_connection *self, bool is_kept)
 	self->server->keeper->keep(self, is_kept);
 }
 
+static void forget_pieces(struct ttrpc_connection *self)
+{
+	if (self->arriving_at != 0)
+		self->server->keeper->forget_pieces(self);
+	self->arriving_at = self->arrived = 0;
+}
+
+/* A successor knows what has arrived, and that no answer is on its way: how much of that has left it could not know. */
+static void consider_keeping(struct ttrpc_connection *self)
+{
+	ttrpc_connection_keep(self, self->output == NULL && (!self->is_reading_pieces || self->arriving_at != 0));
+}
+
+/* The start of a header would be reported again and again; with EPOLLET only what follows it is. */
+static void update_events(struct ttrpc_connection *self)
+{
+	uint32_t events = self->output != NULL ? EPOLLIN | EPOLLOUT : EPOLLIN;
+
+	event_loop_modify(self->server->loop, &self->source, self->waits_for_header ? events | EPOLLET : events);
+}
+
 static void forget_calls(struct ttrpc_connection *self)
 {
 	while (self->calls != NULL) {
@@ -61,6 +82,7 @@ static void connection_free(struct ttrpc_connection *self)
 	if (self->is_kept && fd >= 0)
 		(void) shutdown(fd, SHUT_RDWR);
 	unlink_connection(self);
+	forget_pieces(self);
 	ttrpc_connection_keep(self, false);
 	event_loop_remove(server->loop, &self->source);
 	owned_fd_release(&fd);
@@ -94,9 +116,8 @@ static bool flush(struct ttrpc_connection *self)
 		self->output = NULL;
 		self->output_size = self->output_sent = 0;
 	}
-	/* what a successor can't know: how much of this has left */
-	ttrpc_connection_keep(self, self->output == NULL && !self->is_reading_pieces);
-	event_loop_modify(self->server->loop, &self->source, self->output != NULL ? EPOLLIN | EPOLLOUT : EPOLLIN);
+	consider_keeping(self);
+	update_events(self);
 	return true;
 }
 
@@ -121,8 +142,10 @@ static void take_request(struct ttrpc_connection *self, struct ttrpc_call *call)
 	call->request = take_ptr(&self->reader.data);
 	call->request_size = self->reader.header.size;
 	ttrpc_call_keep(call);
+	fault_point("shim.request-whole");
+	forget_pieces(self);
 	self->is_reading_pieces = false;
-	ttrpc_connection_keep(self, self->output == NULL);
+	consider_keeping(self);
 	ttrpc_call_dispatch(call);
 }
 
@@ -155,10 +178,38 @@ bool ttrpc_connection_push(struct ttrpc_connection *self, const uint8_t *bytes, 
 		if (result == TTRPC_READER_NEEDS_MORE)
 			continue;
 		handle_frame(self, result);
+		forget_pieces(self);
 		ttrpc_reader_next(&self->reader);
 	}
 	self->is_reading_pieces = self->reader.has_header || self->reader.filled > 0;
 	return !self->is_closing;
+}
+
+/* From the socket, kept before it is taken if that can be done. While SO_PEEK_OFF is on, the socket itself knows whether what
+ * was looked at was taken. */
+static ssize_t take_piece(struct ttrpc_connection *self, uint8_t *bytes, size_t size)
+{
+	const struct ttrpc_keeper *keeper = self->server->keeper;
+	int fd = self->source.fd;
+	ssize_t got = 0;
+
+	if (keeper == NULL || (self->is_reading_pieces && self->arriving_at == 0))
+		return recv(fd, bytes, size, MSG_DONTWAIT);
+	if (setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &(int){0}, sizeof(int)) == 0)
+		got = recv(fd, bytes, size, MSG_DONTWAIT | MSG_PEEK);
+	if (got > 0 && keeper->keep_piece(self, bytes, (size_t) got)) {
+		fault_point("shim.piece-kept");
+		got = recv(fd, bytes, (size_t) got, MSG_DONTWAIT);
+		fault_point("shim.piece-taken");
+		if (got > 0)
+			keeper->take_piece(self, (size_t) got);
+	} else if (got >= 0) {
+		forget_pieces(self);
+		ttrpc_connection_keep(self, false);
+		got = recv(fd, bytes, size, MSG_DONTWAIT);
+	}
+	(void) setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &(int){-1}, sizeof(int));
+	return got;
 }
 
 /* One piece, not beyond the frame it belongs to: what follows may not be meant for us. 1: there may be more. */
@@ -168,29 +219,30 @@ static int read_piece(struct ttrpc_connection *self)
 	size_t size = ttrpc_reader_lacks(&self->reader);
 	ssize_t got;
 
-	self->is_reading_pieces = true;
-	ttrpc_connection_keep(self, false);
-	got = recv(self->source.fd, bytes, size < sizeof(bytes) ? size : sizeof(bytes), MSG_DONTWAIT);
+	got = take_piece(self, bytes, size < sizeof(bytes) ? size : sizeof(bytes));
 	if (got < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 	if (got == 0 || !ttrpc_connection_push(self, bytes, (size_t) got))
 		return -ECONNRESET;
-	ttrpc_connection_keep(self, self->output == NULL && !self->is_reading_pieces);
+	consider_keeping(self);
 	return 1;
 }
 
-/* 1: *ret_frame is the next frame, header included, without taking it; 0: it is to be read in pieces; -EAGAIN: there is none. */
-static int peek_frame(const struct ttrpc_connection *self, struct ttrpc_header *ret_header, uint8_t **ret_frame)
+/* 1: *ret_frame is the next frame, header included, without taking it; 0: it is to be read in pieces; -EAGAIN: there is none, or
+ * not even its header. */
+static int peek_frame(struct ttrpc_connection *self, struct ttrpc_header *ret_header, uint8_t **ret_frame)
 {
 	uint8_t bytes[TTRPC_HEADER_SIZE];
 	auto_free uint8_t *frame = NULL;
 	ssize_t got = recv(self->source.fd, bytes, sizeof(bytes), MSG_DONTWAIT | MSG_PEEK);
 	ssize_t whole;
 
+	self->waits_for_header = got > 0 && got < (ssize_t) sizeof(bytes);
+	update_events(self);
 	if (got <= 0)
 		return got < 0 && (errno == EAGAIN || errno == EINTR) ? -EAGAIN : -ECONNRESET;
-	if (got < (ssize_t) sizeof(bytes))
-		return 0;
+	if (self->waits_for_header)
+		return -EAGAIN;
 	ttrpc_header_read(bytes, ret_header);
 	whole = TTRPC_HEADER_SIZE + (ssize_t) ret_header->size;
 	if (ret_header->type != TTRPC_REQUEST || ret_header->size > WHOLE_MAX)
@@ -249,6 +301,8 @@ static void handle_connection(struct event_source *source, uint32_t events)
 	for (int i = 0; i < PIECES_PER_TURN && r > 0 && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0; i++)
 		r = self->server->keeper != NULL ? read_whole(self) : read_piece(self);
 	self->is_reading = false;
+	if (self->waits_for_header && (events & (EPOLLHUP | EPOLLERR)) != 0)
+		r = -ECONNRESET; /* it will not come */
 	if (r < 0 || self->is_closing)
 		connection_free(self);
 }

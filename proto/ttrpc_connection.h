@@ -16,6 +16,9 @@ struct ttrpc_connection {
 	size_t output_sent;
 	uint32_t number; /* the keeper's name for it; 0: it has none yet */
 	bool is_reading_pieces; /* a part of a frame is in the reader */
+	uint64_t arriving_at; /* the keeper's, of those pieces; 0: they are not kept */
+	size_t arrived;
+	bool waits_for_header; /* a part of one is in the socket */
 	bool is_kept;    /* a successor could go on with it */
 	bool is_closing; /* to be freed when the current round of input is through */
 	bool is_reading; /* frames are being handled: freeing waits */

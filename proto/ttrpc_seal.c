@@ -77,6 +77,7 @@ static Hydra__V1__SealedConnection *seal_connection(const struct ttrpc_connectio
 	hydra__v1__sealed_connection__init(sealed);
 	sealed->fd = connection->source.fd;
 	sealed->number = connection->number;
+	sealed->arriving_at = connection->arriving_at;
 	if (!seal_input(sealed, &connection->reader) ||
 	    !set_bytes(&sealed->output, connection->output + connection->output_sent,
 		       connection->output_size - connection->output_sent, NULL, 0) ||
@@ -151,9 +152,11 @@ static void unseal_connection(struct ttrpc_server *self, const Hydra__V1__Sealed
 		else if (call != NULL)
 			ttrpc_call_dispatch(call);
 	}
+	connection->arriving_at = self->keeper != NULL ? sealed->arriving_at : 0;
+	connection->arrived = sealed->input.len;
 	goes_on = goes_on && ttrpc_connection_push(connection, sealed->input.data, sealed->input.len);
 	connection->is_reading = false;
-	if (connection->is_reading_pieces)
+	if (connection->is_reading_pieces && connection->arriving_at == 0)
 		ttrpc_connection_keep(connection, false);
 	if (!goes_on || connection->is_closing)
 		ttrpc_connection_close(connection);

@@ -38,6 +38,11 @@ struct ttrpc_keeper {
 	void (*keep)(struct ttrpc_connection *connection, bool is_kept);
 	/* A request that is whole, and about to be taken from its socket; sets kept_at if it is kept. */
 	void (*keep_call)(struct ttrpc_call *call);
+	/* The next bytes of a request that arrives in pieces, seen and about to be taken; then they are. False: it is not kept. */
+	bool (*keep_piece)(struct ttrpc_connection *connection, const uint8_t *bytes, size_t size);
+	void (*take_piece)(struct ttrpc_connection *connection, size_t size);
+	/* The request is whole and kept as a call, or the connection ends. */
+	void (*forget_pieces)(struct ttrpc_connection *connection);
 	/* was_begun is set now. */
 	void (*begin_call)(struct ttrpc_call *call);
 	/* It is answered, or nobody waits for it any more. */

@@ -22,16 +22,16 @@
 
 #define PAGE_SIZE 4096
 #define FIRST_AT  PAGE_SIZE /* the first page has the version alone; 0 means "not kept" */
-#define VERSION   1U
+#define VERSION   2U /* 1 had no KEPT_ARRIVING */
 
-enum kept_state { KEPT_NOTHING, KEPT_TAKEN, KEPT_BEGUN };
+enum kept_state { KEPT_NOTHING, KEPT_TAKEN, KEPT_BEGUN, KEPT_ARRIVING };
 
 /* At the start of a page of the file; the request follows. The state is written last. */
 struct kept_call {
 	uint32_t state;
 	uint32_t connection;
-	uint32_t stream_id;
-	uint32_t size;
+	uint32_t stream_id; /* of KEPT_ARRIVING: how much of the frame follows */
+	uint32_t size;      /* of KEPT_ARRIVING: how much behind that is being taken */
 };
 
 static uint64_t room_of(size_t request_size)
@@ -44,24 +44,33 @@ static struct shim *shim_of(const struct ttrpc_server *server)
 	return server->context;
 }
 
-/* The call in the way of [at, at + room); NULL: there is none. */
-static const struct ttrpc_call *find_neighbour(const struct ttrpc_server *server, uint64_t at, uint64_t room)
+static uint64_t room_of_pieces(const struct ttrpc_connection *connection)
+{
+	return room_of(TTRPC_HEADER_SIZE + (size_t) connection->reader.header.size);
+}
+
+/* The end of what is in the way of [at, at + room); 0: nothing is. */
+static uint64_t find_neighbour(const struct ttrpc_server *server, uint64_t at, uint64_t room)
 {
 	for (const struct ttrpc_connection *connection = server->connections; connection != NULL; connection = connection->next) {
+		uint64_t pieces = connection->arriving_at;
+
+		if (pieces != 0 && pieces < at + room && at < pieces + room_of_pieces(connection))
+			return pieces + room_of_pieces(connection);
 		for (const struct ttrpc_call *call = connection->calls; call != NULL; call = call->next) {
 			if (call->kept_at != 0 && call->kept_at < at + room && at < call->kept_at + room_of(call->request_size))
-				return call;
+				return call->kept_at + room_of(call->request_size);
 		}
 	}
-	return NULL;
+	return 0;
 }
 
 static uint64_t find_room(const struct ttrpc_server *server, uint64_t room)
 {
 	uint64_t at = FIRST_AT;
 
-	for (const struct ttrpc_call *call = find_neighbour(server, at, room); call != NULL; call = find_neighbour(server, at, room))
-		at = call->kept_at + room_of(call->request_size);
+	for (uint64_t next = find_neighbour(server, at, room); next != 0; next = find_neighbour(server, at, room))
+		at = next;
 	return at;
 }
 
@@ -115,6 +124,56 @@ static void forget_call(struct ttrpc_call *call)
 			 (off_t) room_of(call->request_size));
 }
 
+/* Of the first piece, which has the header. False: it is none of ours. */
+static bool begin_pieces(struct ttrpc_connection *connection, const uint8_t *bytes, size_t size)
+{
+	struct shim *shim = shim_of(connection->server);
+	struct ttrpc_header header;
+
+	if (!deposits_are_taken(shim) || size < TTRPC_HEADER_SIZE)
+		return false;
+	ttrpc_header_read(bytes, &header);
+	if (header.size > TTRPC_DATA_MAX)
+		return false;
+	if (shim->calls_fd < 0)
+		make_file(shim);
+	connection->arriving_at = find_room(connection->server, room_of(TTRPC_HEADER_SIZE + (size_t) header.size));
+	connection->arrived = 0;
+	return shim->calls_fd >= 0;
+}
+
+static bool keep_piece(struct ttrpc_connection *connection, const uint8_t *bytes, size_t size)
+{
+	struct kept_call kept = {KEPT_ARRIVING, connection->number, 0, (uint32_t) size};
+	off_t at;
+	int fd;
+
+	if (connection->arriving_at == 0 && !begin_pieces(connection, bytes, size))
+		return false;
+	fd = shim_of(connection->server)->calls_fd;
+	at = (off_t) connection->arriving_at;
+	kept.stream_id = (uint32_t) connection->arrived;
+	return pwrite(fd, bytes, size, at + (off_t) (sizeof(kept) + connection->arrived)) == (ssize_t) size &&
+	       pwrite(fd, &kept, sizeof(kept), at) == (ssize_t) sizeof(kept);
+}
+
+static void take_piece(struct ttrpc_connection *connection, size_t size)
+{
+	struct kept_call kept = {KEPT_ARRIVING, connection->number, (uint32_t) (connection->arrived + size), 0};
+
+	connection->arrived += size;
+	(void) !pwrite(shim_of(connection->server)->calls_fd, &kept, sizeof(kept), (off_t) connection->arriving_at);
+}
+
+static void forget_pieces(struct ttrpc_connection *connection)
+{
+	struct shim *shim = shim_of(connection->server);
+
+	if (shim->calls_fd >= 0)
+		(void) fallocate(shim->calls_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t) connection->arriving_at,
+				 (off_t) room_of_pieces(connection));
+}
+
 static uint32_t find_number(const struct shim *shim)
 {
 	uint32_t last = 0;
@@ -138,11 +197,20 @@ static void keep(struct ttrpc_connection *connection, bool is_kept)
 		deposit_drop_connection(shim, connection->number);
 }
 
-static const struct ttrpc_keeper keeper = {keep, keep_call, begin_call, forget_call};
+static const struct ttrpc_keeper keeper = {keep, keep_call, keep_piece, take_piece, forget_pieces, begin_call, forget_call};
+
+static void note_version(int fd)
+{
+	const uint32_t version = VERSION;
+
+	if (fd >= 0)
+		(void) !pwrite(fd, &version, sizeof(version), 0);
+}
 
 void calls_init(struct shim *shim, int fd)
 {
 	shim->calls_fd = fd;
+	note_version(fd);
 	shim->server.keeper = &keeper;
 }
 
@@ -249,6 +317,32 @@ static bool add_call(Hydra__V1__SealedConnection *connection, const struct kept_
 	       pread(fd, call->request.data, kept->size, (off_t) (at + sizeof(*kept))) == (ssize_t) kept->size;
 }
 
+/* What had arrived of a request. A piece that was being taken was taken if the socket does not wait behind it any more. */
+static uint64_t add_pieces(const struct shim *shim, const struct kept_call *kept, uint64_t at)
+{
+	Hydra__V1__SealedConnection *connection = find_connection(shim, kept->connection);
+	uint8_t bytes[TTRPC_HEADER_SIZE];
+	struct ttrpc_header header = {.size = 0};
+	socklen_t length = sizeof(int);
+	size_t arrived = kept->stream_id;
+	int offset = 0;
+
+	if (pread(shim->calls_fd, bytes, sizeof(bytes), (off_t) (at + sizeof(*kept))) == (ssize_t) sizeof(bytes))
+		ttrpc_header_read(bytes, &header);
+	if (connection == NULL || header.size > TTRPC_DATA_MAX)
+		return PAGE_SIZE;
+	if (kept->size > 0 && getsockopt(connection->fd, SOL_SOCKET, SO_PEEK_OFF, &offset, &length) == 0 && offset == 0)
+		arrived += kept->size;
+	if (arrived > 0 && arrived <= TTRPC_HEADER_SIZE + (size_t) header.size)
+		connection->input.data = malloc(arrived);
+	if (connection->input.data == NULL ||
+	    pread(shim->calls_fd, connection->input.data, arrived, (off_t) (at + sizeof(*kept))) != (ssize_t) arrived)
+		return room_of(TTRPC_HEADER_SIZE + (size_t) header.size);
+	connection->input.len = arrived;
+	connection->arriving_at = at;
+	return room_of(TTRPC_HEADER_SIZE + (size_t) header.size);
+}
+
 /* What it has at `at`; how much further the next one may be. */
 static uint64_t read_kept(struct shim *shim, uint64_t at)
 {
@@ -258,6 +352,8 @@ static uint64_t read_kept(struct shim *shim, uint64_t at)
 	if (pread(shim->calls_fd, &kept, sizeof(kept), (off_t) at) != (ssize_t) sizeof(kept) || kept.state == KEPT_NOTHING ||
 	    kept.size > TTRPC_DATA_MAX)
 		return PAGE_SIZE;
+	if (kept.state == KEPT_ARRIVING)
+		return add_pieces(shim, &kept, at);
 	connection = find_connection(shim, kept.connection);
 	if (connection != NULL)
 		take_from_socket(connection, &kept);
@@ -284,7 +380,7 @@ static bool is_understood(int fd)
 {
 	uint32_t version;
 
-	return fd < 0 || (pread(fd, &version, sizeof(version), 0) == (ssize_t) sizeof(version) && version == VERSION);
+	return fd < 0 || (pread(fd, &version, sizeof(version), 0) == (ssize_t) sizeof(version) && (version == VERSION || version == 1));
 }
 
 static int compare_calls(const void *a, const void *b)
@@ -305,6 +401,24 @@ static void sort_calls(const struct shim *shim)
 	}
 }
 
+/* A request that was whole may be kept as a call already. None of the sockets waits behind anything any more. */
+static void settle_pieces(const struct shim *shim)
+{
+	for (size_t i = 0; i < shim->inherited->n_connections; i++) {
+		Hydra__V1__SealedConnection *connection = shim->inherited->connections[i];
+		struct ttrpc_header header;
+
+		(void) setsockopt(connection->fd, SOL_SOCKET, SO_PEEK_OFF, &(int){-1}, sizeof(int));
+		if (connection->input.len < TTRPC_HEADER_SIZE)
+			continue;
+		ttrpc_header_read(connection->input.data, &header);
+		for (size_t j = 0; j < connection->n_calls; j++) {
+			if (connection->calls[j]->stream_id == header.stream_id)
+				connection->input.len = 0;
+		}
+	}
+}
+
 void calls_go_on(struct shim *shim)
 {
 	struct ttrpc_call *ignored;
@@ -312,6 +426,7 @@ void calls_go_on(struct shim *shim)
 
 	if (!is_understood(shim->calls_fd))
 		hang_up(shim);
+	note_version(shim->calls_fd);
 	if (shim->calls_fd >= 0 && fstat(shim->calls_fd, &info) == 0) {
 		for (uint64_t at = FIRST_AT; at < (uint64_t) info.st_size;)
 			at += read_kept(shim, at);
@@ -319,6 +434,7 @@ void calls_go_on(struct shim *shim)
 	sort_calls(shim);
 	if (shim->inherited == NULL)
 		return;
+	settle_pieces(shim);
 	ttrpc_server_unseal(&shim->server, shim->inherited, &ignored);
 	message_free(shim->inherited);
 	shim->inherited = NULL;

@@ -4,8 +4,10 @@
  * request from before it is taken from its socket until after it is answered. A successor answers what is there: nobody who
  * asked is hung up on, and nothing is done twice, as a request tells whether it was begun.
  *
- * Two things break a connection when the shim is killed: a request that is arriving in pieces, and an answer of which the client
- * has read only a part.
+ * A request that arrives in pieces is kept piece by piece.
+ *
+ * One thing breaks a connection when the shim is killed: an answer of which the client has read only a part, because it was larger than
+ * the socket takes.
  */
 #pragma once
 

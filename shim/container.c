@@ -279,6 +279,7 @@ int container_stop(struct container *self, uint32_t timeout_s, uint32_t signal_n
 
 	if (migration_is_under_way(self) && !migration_is_handed_over(self))
 		return fail_because(err, EBUSY, "container '%s' is being migrated to %s", self->dir.id, self->record->migration->peer);
+	self->awaits_workers = false;
 	self->record->stop_was_asked = true;
 	self->record->restart_is_pending = false;
 	r = container_save(self, err);
@@ -305,7 +306,7 @@ bool container_is_stopping(const struct container *self)
 
 bool container_is_at_rest(const struct container *self)
 {
-	if (self->operation != NULL || !self->is_cleaned || self->restart_timer.due_ns != 0)
+	if (self->operation != NULL || self->awaits_workers || !self->is_cleaned || self->restart_timer.due_ns != 0)
 		return false;
 	for (const struct process *process = self->processes; process != NULL; process = process->next) {
 		if ((process->pid > 0 && !process->has_ended) || !process_is_drained(process) || process->clients != NULL ||

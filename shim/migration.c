@@ -269,17 +269,25 @@ bool migration_is(const struct container *self, const char *migration_id)
 	return migration_is_under_way(self) && strcmp(self->record->migration->id, migration_id) == 0;
 }
 
+static bool is_moved(const struct container *self)
+{
+	return self->record->migration != NULL && fencing_state(self) == HYDRA__V1__HANDOVER_STATE__HANDOVER_DONE;
+}
+
 static void awaited(struct shim *shim, int exit_status, void *context)
 {
 	struct container *self = context;
 
-	(void) shim;
+	self->awaits_workers = false;
 	if (exit_status >= 128) /* it was killed, perhaps with the workers */
 		migration_adopt(self);
 	else if (exit_status != 0)
 		log_error("who migrates the container was not awaited", "container=%s status=%d", self->dir.id, exit_status);
+	else if (!migration_is_under_way(self)) /* its tasks had ended by then */
+		self->record->remove_on_exit = self->record->remove_on_exit || is_moved(self);
 	else if (self->lease.fd < 0) /* else it tells */
 		settle(self);
+	shim_consider_end(shim);
 }
 
 void migration_adopt(struct container *self)
@@ -290,12 +298,14 @@ void migration_adopt(struct container *self)
 
 	if (task_start(self->shim, &spec, awaited, self, &err) < 0)
 		log_error("who migrates the container was not awaited", "container=%s error=\"%s\"", self->dir.id, err.message);
+	else
+		self->awaits_workers = true;
 }
 
 void migration_ended_unseen(struct container *self)
 {
 	/* who moved it removes it, if he still lives */
-	if (migration_is_under_way(self) && fencing_state(self) == HYDRA__V1__HANDOVER_STATE__HANDOVER_DONE &&
+	if (migration_is_under_way(self) && is_moved(self) &&
 	    !run_dir_is_locked(&self->dir, LOCK_MIGRATION))
 		self->record->remove_on_exit = true;
 }
@@ -305,6 +315,7 @@ int migration_end(struct container *self, const Hydra__V1__MigrationEndRequest *
 	if (!migration_is_under_way(self) || strcmp(self->record->migration->id, request->migration_id) != 0)
 		return fail_because(err, EBUSY, "container '%s' is not in migration '%s'", self->dir.id, request->migration_id);
 	drop_lease(self);
+	self->awaits_workers = false; /* who asks finishes it */
 	if (request->is_done)
 		give_away(self);
 	else if (migration_is_handed_over(self))

@@ -8,7 +8,7 @@ import pty
 import pytest
 
 from hosts import program, wait_for
-from ttrpc import Connection
+from ttrpc import Connection, bytes_field, text_field
 
 ECHO = "while read x; do echo got $x; done; exit 3"
 COUNT = "i=0; while [ $i -lt {0} ]; do i=$((i+1)); echo $i; done; while [ ! -e /data/go ]; do sleep 0.05; done; exit 4"
@@ -241,6 +241,46 @@ def test_a_client_that_sends_nonsense_is_hung_up_on_alone(daemon_host, rootfs):
                 connection.receive(1)
     converse(session, [2])
     assert finish(session, 3) == ""
+
+
+def exec_request(exec_id, padding=0):
+    """Of hydra.v1.ExecRequest; the padding makes it as large as one wants."""
+    process = {"args": ["sh", "-c", "echo run >> /data/runs"], "cwd": "/", "env": ["PATH=/bin", *("PADDING=" + "x" * 1000 for _ in range(padding // 1000))]}
+    return text_field(1, exec_id) + bytes_field(2, json.dumps(process).encode())
+
+
+@pytest.mark.parametrize("padding", [0, 50000, 300000])
+def test_a_request_that_arrives_in_pieces_outlives_shims(web, padding):
+    with Connection(str(web.path("/run/hydra/default/web/shim.sock"))) as connection:
+        frame = connection.question("hydra.v1.Shim", "Exec", exec_request("e1", padding))
+        for begin, end in zip((0, 5, 12, 40, len(frame) // 2, len(frame) - 1), (5, 12, 40, len(frame) // 2, len(frame) - 1, len(frame))):
+            connection.socket.sendall(frame[begin:end])
+            if end < len(frame):
+                kill_shim(web, "web")
+        connection.answer("Exec")
+    wait_for(lambda: web.path("/var/lib/hydra/runs").exists(), "the exec")
+    assert web.path("/var/lib/hydra/runs").read_text() == "run\n"
+
+
+@pytest.mark.parametrize("point", ["shim.piece-kept", "shim.piece-taken", "shim.request-whole"])
+def test_a_request_that_arrives_in_pieces_is_carried_out_once(web, point):
+    with Connection(str(web.path("/run/hydra/default/web/shim.sock"))) as connection:
+        web.order_fault(point)
+        connection.socket.sendall(connection.question("hydra.v1.Shim", "Exec", exec_request("e1", 200000)))
+        connection.answer("Exec")
+    assert web.has_arrived(point)
+    wait_for(lambda: web.path("/var/lib/hydra/runs").exists(), "the exec")
+    assert web.path("/var/lib/hydra/runs").read_text() == "run\n"
+
+
+def test_who_goes_in_the_middle_of_a_header_is_let_go(web):
+    for size in (1, 9, 15):
+        with Connection(str(web.path("/run/hydra/default/web/shim.sock"))) as connection:
+            connection.socket.sendall(connection.question("hydra.v1.Shim", "State")[:size])
+    with Connection(str(web.path("/run/hydra/default/web/shim.sock"))) as connection:
+        connection.call("hydra.v1.Shim", "State")
+    shim = web.path(f"/proc/{web.inspect('web')['shimPid']}/fd")
+    wait_for(lambda: sum("socket" in os.readlink(fd) for fd in shim.iterdir()) <= 4, "the others' connections to be closed")
 
 
 # requests: answered, and carried out once, whatever step their shim dies at

@@ -28,6 +28,13 @@ def text_field(number, text):
     return bytes([number << 3 | 2, len(text)]) + text.encode()
 
 
+def bytes_field(number, data):
+    size, length = len(data), b""
+    while size > 127:
+        length, size = length + bytes([size & 127 | 128]), size >> 7
+    return bytes([number << 3 | 2]) + length + bytes([size]) + data
+
+
 class Connection:
     """Calls one after the other; ConnectionError when it is closed or reset, RuntimeError when the answer is a refusal."""
 
@@ -61,15 +68,22 @@ class Connection:
 
     def call(self, service, method, payload=b"", step=0):
         """The response's message. step: the request is sent in pieces of so many bytes."""
-        body = text_field(1, service) + text_field(2, method) + (bytes([3 << 3 | 2, len(payload)]) + payload if payload else b"")
-        frame = len(body).to_bytes(4, "big") + self.stream_id.to_bytes(4, "big") + b"\1\0" + body
+        frame = self.question(service, method, payload)
         for at in range(0, len(frame), step or len(frame)):
             self.socket.sendall(frame[at:at + (step or len(frame))])
+        return self.answer(f"{service}.{method}")
+
+    def question(self, service, method, payload=b""):
+        """The frame of a request, which is to be sent before answer() is asked for."""
+        body = text_field(1, service) + text_field(2, method) + (bytes_field(3, payload) if payload else b"")
+        return len(body).to_bytes(4, "big") + self.stream_id.to_bytes(4, "big") + b"\1\0" + body
+
+    def answer(self, what=""):
         header = self.receive(10)
         answer = dict(fields(self.receive(int.from_bytes(header[:4], "big"))))
         if int.from_bytes(header[4:8], "big") != self.stream_id:
             raise RuntimeError("an answer to another question")
         self.stream_id += 2
         if dict(fields(answer.get(1, b""))).get(1, 0) != 0:
-            raise RuntimeError(f"{service}.{method}: {answer[1]}")
+            raise RuntimeError(f"{what}: {answer[1]}")
         return answer.get(2, b"")
