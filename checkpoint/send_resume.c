@@ -42,6 +42,14 @@ static bool pause_is_cancelled(int ms)
 	return sigtimedwait(&mask, NULL, &pause) > 0;
 }
 
+/* Somebody may have removed the container: then there is nothing to come back for. */
+static int check_memory(const struct sender_state *self, struct error *err)
+{
+	if (process_start_time(self->spec->pid) == self->record.pid_start_time)
+		return 0;
+	return fail_because(err, ESRCH, "the container's memory is gone: its init (process %d) has ended", self->spec->pid);
+}
+
 static int reconnect(struct sender_state *self, struct error *err)
 {
 	uint64_t end = clock_monotonic_ns() + (uint64_t) self->spec->reconnect_ms * NS_PER_MS;
@@ -59,7 +67,7 @@ static int reconnect(struct sender_state *self, struct error *err)
 			progress_phase(&self->progress, "paging", "connected again", NULL);
 			return 0;
 		}
-		if (last.code == -EREMOTEIO)
+		if (last.code == -EREMOTEIO || check_memory(self, &last) < 0)
 			break;
 		if (pause_is_cancelled(pause_ms)) {
 			(void) fail_because(&last, ECANCELED, "given up while the target could not be reached");
@@ -131,11 +139,10 @@ static bool will_stop(pid_t pid)
 
 static int find_tasks(struct sender_state *self, struct error *err)
 {
-	int r;
+	int r = check_memory(self, err);
 
-	if (process_start_time(self->spec->pid) != self->record.pid_start_time)
-		return fail_because(err, ESRCH, "the container's memory is gone: its init (process %d) has ended", self->spec->pid);
-	r = page_server_init(&self->pages, self->spec->pid, err);
+	if (r == 0)
+		r = page_server_init(&self->pages, self->spec->pid, err);
 	for (size_t i = 0; i < self->pages.tasks.count && r == 0; i++) {
 		if (!will_stop(self->pages.tasks.items[i].pid))
 			r = fail_because(err, EBUSY, "process %d of the container ran after the hand-over",

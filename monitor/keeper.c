@@ -21,10 +21,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#define RETRY_NS (100 * NS_PER_MS)
+#define RETRY_NS (5 * NS_PER_MS)
 #define KEY_SIZE 12 /* 64 bits, six in each character, and NUL */
 #define ENDS     5  /* of a process: standard input, output, error, and the pipe that a terminal's output takes */
 #define CLIENTS  64 /* of a process, at most */
+#define FIFOS    3  /* of containerd, for each process */
+#define USERFAULTS  64 /* of a container that is being moved */
+#define CONNECTIONS 64 /* of a shim; the numbers of those that have gone are given again */
 
 struct errand {
 	char lines[64];
@@ -89,30 +92,40 @@ static void tell(struct monitor *monitor, const char *format, const char *key, i
 	run_errands(&monitor->errand_timer);
 }
 
-/* Connections come and go with each request, and what was asked through them goes with them: too much for the manager. */
-static bool is_lasting(const char *name)
-{
-	return name[0] != 'k' && name[0] != 'q';
-}
-
 void keeper_keep(struct monitor *monitor, const char *namespace, const char *id, const char *name, int fd)
 {
 	char key[KEY_SIZE];
 
-	if (!is_lasting(name))
-		return;
 	make_key(namespace, id, name, key);
 	/* without FDPOLL=0 the end of a pipe would go when its other end does, with what is in it */
 	tell(monitor, "FDSTORE=1\nFDPOLL=0\nFDNAME=%s", key, fd);
+}
+
+/* It came and went before the manager took it, as connections do. */
+static bool forget_errand(struct monitor *monitor, const char *key)
+{
+	struct errand **found = NULL;
+	struct errand *errand;
+
+	for (struct errand **link = &monitor->errands; *link != NULL; link = &(*link)->next) {
+		if (strcmp((*link)->lines + strlen((*link)->lines) - strlen(key), key) == 0)
+			found = (*link)->fd >= 0 ? link : NULL;
+	}
+	if (found == NULL)
+		return false;
+	errand = *found;
+	*found = errand->next;
+	errand_free(errand);
+	return true;
 }
 
 void keeper_forget(struct monitor *monitor, const char *namespace, const char *id, const char *name)
 {
 	char key[KEY_SIZE];
 
-	if (!is_lasting(name))
-		return;
 	make_key(namespace, id, name, key);
+	if (forget_errand(monitor, key))
+		return;
 	tell(monitor, "FDSTOREREMOVE=1\nFDNAME=%s", key, FD_NONE);
 }
 
@@ -165,10 +178,31 @@ static void take_back(struct kept_list *self, const char *namespace, const char 
 		(void) text_fit(name, sizeof(name), "%d%s", end, exec_id);
 		take_back_one(self, namespace, id, name);
 	}
+	for (int fifo = 0; fifo < FIFOS; fifo++) {
+		(void) text_fit(name, sizeof(name), "F%d%s", fifo, exec_id);
+		take_back_one(self, namespace, id, name);
+	}
 	(void) text_fit(name, sizeof(name), "f%s", exec_id);
 	take_back_one(self, namespace, id, name);
 	for (int place = 0; place < CLIENTS; place++) {
 		(void) text_fit(name, sizeof(name), "a%02d%s", place, exec_id);
+		take_back_one(self, namespace, id, name);
+	}
+}
+
+static void take_back_server(struct kept_list *self, const char *namespace, const char *id)
+{
+	char name[16];
+
+	take_back_one(self, namespace, id, STORE_LISTENER);
+	take_back_one(self, namespace, id, "q");
+	for (int number = 1; number <= CONNECTIONS; number++) {
+		(void) text_fit(name, sizeof(name), "k%d", number);
+		take_back_one(self, namespace, id, name);
+	}
+	take_back_one(self, namespace, id, "U");
+	for (int number = 0; number < USERFAULTS; number++) {
+		(void) text_fit(name, sizeof(name), "u%d", number);
 		take_back_one(self, namespace, id, name);
 	}
 }
@@ -183,7 +217,7 @@ static bool take_back_all(const char *namespace, const char *id, void *context)
 	if (run_dir_open(&dir, self->monitor->root, namespace, id, &ignored) < 0)
 		return true;
 	if (record_load(dir.fd, &container, &ignored) == 0) {
-		take_back_one(self, namespace, id, STORE_LISTENER);
+		take_back_server(self, namespace, id);
 		take_back(self, namespace, id, "");
 		for (size_t i = 0; i < container->n_execs; i++)
 			take_back(self, namespace, id, container->execs[i]->id);

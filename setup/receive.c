@@ -255,6 +255,9 @@ int container_receive(const char *root, const char *certificates, int connection
 	run_dir_close(&self.dir);
 	if (status == RECEIVE_DONE && self.failure.code == 0)
 		return 0;
-	return fail_because(err, EIO, "receive container '%s': %s", self.id,
-			    self.failure.code < 0 ? self.failure.message : "the receive worker was killed");
+	if (self.failure.code < 0)
+		return fail_because(err, EIO, "receive container '%s': %s", self.id, self.failure.message);
+	if (self.id[0] == '\0') /* another connection of a migration that others work on; the source sees its end */
+		return fail_because(err, EIO, "the connection led nowhere (status %d)", status);
+	return fail_because(err, EIO, "receive container '%s': the receive worker was killed", self.id);
 }

@@ -7,6 +7,7 @@
 #include "proto/message.h"
 #include "proto/ttrpc_connection.h"
 #include "proto/ttrpc_seal.h"
+#include "shim/client.h"
 #include "shim/container.h"
 #include "shim/deposit.h"
 #include "shim/shim.h"
@@ -383,6 +384,34 @@ static bool is_understood(int fd)
 	return fd < 0 || (pread(fd, &version, sizeof(version), 0) == (ssize_t) sizeof(version) && (version == VERSION || version == 1));
 }
 
+static bool is_attached(const struct shim *shim, int fd)
+{
+	for (const struct process *process = shim_container(shim)->processes; process != NULL; process = process->next) {
+		if (clients_have(process, fd))
+			return true;
+	}
+	return false;
+}
+
+/* Who was attached asks nothing any more: that the monitor was told so is lost when it is killed in the same moment. */
+static void forget_attached(struct shim *shim)
+{
+	size_t left = 0;
+
+	for (size_t i = 0; shim->inherited != NULL && i < shim->inherited->n_connections; i++) {
+		Hydra__V1__SealedConnection *connection = shim->inherited->connections[i];
+
+		if (!is_attached(shim, connection->fd)) {
+			shim->inherited->connections[left++] = connection;
+			continue;
+		}
+		(void) close(connection->fd);
+		message_free(connection);
+	}
+	if (shim->inherited != NULL)
+		shim->inherited->n_connections = left;
+}
+
 static int compare_calls(const void *a, const void *b)
 {
 	const Hydra__V1__SealedCall *const *left = a, *const *right = b;
@@ -427,6 +456,7 @@ void calls_go_on(struct shim *shim)
 	if (!is_understood(shim->calls_fd))
 		hang_up(shim);
 	note_version(shim->calls_fd);
+	forget_attached(shim);
 	if (shim->calls_fd >= 0 && fstat(shim->calls_fd, &info) == 0) {
 		for (uint64_t at = FIRST_AT; at < (uint64_t) info.st_size;)
 			at += read_kept(shim, at);

@@ -2,6 +2,7 @@
 #include "shim/client.h"
 
 #include "base/fault.h"
+#include "base/kernel.h"
 #include "base/log.h"
 #include "base/owned.h"
 #include "proto/message.h"
@@ -397,6 +398,15 @@ void clients_go_on(struct process *process, enum stream_type type, const uint8_t
 		next = self->next;
 		resume(self);
 	}
+}
+
+bool clients_have(const struct process *process, int fd)
+{
+	for (const struct client *self = process->clients; self != NULL; self = self->next) {
+		if (self->source.fd >= 0 && kernel_is_same_file(self->source.fd, fd))
+			return true;
+	}
+	return false;
 }
 
 void clients_deposit(struct process *process)

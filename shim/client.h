@@ -38,6 +38,8 @@ void clients_keep(struct process *process, int place, int fd);
 void clients_keep_feed(struct process *process, int fd);
 /* All of it is there: goes on. newest: output that the clients may not have yet, up to position. */
 void clients_go_on(struct process *process, enum stream_type type, const uint8_t *newest, size_t size, uint64_t position);
+/* The connection is one of theirs. */
+bool clients_have(const struct process *process, int fd);
 /* What the monitor keeps is deposited again. */
 void clients_deposit(struct process *process);
 

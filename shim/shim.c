@@ -24,7 +24,7 @@
 #define STACK_KEPT       1024
 #define STACK_GIVEN_BACK ((size_t) 65536)
 
-struct container *shim_container(struct shim *self)
+struct container *shim_container(const struct shim *self)
 {
 	return self->containers;
 }

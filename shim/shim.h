@@ -45,7 +45,7 @@ struct shim {
 int shim_init(struct shim *self, const char *root, const char *namespace, int listen_fd, struct error *err);
 
 /* The only container of a shim that hydra-setup or the monitor started. */
-struct container *shim_container(struct shim *self);
+struct container *shim_container(const struct shim *self);
 
 /* Called whenever something came to its end: leaves the loop when nothing is left to do. */
 void shim_consider_end(struct shim *self);

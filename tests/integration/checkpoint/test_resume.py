@@ -77,6 +77,15 @@ def test_a_source_that_ran_after_the_hand_over_gives_no_pages(held):
     assert "ran after the hand-over" in sender.stderr
 
 
+def test_a_source_without_memory_does_not_come_back(held):
+    move, _ = held(16)
+    move.receiver.kill()
+    move.sender.phase("reconnecting")
+    os.kill(move.container.pid, signal.SIGKILL)
+    assert move.sender.wait() == 4
+    assert "memory is gone" in move.sender.stderr
+
+
 def test_nothing_is_resumed_without_a_hand_over(tmp_path):
     sender = Worker([PAGER, "send", "--resume", "--state", str(tmp_path), "--migration", "none"])
     assert sender.wait() == 1

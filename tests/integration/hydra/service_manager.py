@@ -15,7 +15,7 @@ LAUNCH = """
 import os, socket, sys
 with socket.socket(socket.AF_UNIX) as connection:
     connection.connect(sys.argv[1])
-    fds = socket.recv_fds(connection, 1, 16)[1]
+    fds = socket.recv_fds(connection, 1, 253)[1]
 high = [os.dup2(fd, 500 + number, False) for number, fd in enumerate(fds)]
 for number, fd in enumerate(high):
     os.dup2(fd, 3 + number)
