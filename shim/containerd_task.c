@@ -299,6 +299,10 @@ static void handle_delete(struct ttrpc_call *call, const ProtobufCMessage *messa
 
 	if (process == NULL || deferred_add(container, call, message))
 		return;
+	if (process->delete_call != NULL) {
+		ttrpc_refuse(call, TTRPC_FAILED_PRECONDITION, "process '%s' of container '%s' is being deleted", request->exec_id, request->id);
+		return;
+	}
 	if (process == container->init && container->record->state == HYDRA__V1__CONTAINER_STATE__STATE_CREATED && !process->has_ended)
 		(void) container_kill(container, process, SIGKILL, false, &ignored);
 	else if (process->pid > 0 && !process->has_ended) {
