@@ -14,7 +14,6 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
 [grpc]
 address = "/run/c/c.sock"
 """
-RUNTIME = ("--runtime", "io.containerd.hydra.v1")
 
 
 class Containerd(Host):
@@ -37,6 +36,10 @@ class Containerd(Host):
 
     def ctr(self, *arguments, **options):
         return self.run("ctr", "-a", "/run/c/c.sock", *arguments, **options)
+
+    def options(self):
+        """Of ctr run: our runtime and root file system, and a cgroup of this host alone."""
+        return ("--runtime", "io.containerd.hydra.v1", "--cgroup", f"{self.env['HYDRA_CGROUP']}/default/task", "--rootfs", self.rootfs)
 
     def status(self, name):
         lines = [line.split() for line in self.ctr("task", "ls").stdout.splitlines()[1:]]
@@ -68,7 +71,7 @@ class Containerd(Host):
         return None
 
     def start_task(self, name, script="while true; do sleep 0.1; done"):
-        self.ctr("run", "-d", *RUNTIME, "--rootfs", self.rootfs, name, "/bin/sh", "-c", script)
+        self.ctr("run", "-d", *self.options(), name, "/bin/sh", "-c", script)
 
     def session(self, *arguments, **options):
         """ctr, attached; its standard input and output are pipes."""

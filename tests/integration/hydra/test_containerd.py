@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from containerd_host import RUNTIME, Containerd
+from containerd_host import Containerd
 from hosts import wait_for
 
 
@@ -21,7 +21,7 @@ def host(rootfs, tmp_path):
 
 
 def test_run_has_output_and_status(host):
-    done = host.ctr("run", "--rm", *RUNTIME, "--rootfs", host.rootfs, "web", "/bin/sh", "-c", "echo out; echo err >&2; exit 7",
+    done = host.ctr("run", "--rm", *host.options(), "web", "/bin/sh", "-c", "echo out; echo err >&2; exit 7",
                     check=False)
     assert (done.stdout, done.returncode) == ("out\n", 7) and "err" in done.stderr
 
@@ -45,7 +45,7 @@ def test_exec_pause_kill_and_delete(host):
 
 
 def test_a_missing_program_is_named(host):
-    done = host.ctr("run", "--rm", *RUNTIME, "--rootfs", host.rootfs, "web", "/no/such/program", check=False)
+    done = host.ctr("run", "--rm", *host.options(), "web", "/no/such/program", check=False)
     assert done.returncode == 1 and "/no/such/program" in done.stderr and "OCI runtime create failed" in done.stderr
 
 

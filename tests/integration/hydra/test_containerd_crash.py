@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from containerd_host import RUNTIME, Containerd
+from containerd_host import Containerd
 from hosts import program, wait_for
 
 ECHO = "while read x; do echo got $x; done; exit 3"
@@ -53,7 +53,7 @@ class Run:
     def __init__(self, host, name, script, **options):
         self.path = host.path("/run/output")
         with open(self.path, "wb") as output:
-            self.process = host.popen(["ctr", "-a", "/run/c/c.sock", "run", "--rm", *RUNTIME, "--rootfs", host.rootfs, name, "/bin/sh", "-c", script],
+            self.process = host.popen(["ctr", "-a", "/run/c/c.sock", "run", "--rm", *host.options(), name, "/bin/sh", "-c", script],
                                       stdin=subprocess.DEVNULL, stdout=output, **options)
 
     def finish(self):
@@ -95,7 +95,7 @@ def test_a_session_goes_on(host):
 
 
 def test_a_terminal_goes_on(host):
-    session = host.popen(["script", "-qec", f"ctr -a /run/c/c.sock run --rm -t {' '.join(RUNTIME)} --rootfs {host.rootfs} web /bin/sh -c "
+    session = host.popen(["script", "-qec", f"ctr -a /run/c/c.sock run --rm -t {' '.join(host.options())} web /bin/sh -c "
                           "'stty -echo -onlcr; echo ready; while read x; do echo got $x; done; exit 5'", "/dev/null"],
                          stdin=-1, stdout=-1, text=True)
     while session.stdout.readline().strip() != "ready":
@@ -142,7 +142,7 @@ def test_an_application_that_writes_while_nobody_reads_goes_on(host):
                                    "shim.after-exit-record", "shim.exit-noted", "shim.stopped", "shim.delete-noted"])
 def test_a_run_is_carried_out_once(host, point):
     host.order_fault(point)
-    done = host.ctr("run", "--rm", *RUNTIME, "--rootfs", host.rootfs, "web", "/bin/sh", "-c", "echo run >> /runs; echo out; exit 7", check=False)
+    done = host.ctr("run", "--rm", *host.options(), "web", "/bin/sh", "-c", "echo run >> /runs; echo out; exit 7", check=False)
     assert host.has_arrived(point)
     assert (done.stdout, done.returncode) == ("out\n", 7), done.stderr
     assert open(f"{host.rootfs}/runs").read() == "run\n"
@@ -161,17 +161,17 @@ def test_an_exec_is_carried_out_once(host, point):
 
 def test_a_death_after_delete_leaves_nothing(host):
     host.order_fault("shim.before-removal")
-    done = host.ctr("run", "--rm", *RUNTIME, "--rootfs", host.rootfs, "web", "/bin/sh", "-c", "exit 7", check=False)
+    done = host.ctr("run", "--rm", *host.options(), "web", "/bin/sh", "-c", "exit 7", check=False)
     assert host.has_arrived("shim.before-removal") and done.returncode == 7
     wait_for(lambda: not host.leftovers(), "nothing to be left")
 
 
 def test_a_start_that_is_killed_leaves_nothing(host):
     host.order_fault("shim.task-made")
-    done = host.ctr("run", "--rm", *RUNTIME, "--rootfs", host.rootfs, "web", "/bin/true", check=False)
+    done = host.ctr("run", "--rm", *host.options(), "web", "/bin/true", check=False)
     assert host.has_arrived("shim.task-made") and done.returncode != 0
     host.forget_faults()
-    assert host.ctr("run", "--rm", *RUNTIME, "--rootfs", host.rootfs, "web", "/bin/echo", "again").stdout == "again\n"
+    assert host.ctr("run", "--rm", *host.options(), "web", "/bin/echo", "again").stdout == "again\n"
 
 
 def test_a_shim_is_upgraded_and_sessions_go_on(host):
