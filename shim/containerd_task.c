@@ -269,16 +269,30 @@ static void handle_exec(struct ttrpc_call *call, const ProtobufCMessage *message
 		ttrpc_reply_empty(call);
 }
 
-static void reply_delete(struct ttrpc_call *call, const struct process *process)
+/* exit: NULL, it was never started. */
+static void reply_delete(struct ttrpc_call *call, pid_t pid, const exit_record *exit)
 {
 	Containerd__Task__DeleteResponse response = CONTAINERD__TASK__DELETE_RESPONSE__INIT;
 	Containerd__Task__Timestamp exited_at;
 
-	containerd_timestamp(process->exit != NULL ? process->exit->finished_ns : 0, &exited_at);
-	response.pid = (uint32_t) process->pid;
-	response.exit_status = process->exit == NULL ? 0 : process->exit->is_known ? process->exit->exit_code : 255;
+	containerd_timestamp(exit != NULL ? exit->finished_ns : 0, &exited_at);
+	response.pid = (uint32_t) pid;
+	response.exit_status = exit == NULL ? 0 : exit->is_known ? exit->exit_code : 255;
 	response.exited_at = &exited_at;
 	ttrpc_reply(call, &response.base);
+}
+
+/* A predecessor forgot the exec, and may not have answered. */
+static bool is_deleted_already(struct ttrpc_call *call, struct container *container, const char *exec_id)
+{
+	auto_message exit_record *exit = NULL;
+	struct error ignored;
+
+	if (!call->was_begun || exec_id[0] == '\0' || container_find(container, exec_id) != NULL)
+		return false;
+	(void) exit_record_load(container->dir.fd, exec_id, &exit, &ignored);
+	reply_delete(call, exit != NULL ? exit->pid : 0, exit);
+	return true;
 }
 
 static void forget_delete(struct ttrpc_call *call)
@@ -293,11 +307,14 @@ static void handle_delete(struct ttrpc_call *call, const ProtobufCMessage *messa
 {
 	const Containerd__Task__DeleteRequest *request = (const void *) message;
 	struct container *container = containerd_container(call, request->id);
-	struct process *process = container != NULL ? containerd_process(call, container, request->exec_id) : NULL;
 	struct containerd *self = shim_of(call)->containerd;
+	struct process *process;
 	struct error ignored;
 
-	if (process == NULL || deferred_add(container, call, message))
+	if (container == NULL || deferred_add(container, call, message) || is_deleted_already(call, container, request->exec_id))
+		return;
+	process = containerd_process(call, container, request->exec_id);
+	if (process == NULL)
 		return;
 	if (process->delete_call != NULL) {
 		ttrpc_refuse(call, TTRPC_FAILED_PRECONDITION, "process '%s' of container '%s' is being deleted", request->exec_id, request->id);
@@ -334,7 +351,9 @@ static void delete_process(struct process *process)
 {
 	struct container *container = process->container;
 	struct ttrpc_call *call = process->delete_call;
-	struct error ignored;
+	auto_message exit_record *exit = NULL;
+	pid_t pid = process->pid;
+	struct error err;
 
 	process->delete_call = NULL;
 	if (process == container->init) {
@@ -342,12 +361,17 @@ static void delete_process(struct process *process)
 		if (!containerd_noted_last(container, "deleted"))
 			container_note(container, "deleted", process, NULL);
 		fault_point("shim.delete-noted");
-		reply_delete(call, process);
+		reply_delete(call, pid, process->exit);
 		container->is_forgotten = true;
 		return;
 	}
-	reply_delete(call, process);
-	container_forget_exec(process, &ignored);
+	/* forgotten first: its id is free as soon as that is answered */
+	exit = take_ptr(&process->exit);
+	ttrpc_call_begin(call);
+	if (container_forget_exec(process, &err) < 0)
+		log_error("record not written", "container=%s error=\"%s\"", container->dir.id, err.message);
+	fault_point("shim.exec-forgotten");
+	reply_delete(call, pid, exit);
 }
 
 static void remove_container(struct containerd *self, struct container *container)

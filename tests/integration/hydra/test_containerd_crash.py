@@ -149,13 +149,14 @@ def test_a_run_is_carried_out_once(host, point):
 
 
 @pytest.mark.parametrize("point", ["shim.request-kept", "shim.request-begun", "shim.before-exec", "shim.exec-made", "shim.fifo-written",
-                                   "shim.input-moved", "shim.exit-noted", "shim.answered"])
+                                   "shim.input-moved", "shim.exit-noted", "shim.exec-forgotten", "shim.answered"])
 def test_an_exec_is_carried_out_once(host, point):
     host.start_task("web")
     host.order_fault(point)
     done = host.ctr("task", "exec", "--exec-id", "e", "web", "/bin/sh", "-c", "echo run >> /runs; cat; exit 5", input="in\n", check=False)
     assert host.has_arrived(point)
     assert (done.stdout, done.returncode) == ("in\n", 5), done.stderr
+    assert host.ctr("task", "exec", "--exec-id", "e", "web", "/bin/echo", "its id is free").stdout == "its id is free\n"
     assert open(f"{host.rootfs}/runs").read() == "run\n"
 
 
