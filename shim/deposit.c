@@ -34,6 +34,10 @@ static void lose_store(struct shim *shim)
 	owned_fd_release(&fd);
 	if (shim->store_lost_ns == 0)
 		shim->store_lost_ns = clock_boottime_ns();
+	for (struct container *container = shim->containers; container != NULL; container = container->next) {
+		for (struct process *process = container->processes; process != NULL; process = process->next)
+			process_hear_end(process, NULL);
+	}
 	event_loop_arm(&shim->loop, &shim->store_timer, RETRY_FIRST_NS);
 }
 

@@ -97,7 +97,8 @@ static void give_up_on_client(struct event_timer *timer)
 /* The same when its container has ended, and with it the process: then we only live for that client. */
 #define LAST_CLIENT_NS    (500 * NS_PER_MS)
 #define LOOK_AGAIN_NS     (20 * NS_PER_MS)
-#define ANSWER_NS         NS_PER_S /* a monitor that hangs is not waited for longer */
+#define ANSWER_NS         NS_PER_S /* a monitor that hangs is not waited for longer, */
+#define LAST_ANSWER_NS    (10 * NS_PER_S) /* but where nobody else knows */
 
 static void await_client(struct process *self, uint64_t timeout_ns)
 {
@@ -188,7 +189,7 @@ static bool ask_monitor(struct process *self)
 	if (!self->is_asked && !deposit_ask_end(self))
 		return false;
 	self->is_asked = true;
-	look_again_in(self, ANSWER_NS);
+	look_again_in(self, self->pidfd >= 0 ? ANSWER_NS : LAST_ANSWER_NS);
 	return true;
 }
 
