@@ -182,6 +182,8 @@ static void take_back(struct kept_list *self, const char *namespace, const char 
 		(void) text_fit(name, sizeof(name), "F%d%s", fifo, exec_id);
 		take_back_one(self, namespace, id, name);
 	}
+	(void) text_fit(name, sizeof(name), "p%s", exec_id);
+	take_back_one(self, namespace, id, name);
 	(void) text_fit(name, sizeof(name), "f%s", exec_id);
 	take_back_one(self, namespace, id, name);
 	for (int place = 0; place < CLIENTS; place++) {

@@ -42,7 +42,7 @@ static void lose_store(struct shim *shim)
 }
 
 /* Names begin with a digit, the end; with 'f', the feed; or with 'a' and two digits, the place of a client; the exec id follows.
- * 'F' and a digit are one of containerd's FIFOs, the exec id follows as well.
+ * 'p' is the process itself, as a pidfd, the exec id follows. 'F' and a digit are one of containerd's FIFOs, the exec id follows as well.
  * The container's are "u" with the number of a userfaultfd, and "U", the socket to the pager.
  * The server's are STORE_LISTENER, "q", the calls, and "k" with the number of a connection. */
 #define NAME_MAX_SIZE 96
@@ -132,6 +132,7 @@ void deposit_everything(struct shim *shim)
 		for (struct process *process = container->processes; process != NULL; process = process->next) {
 			for (int end = 0; end < STREAM_ENDS; end++)
 				deposit_put(process, end);
+			deposit_put_pidfd(process);
 			for (int number = 0; number < FIFO_COUNT; number++)
 				deposit_put_fifo(process, number);
 			clients_deposit(process);
@@ -263,6 +264,24 @@ void deposit_drop(struct process *process, int end)
 	drop(process, name);
 }
 
+void deposit_put_pidfd(struct process *process)
+{
+	char name[NAME_MAX_SIZE];
+
+	(void) text_fit(name, sizeof(name), "p%s", process->exec_id);
+	put(process, name, process->pidfd);
+}
+
+void deposit_drop_pidfd(struct process *process)
+{
+	char name[NAME_MAX_SIZE];
+
+	if (process->pidfd < 0)
+		return;
+	(void) text_fit(name, sizeof(name), "p%s", process->exec_id);
+	drop(process, name);
+}
+
 void deposit_put_fifo(struct process *process, int number)
 {
 	char name[NAME_MAX_SIZE];
@@ -378,6 +397,16 @@ static void take_client(struct container *container, const char *name, int fd)
 		clients_keep(process, (name[1] - '0') * 10 + name[2] - '0', fd);
 }
 
+static void take_pidfd(struct container *container, const char *name, int fd)
+{
+	struct process *process = container_find(container, name + 1);
+
+	if (process == NULL)
+		(void) close(fd);
+	else
+		process_keep_pidfd(process, fd);
+}
+
 static void take_fifo(struct container *container, const char *name, int fd)
 {
 	struct process *process = isdigit((unsigned char) name[1]) ? container_find(container, name + 2) : NULL;
@@ -402,6 +431,8 @@ static void take(const char *name, int fd, void *context)
 		calls_keep_file(shim, fd);
 	else if (name[0] == 'k' && number_parse_u64(name + 1, &number) == 0)
 		calls_keep_connection(shim, (unsigned) number, fd);
+	else if (name[0] == 'p')
+		take_pidfd(context, name, fd);
 	else if (name[0] == 'F')
 		take_fifo(context, name, fd);
 	else if (strcmp(name, "U") == 0)

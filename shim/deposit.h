@@ -28,6 +28,9 @@ void deposit_everything(struct shim *shim);
 /* Keeps an end of process; name it by exec id and number. */
 void deposit_put(struct process *process, int end);
 void deposit_drop(struct process *process, int end);
+/* That of the process itself. */
+void deposit_put_pidfd(struct process *process);
+void deposit_drop_pidfd(struct process *process);
 /* See shim/fifo.h. */
 void deposit_put_fifo(struct process *process, int number);
 void deposit_drop_fifo(struct process *process, int number);

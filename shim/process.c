@@ -134,6 +134,7 @@ int process_follow(struct process *self, pid_t pid, struct error *err)
 	r = event_loop_add(loop, &self->pidfd_source, self->pidfd, EPOLLIN, err);
 	if (r < 0)
 		return r;
+	deposit_put_pidfd(self);
 	for (int i = 0; i < 3; i++) {
 		owned_fd_release(&self->child_ends[i]);
 		self->child_ends[i] = FD_NONE;
@@ -296,6 +297,27 @@ static void record_end(struct process *self, exit_record *exit)
 	self->exit = (exit_record *) (void *) message_copy(&exit->base);
 }
 
+static void forget_pidfd(struct process *self)
+{
+	deposit_drop_pidfd(self);
+	event_loop_remove(&self->container->shim->loop, &self->pidfd_source);
+	owned_fd_release(&self->pidfd);
+	self->pidfd = FD_NONE;
+}
+
+void process_keep_pidfd(struct process *self, int fd)
+{
+	struct error ignored;
+
+	if (self->pidfd >= 0 || self->has_ended) {
+		(void) close(fd);
+		return;
+	}
+	self->pidfd = fd;
+	self->pidfd_source = (struct event_source){.handle = handle_pidfd, .context = self, .fd = FD_NONE};
+	(void) event_loop_add(&self->container->shim->loop, &self->pidfd_source, fd, EPOLLIN, &ignored);
+}
+
 void process_check(struct process *self)
 {
 	exit_record exit = HYDRA__V1__EXIT_RECORD__INIT;
@@ -314,9 +336,7 @@ void process_check(struct process *self)
 	record_end(self, &exit);
 	self->has_ended = true;
 	(void) waitpid(self->pid, NULL, WNOHANG);
-	event_loop_remove(&self->container->shim->loop, &self->pidfd_source);
-	owned_fd_release(&self->pidfd);
-	self->pidfd = FD_NONE;
+	forget_pidfd(self);
 	container_process_ended(self->container, self);
 }
 
@@ -330,7 +350,7 @@ void process_ended_unseen(struct process *self, pid_t pid)
 	self->pid = pid;
 	process_resume_output(self); /* what it left in its pipes */
 	if (exit_record_load(container->dir.fd, self->exec_id, &self->exit, &ignored) < 0) {
-		if (ask_monitor(self))
+		if (self->pidfd >= 0 || ask_monitor(self))
 			return; /* process_check() goes on */
 		exit.reason = reason;
 		record_end(self, &exit);

@@ -81,6 +81,8 @@ int process_follow(struct process *self, pid_t pid, struct error *err);
 void process_check(struct process *self);
 /* It ended while no shim was there: its exit record may be on disk; else its status is unknown. */
 void process_ended_unseen(struct process *self, pid_t pid);
+/* A successor: what its predecessor had, which still tells how it ended when all others have forgotten it. Takes fd. */
+void process_keep_pidfd(struct process *self, int fd);
 /* The monitor's answer; NULL: there will be none. */
 void process_hear_end(struct process *self, const struct store_end *end);
 /* Watches for its end again, after an operation of the container during which ends were held back. */

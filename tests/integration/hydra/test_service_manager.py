@@ -11,7 +11,7 @@ from hosts import program, signal_if_there, wait_for
 from logs import lines, log_bytes
 from service_manager import ServiceManager
 
-CONTAINER = 4  # of each container: both outputs, the requests of its shim, and the socket for these
+CONTAINER = 5  # of each container: its process, both outputs, the requests of its shim, and the socket for these
 COUNT = "i=0; while [ ! -e /data/go ]; do i=$((i+1)); echo $i; sleep 0.01; done; echo end $i; exit 5"
 
 
@@ -54,7 +54,7 @@ def test_what_shims_deposit_is_kept_until_their_containers_end(host, monitor, ro
     wait_for(lambda: monitor.hear() or len(monitor.kept) == CONTAINER, "both outputs and its socket to be kept")
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{11}", name) for name, _ in monitor.kept)
     exec_id = host.ctl("exec", "-d", "web", "sh", "-c", "while [ ! -e /data/go ]; do sleep 0.05; done").stdout.strip()
-    wait_for(lambda: monitor.hear() or len(monitor.kept) == CONTAINER + 2, f"those of {exec_id}")
+    wait_for(lambda: monitor.hear() or len(monitor.kept) == CONTAINER + 3, f"those of {exec_id}")
     finish(host)
     wait_for(lambda: monitor.hear() or not monitor.kept, "nothing to be kept")
 
@@ -82,8 +82,8 @@ def test_a_session_goes_on_when_the_monitor_and_the_shim_are_killed_together(hos
         session.stdin.write(f"{number}\n")
         session.stdin.flush()
         assert session.stdout.readline() == f"got {number}\n"
-        # three pipes, what waits for the session, and its connection
-        wait_for(lambda: monitor.hear() or len(monitor.kept) == CONTAINER + 5, "all of it to be kept")
+        # the process, three pipes, what waits for the session, and its connection
+        wait_for(lambda: monitor.hear() or len(monitor.kept) == CONTAINER + 6, "all of it to be kept")
         kill_all(host, monitor)
         monitor.start()
         reachable(host, "web")
@@ -142,7 +142,7 @@ def test_the_end_of_input_arrives_although_somebody_keeps_a_copy(host, monitor, 
                          stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
     try:
         # one more pipe, what waits for the session, and its connection
-        kept = CONTAINER + (CONTAINER if command[0] == "run" else 2) + 3
+        kept = CONTAINER + (CONTAINER if command[0] == "run" else 3) + 3
         wait_for(lambda: monitor.hear() or len(monitor.kept) == kept, "both outputs, the ends of what reads and its session to be kept")
         wait_for(lambda: command[0] == "exec" or host.inspect("cat")["state"] == "running", "its start")
         monitor.kill(end)

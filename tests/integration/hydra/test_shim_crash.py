@@ -175,6 +175,26 @@ def test_an_end_is_told_after_an_upgrade_of_the_monitor(daemon_host, rootfs):
     assert host.inspect("web")["exit"]["signal"] == 9
 
 
+def test_an_end_is_known_although_nobody_was_its_parent(daemon_host, rootfs):
+    """Its shim was another monitor's, so pid 1 reaps it; but somebody has had a pidfd of it all the time, and the kernel tells by that."""
+    host = daemon_host
+    host.ctl("run", "-d", "--name", "web", "--rootfs", rootfs, "-v", "/var/lib/hydra:/data", "sh", "-c", "while [ ! -e /data/go ]; do sleep 0.01; done; exit 5")
+    pid = host.inspect("web")["pid"]
+    host.kill("hydra-monitor")
+    host.services["hydra-monitor"].wait()
+    host.start("hydra-monitor")
+    wait_for(lambda: len(host.run("ss", "-Hx", "state", "established", "src", "*store.sock").stdout.splitlines()) == 1, "its deposits")
+    host.order_fault("shim.adopting", "stop")
+    host.kill("hydra-shim")
+    wait_for(lambda: host.has_arrived("shim.adopting"), "a successor that hangs")
+    host.path("/var/lib/hydra/go").touch()
+    wait_for(lambda: not host.path(f"/proc/{pid}").exists(), "pid 1 to reap it")
+    host.kill("hydra-shim", signal.SIGCONT)
+    wait_for(lambda: host.inspect("web")["state"] == "stopped", "the end")
+    end = host.inspect("web")["exit"]
+    assert end["isKnown"] and end["exitCode"] == 5
+
+
 def test_what_ended_while_nobody_was_there_is_stopped_and_its_status_unknown(daemon_host, rootfs):
     host = daemon_host
     host.ctl("run", "-d", "--name", "web", "--rootfs", rootfs, "sleep", "1000")
