@@ -23,6 +23,7 @@ def test_one_table_when_the_output_is_no_terminal(any_host, rootfs):
     host = any_host
     run(host, rootfs, "web", "sh", "-c", "echo hello; exec sleep 1000")
     host.ctl("run", "--name", "over", "--rootfs", rootfs, "true")
+    wait_for(lambda: not host.inspect("over")["isReachable"], "the end of the other's shim")
     lines = host.ctl("top").stdout.splitlines()
     assert lines[0].split() == ["NAME", "STATE", "HEALTH", "CPU", "%", "MEMORY", "PIDS", "OUTPUT", "DROPPED", "RESTARTS", "SHIM"]
     assert [line.split()[:2] for line in lines[1:]] == [["web", "running"]]
