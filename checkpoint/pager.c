@@ -382,9 +382,9 @@ int pager_prefetch_small(struct pager *self, struct error *err)
 	return r;
 }
 
-int pager_prefetch(struct pager *self, struct error *err)
+/* From the cursor to the end, as far as the window goes. */
+static int prefetch_on(struct pager *self, struct error *err)
 {
-	rewind_when_done(self);
 	while (self->is_restored && bulk_window_has_room(&self->bulk) && self->cursor_space < self->space_count) {
 		struct pager_space *space = self->spaces[self->cursor_space];
 		struct page_range *range;
@@ -399,6 +399,17 @@ int pager_prefetch(struct pager *self, struct error *err)
 			return err->code;
 	}
 	return 0;
+}
+
+int pager_prefetch(struct pager *self, struct error *err)
+{
+	int r;
+
+	rewind_when_done(self);
+	r = prefetch_on(self, err);
+	/* what is new at the end, as with a task that forks all the time, must not keep what is before it waiting */
+	rewind_when_done(self);
+	return r < 0 ? r : prefetch_on(self, err);
 }
 
 static void ask_awaited(struct pager *self, const struct pager_space *space)
