@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/owned.h"
+#include "checkpoint/bulk_window.h"
 #include "checkpoint/fault_window.h"
 #include "checkpoint/frames.h"
 #include "checkpoint/images.h"
 #include "checkpoint/page_set.h"
+#include "checkpoint/pager.h"
+#include "checkpoint/pager_space.h"
 #include "tests/unit/harness.h"
 
 #define P ((uint64_t) PAGE_BYTES)
@@ -225,4 +230,28 @@ TEST(a_pagemaps_name_tells_its_task)
 	CHECK(pagemap_task_of("pagemap-shmem-12.img") == 0);
 	CHECK(pagemap_task_of("pagemap-12.img.old") == 0);
 	CHECK(pagemap_task_of("pagemap--1.img") == 0);
+}
+
+/* Each fork brings another address space: the cursor is never behind the last one when the pager looks. */
+TEST(a_task_that_forks_all_the_time_does_not_keep_others_waiting)
+{
+	struct transport transport = {.fd = FD_NONE};
+	struct page_set pages = {0}, none = {0};
+	struct link link;
+	struct pager pager = {.link = &link, .is_restored = true, .images_fd = FD_NONE, .listen_fd = FD_NONE, .criu_fd = FD_NONE,
+			      .keeper_fd = FD_NONE};
+	struct error err;
+
+	link_init(&link, &transport);
+	bulk_window_init(&pager.bulk);
+	CHECK(page_set_add(&pages, 0x10000, 8) == 0 && pager_add_space(&pager, 1, &pages) != NULL);
+	pager.cursor_space = 1; /* a fault behind them had taken it there */
+	CHECK(pager_add_space(&pager, 1, &none) != NULL);
+	CHECK(pager_prefetch(&pager, &err) == 0 && pager.bulk.count == 1);
+	for (size_t i = 0; i < pager.space_count; i++) {
+		page_set_deinit(&pager.spaces[i]->pages);
+		free(pager.spaces[i]);
+	}
+	free(pager.spaces);
+	link_deinit(&link);
 }
