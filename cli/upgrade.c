@@ -9,6 +9,7 @@
 #include "cli/cli.h"
 #include "proto/message.h"
 #include "state/run_dir.h"
+#include "state/shim_process.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -80,6 +81,16 @@ static void report(struct rollout *self, const char *what, const Hydra__V1__Upgr
 		    response->old_version, response->new_version);
 }
 
+/* It went when it was asked, with its container. */
+static bool has_ended(const struct cli *cli, const char *id)
+{
+	auto_close int fd = FD_NONE;
+	struct error ignored;
+	int r = shim_process_connect_now(cli->root, cli->namespace, id, &fd, &ignored);
+
+	return r == -ENOENT || r == -ECONNREFUSED;
+}
+
 /* False: the roll-out stops here. */
 static bool upgrade_one(const char *namespace, const char *id, void *context)
 {
@@ -93,7 +104,7 @@ static bool upgrade_one(const char *namespace, const char *id, void *context)
 	request.path = (char *) (uintptr_t) self->binary;
 	r = cli_call_shim(&cli, id, "Upgrade", &request.base, &hydra__v1__upgrade_response__descriptor, UPGRADE_TIMEOUT_MS, &response,
 			  self->err);
-	if (r == -ENOENT || r == -ECONNREFUSED) { /* stopped: it has none */
+	if (r == -ENOENT || r == -ECONNREFUSED || (r == -ECONNRESET && has_ended(&cli, id))) { /* stopped: it has none */
 		self->err->code = 0;
 		return true;
 	}
