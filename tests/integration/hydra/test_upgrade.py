@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 
 import pytest
@@ -219,3 +220,22 @@ def test_everything_is_upgraded_under_requests_and_none_fails(daemon_host, rootf
     got = numbers(logs)
     assert got == list(range(1, len(got) + 1))
     assert events.count("upgraded") == count // 3
+
+
+def test_a_shim_that_ends_while_it_is_asked_is_none_that_runs(host, rootfs):
+    """What such a shim does last: it goes from its socket with a request unread."""
+    host.ctl("run", "--name", "over", "--rootfs", rootfs, "true")
+    wait_for(lambda: not host.inspect("over")["isReachable"], "the end of its shim")
+    path = host.path("/run/hydra/default/over/shim.sock")
+    path.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        asking = host.popen([program("hydractl"), "upgrade", "shim", "over", "--binary", program("hydra-shim")], stderr=-1, text=True)
+        connection = listener.accept()[0]
+        connection.recv(1, socket.MSG_PEEK)
+        path.unlink()
+    connection.close()
+    assert "has no shim that runs" in asking.stderr.read()
+    asking.stderr.close()
+    assert asking.wait(60) != 0
