@@ -387,6 +387,7 @@ static void pump(struct receiver *self)
 	self->progress.pages_done = self->pager.pages_done;
 	self->progress.pages_total = self->pager.pages_total;
 	self->progress.faults = self->pager.fault_count;
+	self->progress.bytes_sent = link->bytes_received + self->fault_link.bytes_received;
 	progress_update(&self->progress);
 }
 

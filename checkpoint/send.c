@@ -144,6 +144,7 @@ static void report_bytes(void *context, uint64_t bytes_done)
 	struct sender_state *self = context;
 
 	self->progress.bytes_done = bytes_done;
+	self->progress.bytes_sent = self->session.link.bytes_sent;
 	progress_update(&self->progress);
 }
 

@@ -273,6 +273,7 @@ int send_serve(struct sender_state *self, enum frame_type until, int timeout_ms,
 			return r < 0 ? r : fail_because(err, EPIPE, "the connection to the target is lost");
 		self->progress.pages_done = self->pages.pages_sent;
 		self->progress.faults = self->pages.faults_asked;
+		self->progress.bytes_sent = link->bytes_sent + self->faults.bytes_sent;
 		progress_update(&self->progress);
 		if (timeout_ms > 0 && clock_monotonic_ns() > end)
 			return fail_because(err, ETIMEDOUT, "the target did not get ready within %d s", timeout_ms / 1000);

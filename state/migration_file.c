@@ -129,12 +129,58 @@ static void take_time(Hydra__V1__MigrationStatus *status, const char *phase, con
 		return;
 	if (strcmp(phase, "freeze") == 0)
 		status->frozen_ns = time_ns;
-	else if (strcmp(phase, "paging") == 0 && status->downtime_us == 0 && status->frozen_ns > 0)
-		status->downtime_us = (time_ns - status->frozen_ns) / 1000;
+	if (strcmp(phase, "paging") == 0 && status->running_ns == 0) {
+		status->running_ns = time_ns;
+		if (status->frozen_ns > 0)
+			status->downtime_us = (time_ns - status->frozen_ns) / 1000;
+	}
 }
 
-static void take_line(Hydra__V1__MigrationStatus *status, pid_t *pid, const char *line)
+/* What is known while the lines are read one after the other. */
+struct reading {
+	Hydra__V1__MigrationStatus *status;
+	pid_t pid;
+	uint64_t bytes_sent, faults; /* as the last line says */
+};
+
+/* A worker that goes on where another one died counts from 0. */
+static void add_growth(uint64_t *sum, uint64_t *last, const char *line, const char *name)
 {
+	uint64_t now = number(line, name, *last);
+
+	*sum += now >= *last ? now - *last : now;
+	*last = now;
+}
+
+static void take_counters(struct reading *self, const char *line)
+{
+	uint64_t time_ns = number(line, "time_ns", self->status->time_ns);
+
+	add_growth(&self->status->bytes_sent, &self->bytes_sent, line, "bytes_sent");
+	add_growth(&self->status->faults, &self->faults, line, "faults");
+	if (self->status->started_ns == 0)
+		self->status->started_ns = time_ns;
+	self->status->time_ns = time_ns;
+}
+
+static void take_names(Hydra__V1__MigrationStatus *status, const char *line)
+{
+	const struct {
+		const char *name;
+		char **field;
+	} names[] = {{"container", &status->container_id}, {"container_namespace", &status->namespace_}, {"peer", &status->peer},
+		     {"mode", &status->mode}};
+	char text[512];
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (progress_text(line, names[i].name, text, sizeof(text)))
+			(void) message_set_string(names[i].field, text);
+	}
+}
+
+static void take_line(struct reading *self, const char *line)
+{
+	Hydra__V1__MigrationStatus *status = self->status;
 	char text[512];
 
 	status->sequence++;
@@ -144,19 +190,19 @@ static void take_line(Hydra__V1__MigrationStatus *status, pid_t *pid, const char
 	}
 	if (progress_text(line, "message", text, sizeof(text)) && text[0] != '\0')
 		(void) message_set_string(&status->message, text);
-	if (progress_text(line, "container", text, sizeof(text)))
-		(void) message_set_string(&status->container_id, text);
+	take_names(status, line);
+	take_counters(self, line);
 	status->bytes_done = number(line, "bytes_done", status->bytes_done);
+	status->bytes_total = number(line, "bytes_total", status->bytes_total);
 	status->pages_done = number(line, "pages_done", status->pages_done);
 	status->pages_total = number(line, "pages_total", status->pages_total);
-	status->faults = number(line, "faults", status->faults);
 	status->eta_ms = number(line, "eta_ms", 0);
-	*pid = (pid_t) number(line, "setup_pid", (uint64_t) *pid);
+	self->pid = (pid_t) number(line, "setup_pid", (uint64_t) self->pid);
 	status->is_done = strstr(line, "\"is_final\":true") != NULL;
 	status->has_failed = status->is_done && strstr(line, "\"has_failed\":true") != NULL;
 }
 
-static int read_lines(int fd, const char *path, Hydra__V1__MigrationStatus *status, pid_t *pid, struct error *err)
+static int read_lines(int fd, const char *path, struct reading *reading, struct error *err)
 {
 	auto_free char *data = NULL;
 	char *rest;
@@ -168,7 +214,7 @@ static int read_lines(int fd, const char *path, Hydra__V1__MigrationStatus *stat
 	rest = data;
 	for (char *end = strchr(rest, '\n'); end != NULL; end = strchr(rest, '\n')) {
 		*end = '\0';
-		take_line(status, pid, rest);
+		take_line(reading, rest);
 		rest = end + 1;
 	}
 	return 0;
@@ -180,7 +226,7 @@ int migration_file_read(const char *root, const char *id, Hydra__V1__MigrationSt
 	auto_free char *path = text_format("%s/.migrations/%s", root, id);
 	auto_message Hydra__V1__MigrationStatus *status = malloc(sizeof(*status));
 	auto_close int fd = FD_NONE;
-	pid_t pid = 0;
+	struct reading reading = {.status = status};
 	bool is_alive;
 	int r = id_check("migration", id, err);
 
@@ -194,7 +240,7 @@ int migration_file_read(const char *root, const char *id, Hydra__V1__MigrationSt
 	if (fd < 0)
 		return errno == ENOENT ? fail_because(err, ENOENT, "no migration '%s'", id) : fail_errno(err, errno, "open '%s'", path);
 	is_alive = file_is_locked(fd); /* before reading: what a living one writes last is then read */
-	r = read_lines(fd, path, status, &pid, err);
+	r = read_lines(fd, path, &reading, err);
 	if (r < 0)
 		return r;
 	if (!is_alive && !status->is_done && status->sequence > 0) {
@@ -205,6 +251,6 @@ int migration_file_read(const char *root, const char *id, Hydra__V1__MigrationSt
 	}
 	*ret_status = take_ptr(&status);
 	if (ret_pid != NULL)
-		*ret_pid = pid;
+		*ret_pid = reading.pid;
 	return 0;
 }
