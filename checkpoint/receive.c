@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/owned.h"
 #include "base/text.h"
+#include "checkpoint/sums.h"
 
 /* How long a vetoed restore may take to kill what it made. */
 #define VETO_MS     30000
@@ -137,13 +138,14 @@ static void undo(struct receiver *self, const struct error *err)
 void receive_conclude(struct receiver *self)
 {
 	auto_free char *journal = text_format("%s/" PAGER_JOURNAL, self->work);
+	auto_free char *extra = sums_extra(self->sums);
 	struct error ignored;
 
 	(void) dir_remove_all(AT_FDCWD, self->images, &ignored);
 	(void) unlink(journal);
 	if (self->is_acknowledged)
 		(void) dir_remove_all(AT_FDCWD, self->work, &ignored);
-	progress_phase(&self->progress, "done", NULL, NULL);
+	progress_phase(&self->progress, "done", NULL, extra);
 }
 
 void receive_clean_up(struct receiver *self)
@@ -159,6 +161,7 @@ void receive_clean_up(struct receiver *self)
 	owned_fd_release(&self->restore_fd);
 	hydra__v1__handoff_hello__free_unpacked(self->hello, NULL);
 	hydra__v1__handoff_offer__free_unpacked(self->offer, NULL);
+	hydra__v1__handoff_sums__free_unpacked(self->sums, NULL);
 	criu_deinit(&self->criu);
 	free(self->work);
 	free(self->images);

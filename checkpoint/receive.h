@@ -65,7 +65,8 @@ struct receiver {
 	int keeper_fd;
 	struct error error;
 	bool has_failed, is_source_lost, is_acknowledged;
-	uint64_t complete_ns;
+	uint64_t complete_ns, running_ns;
+	Hydra__V1__HandoffSums *sums; /* what it cost, when all memory is here */
 };
 
 /* PREFLIGHT: greets, checks the offer, answers. */

@@ -22,6 +22,7 @@
 #include "base/text.h"
 #include "checkpoint/bridge.h"
 #include "checkpoint/facts.h"
+#include "checkpoint/sums.h"
 #include "checkpoint/survey.h"
 #include "checkpoint/tcp_repair.h"
 #include "state/record.h"
@@ -290,6 +291,13 @@ static void tell_committed(struct sender_state *self)
 	progress_phase(&self->progress, "committed", NULL, extra);
 }
 
+static void tell_done(struct sender_state *self)
+{
+	auto_free char *extra = sums_extra(self->sums);
+
+	progress_phase(&self->progress, "done", NULL, extra);
+}
+
 static int commit(struct sender_state *self, struct error *err)
 {
 	int r;
@@ -349,6 +357,7 @@ static void clean_up(struct sender_state *self)
 	session_close(&self->session);
 	link_deinit(&self->faults);
 	page_server_deinit(&self->pages);
+	hydra__v1__handoff_sums__free_unpacked(self->sums, NULL);
 	layer_list_deinit(&self->layer_before);
 	owned_fd_release(&self->layer_fd);
 	hydra__v1__checkpoint_metadata__free_unpacked(self->metadata, NULL);
@@ -389,7 +398,7 @@ enum send_outcome send_run(const struct send_spec *spec, struct error *err)
 		outcome = SEND_IN_DOUBT;
 	} else {
 		send_bury(&self);
-		progress_phase(&self.progress, "done", NULL, NULL);
+		tell_done(&self);
 	}
 	if (outcome != SEND_IN_DOUBT)
 		(void) dir_remove_all(AT_FDCWD, spec->work, &(struct error){0});

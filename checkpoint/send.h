@@ -64,6 +64,8 @@ struct sender_state {
 	Hydra__V1__CheckpointMetadata *metadata;
 	Hydra__V1__HandoverRecord record;
 	uint64_t frozen_ns, parked_ns, sent_ns; /* real time: the freeze was asked for; CRIU holds still; the target has the images */
+	uint64_t running_ns;          /* the same: it was heard to run at the target */
+	Hydra__V1__HandoffSums *sums; /* what the target says it cost; NULL: not yet */
 	bool is_unplugged, is_committed, is_running_there, is_done;
 };
 

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/owned.h"
 #include "base/text.h"
+#include "checkpoint/sums.h"
 #include "handoff.pb-c.h"
 
 #define OUTPUT_BYTES    (512U << 10)
@@ -138,11 +139,15 @@ static int handle_frame(struct sender_state *self, const struct frame *frame, en
 		return page_server_request(&self->pages, frame, false, err);
 	case FRAME_RUNNING:
 		self->is_running_there = true;
+		if (self->running_ns == 0)
+			self->running_ns = clock_realtime_ns();
 		progress_phase(&self->progress, "paging", "the container runs at the target", NULL);
 		return 0;
 	case FRAME_ABORT:
 		return session_refused(&self->session, frame, err);
 	default:
+		if (frame->type == FRAME_DONE && self->sums == NULL)
+			self->sums = sums_of_frame(frame);
 		if (frame->type == until)
 			return 1;
 		return fail_because(err, EPROTO, "unexpected %s", frame_name(frame->type));

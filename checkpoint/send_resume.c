@@ -80,11 +80,17 @@ static int reconnect(struct sender_state *self, struct error *err)
 
 static int conclude(struct sender_state *self)
 {
+	Hydra__V1__HandoffSums sums = HYDRA__V1__HANDOFF_SUMS__INIT;
 	struct error ignored;
 
+	if (self->running_ns > self->frozen_ns && self->frozen_ns > 0)
+		sums.downtime_us = (self->running_ns - self->frozen_ns) / NS_PER_US;
+	sums.bytes_sent = self->progress.bytes_sent;
+	if (self->sums != NULL)
+		self->sums->downtime_us = sums.downtime_us;
 	self->is_done = true;
 	(void) handover_write(self->spec->state, &self->record, HYDRA__V1__HANDOVER_STATE__HANDOVER_DONE, &ignored);
-	(void) session_say(&self->session, FRAME_ACKNOWLEDGED, self->spec->epoch, NULL, &ignored);
+	(void) session_say_sums(&self->session, FRAME_ACKNOWLEDGED, self->spec->epoch, &sums, &ignored);
 	(void) session_flush(&self->session, 0, &ignored);
 	return 0;
 }

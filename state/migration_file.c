@@ -15,6 +15,9 @@
 #include <unistd.h>
 
 #define SIZE_LIMIT (16U << 20)
+#define TASKS_MAX  64U
+#define TASKS_SIZE 8192U
+
 char *migration_folder(const char *root)
 {
 	struct error ignored;
@@ -62,6 +65,17 @@ int migration_file_make(const char *root, const char *id, int *ret_fd, struct er
 	*ret_fd = take_fd(&fd);
 	forget_oldest(folder);
 	return 0;
+}
+
+char *progress_safe(const char *text)
+{
+	char *safe = text_copy(text);
+
+	for (char *at = safe; *at != '\0'; at++) {
+		if (*at == '"' || *at == '\\' || (unsigned char) *at < 0x20)
+			*at = '\'';
+	}
+	return safe;
 }
 
 static const char *value_of(const char *line, const char *name)
@@ -163,6 +177,47 @@ static void take_counters(struct reading *self, const char *line)
 	self->status->time_ns = time_ns;
 }
 
+/* "PID/STALLS/US/MAX_US PID/..." */
+static void take_tasks(Hydra__V1__MigrationStatus *status, const char *line)
+{
+	char text[TASKS_SIZE], *rest = NULL;
+
+	if (!progress_text(line, "tasks", text, sizeof(text)))
+		return;
+	for (char *word = strtok_r(text, " ", &rest); word != NULL && status->n_tasks < TASKS_MAX; word = strtok_r(NULL, " ", &rest)) {
+		Hydra__V1__MigrationTask **grown = reallocarray(status->tasks, status->n_tasks + 1, sizeof(Hydra__V1__MigrationTask *));
+		Hydra__V1__MigrationTask *task = malloc(sizeof(*task));
+		unsigned long long stalls, stall_us, max_us;
+		int pid;
+
+		if (grown != NULL)
+			status->tasks = grown;
+		if (grown == NULL || task == NULL || sscanf(word, "%d/%llu/%llu/%llu", &pid, &stalls, &stall_us, &max_us) != 4) {
+			free(task);
+			return;
+		}
+		hydra__v1__migration_task__init(task);
+		task->pid = pid;
+		task->stalls = stalls;
+		task->stall_us = stall_us;
+		task->stall_max_us = max_us;
+		status->tasks[status->n_tasks++] = task;
+	}
+}
+
+/* At the end. */
+static void take_sums(Hydra__V1__MigrationStatus *status, const char *line)
+{
+	status->downtime_us = number(line, "downtime_us", status->downtime_us);
+	status->lazy_us = number(line, "lazy_us", status->lazy_us);
+	status->stalls = number(line, "stalls", status->stalls);
+	status->stall_us = number(line, "stall_us", status->stall_us);
+	status->stall_max_us = number(line, "stall_max_us", status->stall_max_us);
+	status->is_arrival = status->is_arrival || strstr(line, "\"is_arrival\":true") != NULL;
+	if (status->n_tasks == 0)
+		take_tasks(status, line);
+}
+
 static void take_names(Hydra__V1__MigrationStatus *status, const char *line)
 {
 	const struct {
@@ -192,6 +247,7 @@ static void take_line(struct reading *self, const char *line)
 		(void) message_set_string(&status->message, text);
 	take_names(status, line);
 	take_counters(self, line);
+	take_sums(status, line);
 	status->bytes_done = number(line, "bytes_done", status->bytes_done);
 	status->bytes_total = number(line, "bytes_total", status->bytes_total);
 	status->pages_done = number(line, "pages_done", status->pages_done);
@@ -199,6 +255,7 @@ static void take_line(struct reading *self, const char *line)
 	status->eta_ms = number(line, "eta_ms", 0);
 	self->pid = (pid_t) number(line, "setup_pid", (uint64_t) self->pid);
 	status->is_done = strstr(line, "\"is_final\":true") != NULL;
+	status->ended_ns = status->is_done ? status->time_ns : 0;
 	status->has_failed = status->is_done && strstr(line, "\"has_failed\":true") != NULL;
 }
 
@@ -218,6 +275,26 @@ static int read_lines(int fd, const char *path, struct reading *reading, struct 
 		rest = end + 1;
 	}
 	return 0;
+}
+
+/* Nobody writes any more, and the last line is no end. */
+static void conclude_for_dead(Hydra__V1__MigrationStatus *status)
+{
+	static const char *const perhaps_here[] = {"prepared", "committed", "paging", "source-lost", NULL};
+	bool is_complete = strcmp(status->phase, "done") == 0;
+
+	status->sequence++;
+	status->is_done = true;
+	status->ended_ns = status->time_ns;
+	if (is_complete)
+		return;
+	if (status->is_arrival && text_is_one_of(status->phase, perhaps_here)) {
+		(void) message_set_string(&status->message, "who watched it was killed when it may have been handed over: ps tells whether the container is here");
+		return;
+	}
+	status->has_failed = true;
+	(void) message_set_string(&status->phase, "failed");
+	(void) message_set_string(&status->message, "the programs that did it were killed");
 }
 
 int migration_file_read(const char *root, const char *id, Hydra__V1__MigrationStatus **ret_status, pid_t *ret_pid,
@@ -243,12 +320,8 @@ int migration_file_read(const char *root, const char *id, Hydra__V1__MigrationSt
 	r = read_lines(fd, path, &reading, err);
 	if (r < 0)
 		return r;
-	if (!is_alive && !status->is_done && status->sequence > 0) {
-		status->sequence++;
-		status->is_done = status->has_failed = true;
-		(void) message_set_string(&status->phase, "failed");
-		(void) message_set_string(&status->message, "the programs that did it were killed");
-	}
+	if (!is_alive && !status->is_done && status->sequence > 0)
+		conclude_for_dead(status);
 	*ret_status = take_ptr(&status);
 	if (ret_pid != NULL)
 		*ret_pid = reading.pid;
