@@ -41,6 +41,8 @@ static int run(struct receiver *self, struct error *err)
 	if (r < 0)
 		return r;
 	self->is_relay = self->hello->purpose != HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_MIGRATE;
+	if (self->hello->purpose == HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_DESCRIBE)
+		return receive_describe(self, err);
 	if (self->is_relay)
 		return receive_relay(self, err);
 	self->record.migration_id = self->hello->migration_id;

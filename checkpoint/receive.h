@@ -85,5 +85,7 @@ void receive_conclude(struct receiver *self);
 void receive_clean_up(struct receiver *self);
 /* From complete images to the last page. */
 int receive_serve(struct receiver *self, struct error *err);
+/* What this host is like, to who asks (HANDOFF_DESCRIBE). */
+int receive_describe(struct receiver *self, struct error *err);
 /* Gives the connection to the worker that waits for it, and stays in between; or tells the source that all is done. */
 int receive_relay(struct receiver *self, struct error *err);

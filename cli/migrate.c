@@ -190,7 +190,7 @@ static int migrate(const struct cli *cli, void *context, const struct option_res
 }
 
 const struct command command_migrate = {
-	"migrate", "[OPTIONS] CONTAINER HOST:PORT", "move a running container to another host", migrate_entries,
+	"migrate", "[OPTIONS] CONTAINER HOST", "move a running container to another host", migrate_entries,
 	sizeof(struct migrate_options), 2, 2, false, migrate};
 
 struct disk_options {

@@ -97,7 +97,7 @@ def test_who_watches_dies_after_the_hand_over(counter, victim):
     wait_for(lambda: counter.b.has_arrived("receive.committed"), "the commit")
     host.kill("hydra-setup")
     counter.b.kill("hydra-pager", signal.SIGCONT)
-    wait_for(lambda: "counter" not in names(counter.a) or counter.a.inspect("counter")["state"] == "stopped", "its end at the source")
+    wait_for(lambda: all(item["state"] == "stopped" for item in counter.a.json("ps", "-a")), "its end at the source")
     known = wait_for(lambda: (found := only(host)) and found["isDone"] and found, "its end")
     assert not known["hasFailed"], known
     moving.wait(60)
