@@ -54,10 +54,22 @@ static void lose_source(struct receiver *self, const struct error *err)
 	transport_close(&self->session.link.transport);
 	if (self->stage == STAGE_COMPLETE)
 		return; /* it has done its part */
-	progress_phase(&self->progress, "source-lost", err->message, NULL);
+	progress_phase(&self->progress, TARGET_SOURCE_LOST, err->message, NULL);
 	log_warning("source lost; tasks wait for the pages they miss", "container=%s missing=%llu reason=\"%s\"",
 		    self->offer->container_id,
 		    (unsigned long long) (self->pager.pages_total - self->pager.pages_done), err->message);
+}
+
+/* It asks over another connection what became of it, or says that there is no memory to come any more. */
+static void lose_source_for_good(struct receiver *self, bool is_lost)
+{
+	struct error err;
+
+	(void) fail_because(&err, EPIPE, is_lost ? "the source has lost the container's memory" : "the source has lost its connection");
+	if (self->stage < STAGE_COMMITTED)
+		fail(self, &err);
+	else if (is_lost && self->stage < STAGE_COMPLETE)
+		receive_lose_memory(self);
 }
 
 static void tell_restore(struct receiver *self, enum local_kind kind, const char *text)
@@ -74,9 +86,8 @@ static void handle_prepared(struct receiver *self)
 
 	fault_point("receive.prepared");
 	self->stage = STAGE_PREPARED;
-	progress_phase(&self->progress, "prepared", NULL, NULL);
-	if (handover_write(self->work, &self->record, HYDRA__V1__HANDOVER_STATE__HANDOVER_PREPARED, &err) < 0 ||
-	    session_say(&self->session, FRAME_PREPARED, self->offer->epoch, NULL, &err) < 0 ||
+	progress_phase(&self->progress, TARGET_PREPARED, NULL, NULL);
+	if (session_say(&self->session, FRAME_PREPARED, self->offer->epoch, NULL, &err) < 0 ||
 	    pager_prefetch_small(&self->pager, &err) < 0)
 		fail(self, &err);
 }
@@ -88,7 +99,7 @@ static void handle_running(struct receiver *self, const struct local_message *me
 
 	self->stage = STAGE_PAGING;
 	self->running_ns = clock_monotonic_ns();
-	progress_phase(&self->progress, "paging", NULL, extra);
+	progress_phase(&self->progress, TARGET_PAGING, NULL, extra);
 	if (!self->is_source_lost && session_say(&self->session, FRAME_RUNNING, self->offer->epoch, NULL, &err) < 0)
 		lose_source(self, &err);
 }
@@ -102,14 +113,21 @@ static void handle_go(struct receiver *self)
 		fail(self, &err);
 		return;
 	}
-	if (handover_write(self->work, &self->record, HYDRA__V1__HANDOVER_STATE__HANDOVER_COMMITTED, &err) < 0) {
+	if (verdict_write(&self->verdict, &self->record, HYDRA__V1__HANDOVER_STATE__HANDOVER_COMMITTED, &err) < 0) {
 		fail(self, &err);
 		return;
 	}
 	self->stage = STAGE_COMMITTED;
 	fault_point("receive.committed");
-	progress_phase(&self->progress, "committed", NULL, NULL);
+	progress_phase(&self->progress, TARGET_COMMITTED, NULL, NULL);
 	tell_restore(self, LOCAL_GO, NULL);
+}
+
+/* The restore ended before CRIU was told that the tasks may run: it is as if they had never been given to us. */
+static void take_back_commitment(struct receiver *self)
+{
+	if (self->stage == STAGE_COMMITTED && !self->may_run)
+		self->stage = STAGE_PREPARED;
 }
 
 static void handle_restore_message(struct receiver *self, const struct local_message *message, int *fd)
@@ -126,10 +144,14 @@ static void handle_restore_message(struct receiver *self, const struct local_mes
 		if (self->stage == STAGE_RESTORING)
 			handle_prepared(self);
 		break;
+	case LOCAL_RESUMING:
+		self->may_run = true;
+		break;
 	case LOCAL_RUNNING:
 		handle_running(self, message);
 		break;
 	case LOCAL_FAILED:
+		take_back_commitment(self);
 		(void) fail_because(&err, EIO, "%s", message->text);
 		fail(self, &err);
 		break;
@@ -157,6 +179,7 @@ static void handle_restore(struct event_source *source, uint32_t events)
 	self->restore_fd = FD_NONE;
 	if (self->stage >= STAGE_PAGING)
 		return; /* its work is done */
+	take_back_commitment(self);
 	(void) fail_because(&err, EPIPE, "the restore process died");
 	fail(self, &err);
 }
@@ -193,6 +216,8 @@ static void handle_listen(struct event_source *source, uint32_t events)
 		take_link(self, take_fd(&passed), (uint64_t) message.value);
 	else if (message.kind == LOCAL_FAULTS && passed >= 0)
 		take_fault_link(self, take_fd(&passed));
+	else if (message.kind == LOCAL_ASKED || message.kind == LOCAL_LOST)
+		lose_source_for_good(self, message.kind == LOCAL_LOST);
 }
 
 /* What only the source knows. */
@@ -322,7 +347,7 @@ static void take_link(struct receiver *self, int fd, uint64_t capabilities)
 		return;
 	}
 	pager_ask_again(&self->pager);
-	progress_phase(&self->progress, "paging", "connected to the source again", NULL);
+	progress_phase(&self->progress, TARGET_PAGING, "connected to the source again", NULL);
 }
 
 static void take_fault_link(struct receiver *self, int fd)
@@ -410,7 +435,7 @@ static void complete(struct receiver *self)
 
 	self->stage = STAGE_COMPLETE;
 	self->complete_ns = clock_monotonic_ns();
-	(void) handover_write(self->work, &self->record, HYDRA__V1__HANDOVER_STATE__HANDOVER_DONE, &err);
+	(void) verdict_write(&self->verdict, &self->record, HYDRA__V1__HANDOVER_STATE__HANDOVER_DONE, &err);
 	fault_point("receive.complete");
 	if (self->sums == NULL)
 		self->sums = sums_of_pager(&self->pager, self->running_ns > 0 ? (self->complete_ns - self->running_ns) / NS_PER_US : 0);
@@ -469,6 +494,6 @@ int receive_serve(struct receiver *self, struct error *err)
 	self->pager.is_sealed = has_checksums(self->hello->capabilities);
 	if (r == 0)
 		r = receive_add_sources(self, err);
-	progress_phase(&self->progress, "restore", NULL, NULL);
+	progress_phase(&self->progress, TARGET_RESTORE, NULL, NULL);
 	return r == 0 ? receive_turn_until_over(self, err) : r;
 }

@@ -35,6 +35,7 @@ struct send_spec {
 	int reconnect_ms; /* 0: without end */
 	uint64_t bandwidth;   /* bytes a second for what nobody waits for; 0: all there is */
 	const char *compress; /* "auto", or the name of a method */
+	Hydra__V1__LostPages lost_pages;
 };
 
 enum send_outcome {
@@ -48,6 +49,13 @@ enum send_outcome send_run(const struct send_spec *spec, struct error *err);
 /* Goes on where a worker was that died after the commit. Of the spec only state, progress_fd and the times are used; the
  * rest is in the fencing record. */
 enum send_outcome send_resume(const struct send_spec *spec, struct error *err);
+
+/* An administrator decides where a container in doubt lives; asks the target before, and refuses what contradicts its word. Of the
+ * spec, as for send_resume(). */
+int send_resolve(const struct send_spec *spec, bool to_source, struct error *err);
+/* What a worker that was killed left: the network is plugged, TCP connections given back, tasks continued that it stopped.
+ * state: the folder of the fencing record. */
+int send_recover(const char *state, const char *migration_id, int pid, const char *veth, const char *bridge, struct error *err);
 
 /* Internal to the source side. */
 struct sender_state {
@@ -63,18 +71,37 @@ struct sender_state {
 	int layer_fd;
 	Hydra__V1__CheckpointMetadata *metadata;
 	Hydra__V1__HandoverRecord record;
+	Hydra__V1__HandoverState verdict; /* the target's word, when it has given one */
+	bool is_lost_there;
 	uint64_t frozen_ns, parked_ns, sent_ns; /* real time: the freeze was asked for; CRIU holds still; the target has the images */
 	uint64_t running_ns;          /* the same: it was heard to run at the target */
 	Hydra__V1__HandoffSums *sums; /* what the target says it cost; NULL: not yet */
+	bool was_refused; /* after the commit, and asked again since */
 	bool is_unplugged, is_committed, is_running_there, is_done;
 };
 
 /* Pages until the target has all of them, over as many connections as it takes. */
 int send_until_done(struct sender_state *self, struct error *err);
+/* When send_until_done() failed: it goes on here if the target gave it up, else it is in doubt. */
+enum send_outcome send_end_without_done(struct sender_state *self, struct error *err);
 /* The copy runs elsewhere and has everything: this one ends. */
 void send_bury(struct sender_state *self);
-/* Of every task that pages are served of. */
-void send_signal(const struct sender_state *self, int signal_number);
+/* The target's word has come: -ECANCELED: it never ran there; -ENOTRECOVERABLE: the administrator has to decide. */
+int send_take_verdict(struct sender_state *self, const struct frame *frame, struct error *err);
+/* The target has said that it never ran there: it goes on here. */
+int send_take_back(struct sender_state *self, struct error *err);
+/* What a worker needs that goes on where another was; times and progress as given. */
+struct send_spec send_spec_of(const struct send_spec *given, const Hydra__V1__HandoverRecord *fence);
+/* BEGUN: with the tasks that stand still by themselves. To be written just before the freeze. */
+int send_record_begun(struct sender_state *self, struct error *err);
+/* Stops every task that pages are served of by signal: whoever dies, they stay where they are. */
+void send_stop(const struct sender_state *self);
+/* Those that send_stop() stopped run again. */
+int send_continue(struct sender_state *self, struct error *err);
+bool send_task_is_stopped(pid_t pid);
+void send_kill(const struct sender_state *self);
+/* Dials and asks, once. *ret_verdict is the caller's to free. */
+int send_ask(struct sender_state *self, int purpose, Hydra__V1__HandoffVerdict **ret_verdict, struct error *err);
 /* Connects (or takes connection_fd) and greets. */
 int send_connect(struct sender_state *self, int purpose, struct error *err);
 /* For the pages, by what the target understands. */
