@@ -21,6 +21,7 @@
 #include "base/log.h"
 #include "base/owned.h"
 #include "base/text.h"
+#include "checkpoint/sums.h"
 
 #define FRAMES_PER_TURN 4
 #define FAREWELL_S      10
@@ -98,6 +99,7 @@ static void handle_running(struct receiver *self, const struct local_message *me
 	struct error err;
 
 	self->stage = STAGE_PAGING;
+	self->running_ns = clock_monotonic_ns();
 	progress_phase(&self->progress, TARGET_PAGING, NULL, extra);
 	if (!self->is_source_lost && session_say(&self->session, FRAME_RUNNING, self->offer->epoch, NULL, &err) < 0)
 		lose_source(self, &err);
@@ -219,6 +221,16 @@ static void handle_listen(struct event_source *source, uint32_t events)
 		lose_source_for_good(self, &message);
 }
 
+/* What only the source knows. */
+static void take_sums(struct receiver *self, const struct frame *frame)
+{
+	Hydra__V1__HandoffSums *theirs = sums_of_frame(frame);
+
+	if (theirs != NULL && self->sums != NULL)
+		self->sums->downtime_us = theirs->downtime_us;
+	hydra__v1__handoff_sums__free_unpacked(theirs, NULL);
+}
+
 static void handle_source_frame(struct receiver *self, const struct frame *frame)
 {
 	struct error err;
@@ -236,6 +248,7 @@ static void handle_source_frame(struct receiver *self, const struct frame *frame
 		break;
 	case FRAME_ACKNOWLEDGED:
 		self->is_acknowledged = true;
+		take_sums(self, frame);
 		break;
 	default:
 		r = fail_because(&err, EPROTO, "unexpected %s", frame_name(frame->type));
@@ -330,7 +343,7 @@ static void take_link(struct receiver *self, int fd, uint64_t capabilities)
 	self->pager.is_sealed = has_checksums(capabilities);
 	if (event_loop_add(&self->loop, &self->link_source, self->session.link.transport.fd, EPOLLIN, &err) < 0 ||
 	    receive_say_hello(self, &err) < 0 ||
-	    session_say(&self->session, self->stage == STAGE_COMPLETE ? FRAME_DONE : FRAME_RUNNING, self->offer->epoch, NULL, &err) < 0) {
+	    session_say_sums(&self->session, self->stage == STAGE_COMPLETE ? FRAME_DONE : FRAME_RUNNING, self->offer->epoch, self->sums, &err) < 0) {
 		lose_source(self, &err);
 		return;
 	}
@@ -413,6 +426,7 @@ static void pump(struct receiver *self)
 	self->progress.pages_done = self->pager.pages_done;
 	self->progress.pages_total = self->pager.pages_total;
 	self->progress.faults = self->pager.fault_count;
+	self->progress.bytes_sent = link->bytes_received + self->fault_link.bytes_received;
 	progress_update(&self->progress);
 }
 
@@ -424,7 +438,9 @@ static void complete(struct receiver *self)
 	self->complete_ns = clock_monotonic_ns();
 	(void) verdict_write(&self->verdict, &self->record, HYDRA__V1__HANDOVER_STATE__HANDOVER_DONE, &err);
 	fault_point("receive.complete");
-	if (session_say(&self->session, FRAME_DONE, self->offer->epoch, NULL, &err) == 0)
+	if (self->sums == NULL)
+		self->sums = sums_of_pager(&self->pager, self->running_ns > 0 ? (self->complete_ns - self->running_ns) / NS_PER_US : 0);
+	if (session_say_sums(&self->session, FRAME_DONE, self->offer->epoch, self->sums, &err) == 0)
 		(void) link_flush(&self->session.link, &err);
 	pager_complete(&self->pager);
 }

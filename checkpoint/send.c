@@ -22,6 +22,7 @@
 #include "base/text.h"
 #include "checkpoint/bridge.h"
 #include "checkpoint/facts.h"
+#include "checkpoint/sums.h"
 #include "checkpoint/survey.h"
 #include "checkpoint/tcp_repair.h"
 #include "state/record.h"
@@ -160,6 +161,7 @@ static void report_bytes(void *context, uint64_t bytes_done)
 	struct sender_state *self = context;
 
 	self->progress.bytes_done = bytes_done;
+	self->progress.bytes_sent = self->session.link.bytes_sent;
 	progress_update(&self->progress);
 }
 
@@ -310,6 +312,13 @@ static void tell_committed(struct sender_state *self)
 	progress_phase(&self->progress, SOURCE_COMMITTED, NULL, extra);
 }
 
+static void tell_done(struct sender_state *self)
+{
+	auto_free char *extra = sums_extra(self->sums);
+
+	progress_phase(&self->progress, SOURCE_DONE, NULL, extra);
+}
+
 static int commit(struct sender_state *self, struct error *err)
 {
 	int r;
@@ -371,6 +380,7 @@ static void clean_up(struct sender_state *self)
 	session_close(&self->session);
 	link_deinit(&self->faults);
 	page_server_deinit(&self->pages);
+	hydra__v1__handoff_sums__free_unpacked(self->sums, NULL);
 	layer_list_deinit(&self->layer_before);
 	free(self->record.stopped_pids);
 	owned_fd_release(&self->layer_fd);
@@ -414,7 +424,7 @@ enum send_outcome send_run(const struct send_spec *spec, struct error *err)
 		outcome = send_end_without_done(&self, err);
 	} else {
 		send_bury(&self);
-		progress_phase(&self.progress, SOURCE_DONE, NULL, NULL);
+		tell_done(&self);
 	}
 	if (outcome != SEND_IN_DOUBT)
 		(void) dir_remove_all(AT_FDCWD, spec->work, &(struct error){0});

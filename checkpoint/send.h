@@ -77,6 +77,8 @@ struct sender_state {
 	bool is_lost_there;
 	uint64_t began_ns; /* by clock_monotonic_ns() */
 	uint64_t frozen_ns, parked_ns, sent_ns; /* real time: the freeze was asked for; CRIU holds still; the target has the images */
+	uint64_t running_ns;          /* the same: it was heard to run at the target */
+	Hydra__V1__HandoffSums *sums; /* what the target says it cost; NULL: not yet */
 	bool was_refused; /* after the commit, and asked again since */
 	bool is_unplugged, is_committed, is_running_there, is_done;
 };

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/owned.h"
 #include "base/text.h"
+#include "checkpoint/sums.h"
 #include "handoff.pb-c.h"
 
 #define OUTPUT_BYTES    (512U << 10)
@@ -138,6 +139,8 @@ static int handle_frame(struct sender_state *self, const struct frame *frame, en
 		return page_server_request(&self->pages, frame, false, err);
 	case FRAME_RUNNING:
 		self->is_running_there = true;
+		if (self->running_ns == 0)
+			self->running_ns = clock_realtime_ns();
 		progress_phase(&self->progress, SOURCE_PAGING, "the container runs at the target", NULL);
 		return 0;
 	case FRAME_ABORT:
@@ -147,6 +150,8 @@ static int handle_frame(struct sender_state *self, const struct frame *frame, en
 			return send_take_verdict(self, frame, err);
 		return fail_because(err, EPROTO, "unexpected %s", frame_name(frame->type));
 	default:
+		if (frame->type == FRAME_DONE && self->sums == NULL)
+			self->sums = sums_of_frame(frame);
 		if (frame->type == until)
 			return 1;
 		return fail_because(err, EPROTO, "unexpected %s", frame_name(frame->type));
@@ -276,6 +281,7 @@ int send_serve(struct sender_state *self, enum frame_type until, struct error *e
 			return r < 0 ? r : fail_because(err, EPIPE, "the connection to the target is lost");
 		self->progress.pages_done = self->pages.pages_sent;
 		self->progress.faults = self->pages.faults_asked;
+		self->progress.bytes_sent = link->bytes_sent + self->faults.bytes_sent;
 		progress_update(&self->progress);
 		if (session_check_deadline(&self->session, err) < 0)
 			return err->code;

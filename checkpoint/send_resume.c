@@ -120,12 +120,18 @@ static void tell_loss(struct sender_state *self)
 
 static int conclude(struct sender_state *self)
 {
+	Hydra__V1__HandoffSums sums = HYDRA__V1__HANDOFF_SUMS__INIT;
 	struct error ignored;
 
+	if (self->running_ns > self->frozen_ns && self->frozen_ns > 0)
+		sums.downtime_us = (self->running_ns - self->frozen_ns) / NS_PER_US;
+	sums.bytes_sent = self->progress.bytes_sent;
+	if (self->sums != NULL)
+		self->sums->downtime_us = sums.downtime_us;
 	self->is_done = true;
 	if (handover_write(self->spec->state, &self->record, HYDRA__V1__HANDOVER_STATE__HANDOVER_DONE, &ignored) < 0)
 		return 0; /* the target keeps its word until we have kept ours */
-	(void) session_say(&self->session, FRAME_ACKNOWLEDGED, self->spec->epoch, NULL, &ignored);
+	(void) session_say_sums(&self->session, FRAME_ACKNOWLEDGED, self->spec->epoch, &sums, &ignored);
 	(void) session_flush(&self->session, 0, &ignored);
 	return 0;
 }

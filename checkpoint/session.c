@@ -260,3 +260,12 @@ int session_say(struct session *self, enum frame_type type, unsigned long long e
 	stage.message = (char *) (uintptr_t) message;
 	return link_queue_message(&self->link, type, &stage, err);
 }
+
+int session_say_sums(struct session *self, enum frame_type type, unsigned long long epoch, Hydra__V1__HandoffSums *sums, struct error *err)
+{
+	Hydra__V1__HandoffStage stage = HYDRA__V1__HANDOFF_STAGE__INIT;
+
+	stage.epoch = epoch;
+	stage.sums = sums;
+	return link_queue_message(&self->link, type, &stage, err);
+}

@@ -54,5 +54,7 @@ bool session_was_cancelled(struct session *self);
 
 /* A HandoffStage frame. */
 int session_say(struct session *self, enum frame_type type, unsigned long long epoch, const char *message, struct error *err);
+/* The same with what the migration cost. */
+int session_say_sums(struct session *self, enum frame_type type, unsigned long long epoch, Hydra__V1__HandoffSums *sums, struct error *err);
 /* The reason in an ABORT frame, as error. */
 int session_refused(struct session *self, const struct frame *frame, struct error *err);

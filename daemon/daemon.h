@@ -119,6 +119,12 @@ int upgrade_read(const struct reexec_options *options, Hydra__V1__SealedDaemon *
 /* Goes on as it did, once everything is known and listens. */
 void upgrade_take_over(struct daemon *self, const Hydra__V1__SealedDaemon *sealed, const struct reexec_options *options);
 
+/* hosts.c: names of hosts (state/hosts.h). */
+void service_add_host(struct ttrpc_call *call, const ProtobufCMessage *message);
+void service_remove_host(struct ttrpc_call *call, const ProtobufCMessage *message);
+/* A request to migrate names its host by an address or by a name. */
+int hosts_resolve(struct daemon *daemon, const Hydra__V1__MigrateRequest *request, Hydra__V1__KnownHost **ret_host, struct error *err);
+
 /* migration.c; listen_fd: FD_NONE, or that of the binary before. */
 int migrations_init(struct daemon *daemon, int listen_fd, struct error *err);
 void service_migrate(struct ttrpc_call *call, const ProtobufCMessage *message);

@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 #define BACKLOG       64
-#define ARGUMENTS_MAX 32
+#define ARGUMENTS_MAX 60
 
 /* A call that waits for news of a migration. */
 struct waiting {
@@ -187,12 +187,13 @@ static void departed(struct daemon *daemon, int exit_status, const char *message
 	free(departure);
 }
 
-static int start_departure(struct daemon *daemon, const Hydra__V1__MigrateRequest *request, const char *migration, struct error *err)
+static int start_departure(struct daemon *daemon, const Hydra__V1__MigrateRequest *request, const Hydra__V1__KnownHost *host,
+			   const char *migration, struct error *err)
 {
-	const char *certificates = request->certificates[0] != '\0' ? request->certificates : daemon->certificates;
+	const char *certificates = host->certificates[0] != '\0' ? host->certificates : daemon->certificates;
 	auto_free char *bandwidth = text_format("%llu", (unsigned long long) request->bandwidth);
 	const char *arguments[ARGUMENTS_MAX] = {
-		"--root", daemon->root, "--namespace", request->namespace_, "--host", request->host, "--certificates", certificates,
+		"--root", daemon->root, "--namespace", request->namespace_, "--host", host->address, "--certificates", certificates,
 		"--migration", migration, "--bandwidth", bandwidth, "--compress", request->compress[0] != '\0' ? request->compress : "auto",
 		"--lost-pages", request->lost_pages[0] != '\0' ? request->lost_pages : "stop", "migrate", request->id};
 	size_t count = 18;
@@ -225,6 +226,7 @@ void service_migrate(struct ttrpc_call *call, const ProtobufCMessage *message)
 	const Hydra__V1__MigrateRequest *request = (const void *) message;
 	Hydra__V1__MigrationStatus response = HYDRA__V1__MIGRATION_STATUS__INIT;
 	struct daemon *daemon = daemon_of(call);
+	auto_message Hydra__V1__KnownHost *host = NULL;
 	auto_free char *migration = text_format("%.40s-%llx", request->id, (unsigned long long) clock_realtime_ns());
 	struct error err;
 	int r = id_check("namespace", request->namespace_, &err);
@@ -233,14 +235,14 @@ void service_migrate(struct ttrpc_call *call, const ProtobufCMessage *message)
 		return;
 	if (r == 0)
 		r = id_check("container name", request->id, &err);
-	if (r == 0 && strrchr(request->host, ':') == NULL)
-		r = fail_because(&err, EINVAL, "host '%s': expected HOST:PORT", request->host);
+	if (r == 0)
+		r = hosts_resolve(daemon, request, &host, &err);
 	if (r == 0 && entry_find(daemon, request->namespace_, request->id) == NULL)
 		entry_refresh(daemon, request->namespace_, request->id);
 	if (r == 0 && entry_find(daemon, request->namespace_, request->id) == NULL)
 		r = fail_because(&err, ENOENT, "no container '%s'", request->id);
 	if (r == 0)
-		r = start_departure(daemon, request, migration, &err);
+		r = start_departure(daemon, request, host, migration, &err);
 	if (r < 0) {
 		ttrpc_refuse_error(call, &err);
 		return;

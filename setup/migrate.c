@@ -16,6 +16,7 @@
 #include "setup/setup.h"
 #include "shim.pb-c.h"
 #include "state/migration_file.h"
+#include "state/migration_log.h"
 #include "state/shim_process.h"
 
 #include <errno.h>
@@ -298,10 +299,13 @@ static int conclude(struct migrate *self, int status, struct error *err)
 static int migrate(struct migrate *self, struct error *err)
 {
 	const struct migrate_request *request = self->request;
+	struct migration_start start = {.id = request->migration, .namespace = request->namespace, .container = request->id,
+					.peer = request->host};
 	struct error ignored;
 	int status = 0;
 	int r;
 
+	migration_log_begin(&start, self->file_fd);
 	say(self, "starting", "", false, false);
 	r = run_dir_open(&self->dir, request->root, request->namespace, request->id, err);
 	if (r == 0)
@@ -353,6 +357,7 @@ int container_migrate(const struct migrate_request *request, struct error *err)
 	r = migrate(&self, err);
 	owned_fd_release(&self.lease_fd);
 	say(&self, r == 0 ? "done" : "failed", r == 0 ? "" : err->message, true, r < 0);
+	migration_log_end(request->root, request->migration);
 	clean_up(&self);
 	return r;
 }
