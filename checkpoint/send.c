@@ -21,6 +21,7 @@
 #include "base/owned.h"
 #include "base/text.h"
 #include "checkpoint/bridge.h"
+#include "checkpoint/departure.h"
 #include "checkpoint/facts.h"
 #include "checkpoint/sums.h"
 #include "checkpoint/survey.h"
@@ -383,6 +384,8 @@ static void clean_up(struct sender_state *self)
 	hydra__v1__handoff_sums__free_unpacked(self->sums, NULL);
 	layer_list_deinit(&self->layer_before);
 	free(self->record.stopped_pids);
+	free(self->boot_id);
+	free(self->departure);
 	owned_fd_release(&self->layer_fd);
 	hydra__v1__checkpoint_metadata__free_unpacked(self->metadata, NULL);
 }
@@ -426,6 +429,8 @@ enum send_outcome send_run(const struct send_spec *spec, struct error *err)
 		send_bury(&self);
 		tell_done(&self);
 	}
+	if (outcome != SEND_IN_DOUBT)
+		departure_forget(&self.record);
 	if (outcome != SEND_IN_DOUBT)
 		(void) dir_remove_all(AT_FDCWD, spec->work, &(struct error){0});
 	clean_up(&self);

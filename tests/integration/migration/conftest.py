@@ -8,13 +8,15 @@ from cluster import BUILD, COUNT, Cluster, lines, make_certificates, run, wait_f
 from roots import make_rootfs
 
 TICKER = BUILD / "checkpoint" / "ticker"
+WITNESS = BUILD / "checkpoint" / "witness"
 
 
 @pytest.fixture(scope="session")
 def rootfs(tmp_path_factory):
     path = tmp_path_factory.mktemp("rootfs")
     made = make_rootfs(path)
-    shutil.copy(TICKER, path / "bin/ticker")
+    for program in (TICKER, WITNESS):
+        shutil.copy(program, path / "bin" / program.name)
     return made
 
 
