@@ -90,9 +90,13 @@ struct target {
 int target_make(const struct target *target, struct run_dir *ret_dir, struct error *err);
 
 /* checkpoint.c: to disk and back; images is a folder that has all that is needed. */
-int container_checkpoint(const char *root, const char *namespace, const char *id, const char *images, bool leave_running,
+struct checkpoint_place {
+	const char *images;
+	const char *key_file; /* NULL: it is not encrypted */
+};
+int container_checkpoint(const char *root, const char *namespace, const char *id, const struct checkpoint_place *where, bool leave_running,
 			 struct error *err);
-int container_restore(const char *root, const char *namespace, const char *id, const char *images, struct error *err);
+int container_restore(const char *root, const char *namespace, const char *id, const struct checkpoint_place *where, struct error *err);
 
 /* create.c */
 int container_create(const char *root, const create_request *request, struct error *err);
