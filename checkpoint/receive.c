@@ -194,7 +194,10 @@ enum receive_outcome receive_run(const struct receive_spec *spec, struct error *
 		undo(&self, err);
 		outcome = RECEIVE_REFUSED;
 	} else if (r < 0) {
-		receive_note_loss(&self);
+		if (self.is_acknowledged)
+			receive_forget(&self);
+		else
+			receive_note_loss(&self);
 		progress_phase(&self.progress, TARGET_BROKEN, err->message, NULL);
 		outcome = RECEIVE_BROKEN;
 	} else if (self.stage == STAGE_COMPLETE) {

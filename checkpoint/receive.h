@@ -104,7 +104,7 @@ void receive_abort_verdict(struct receiver *self);
 /* The source knows all: nothing has to be kept for it. */
 void receive_forget(struct receiver *self);
 /* The source has no memory any more: missing pages are poisoned, or the tasks killed, as the source wished. */
-void receive_lose_memory(struct receiver *self);
+void receive_lose_memory(struct receiver *self, enum local_loss loss);
 /* The copy has lost its memory: who asks hears of it. */
 void receive_note_loss(struct receiver *self);
 /* Gives the connection to the worker that waits for it, and stays in between; or tells the source that all is done. */

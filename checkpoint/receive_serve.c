@@ -61,15 +61,16 @@ static void lose_source(struct receiver *self, const struct error *err)
 }
 
 /* It asks over another connection what became of it, or says that there is no memory to come any more. */
-static void lose_source_for_good(struct receiver *self, bool is_lost)
+static void lose_source_for_good(struct receiver *self, const struct local_message *message)
 {
+	bool is_lost = message->kind == LOCAL_LOST;
 	struct error err;
 
 	(void) fail_because(&err, EPIPE, is_lost ? "the source has lost the container's memory" : "the source has lost its connection");
 	if (self->stage < STAGE_COMMITTED)
 		fail(self, &err);
 	else if (is_lost && self->stage < STAGE_COMPLETE)
-		receive_lose_memory(self);
+		receive_lose_memory(self, (enum local_loss) message->value);
 }
 
 static void tell_restore(struct receiver *self, enum local_kind kind, const char *text)
@@ -217,7 +218,7 @@ static void handle_listen(struct event_source *source, uint32_t events)
 	else if (message.kind == LOCAL_FAULTS && passed >= 0)
 		take_fault_link(self, take_fd(&passed));
 	else if (message.kind == LOCAL_ASKED || message.kind == LOCAL_LOST)
-		lose_source_for_good(self, message.kind == LOCAL_LOST);
+		lose_source_for_good(self, &message);
 }
 
 /* What only the source knows. */

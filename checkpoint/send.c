@@ -115,6 +115,19 @@ static int list_layer(struct sender_state *self, struct error *err)
 	return layer_list_take(&self->layer_before, self->layer_fd, err);
 }
 
+/* Of what comes now, and of everything before the commit. */
+static void begin_deadline(struct sender_state *self, enum deadline deadline)
+{
+	uint64_t now = clock_monotonic_ns(), limit = self->spec->deadlines_ns[deadline], whole = self->spec->deadlines_ns[DEADLINE_COMMIT];
+
+	self->session.deadline_ns = limit > 0 ? now + limit : 0;
+	self->session.deadline_name = deadline_name(deadline);
+	if (whole > 0 && (limit == 0 || self->began_ns + whole < self->session.deadline_ns)) {
+		self->session.deadline_ns = self->began_ns + whole;
+		self->session.deadline_name = deadline_name(DEADLINE_COMMIT);
+	}
+}
+
 static int preflight(struct sender_state *self, struct error *err)
 {
 	Hydra__V1__HandoffOffer *offer = malloc(sizeof(*offer));
@@ -122,6 +135,8 @@ static int preflight(struct sender_state *self, struct error *err)
 
 	if (offer == NULL)
 		return fail_errno(err, ENOMEM, "offer the container");
+	self->began_ns = clock_monotonic_ns();
+	begin_deadline(self, DEADLINE_PREFLIGHT);
 	progress_phase(&self->progress, SOURCE_PREFLIGHT, NULL, NULL);
 	hydra__v1__handoff_offer__init(offer);
 	r = facts_ensure_pipe_size(err);
@@ -159,6 +174,7 @@ static int sync_layer(struct sender_state *self, struct error *err)
 	int r;
 
 	self->progress.bytes_total = self->layer_before.bytes;
+	begin_deadline(self, DEADLINE_SYNC);
 	progress_phase(&self->progress, SOURCE_SYNC, NULL, NULL);
 	transport_pace(&self->session.link.transport, self->spec->bandwidth);
 	if (self->spec->layer == NULL)
@@ -202,12 +218,13 @@ static int prepare_images(struct sender_state *self, struct error *err)
 static int freeze(struct sender_state *self, struct error *err)
 {
 	struct dump_spec dump = {.criu = self->spec->criu, .id = self->spec->id, .init = self->spec->pid, .images = self->spec->work,
-				 .timeout_s = self->spec->freeze_ms / 1000};
+				 .timeout_s = (int) ((self->spec->deadlines_ns[DEADLINE_FREEZE] + NS_PER_S - 1) / NS_PER_S)};
 	int r = prepare_images(self, err);
 
 	if (r == 0)
 		r = dump_park_prepare(&self->dump, &dump, err);
 	fault_point("send.before-freeze");
+	begin_deadline(self, DEADLINE_FREEZE);
 	progress_phase(&self->progress, SOURCE_FREEZE, NULL, NULL);
 	transport_pace(&self->session.link.transport, 0); /* now the container waits */
 	if (r == 0)
@@ -219,7 +236,7 @@ static int freeze(struct sender_state *self, struct error *err)
 	if (r == 0)
 		r = dump_park_start(&self->dump, &dump, self->metadata, err);
 	for (int goes_on = DUMP_GOES_ON; r == 0 && goes_on == DUMP_GOES_ON;) {
-		r = session_wait_fd(&self->session, self->dump.worker.socket_fd, self->spec->freeze_ms, "freezing", err);
+		r = session_wait_fd(&self->session, self->dump.worker.socket_fd, err);
 		goes_on = r == 0 ? dump_park_continue(&self->dump, err) : r;
 		r = goes_on < 0 ? goes_on : 0;
 	}
@@ -309,6 +326,7 @@ static int commit(struct sender_state *self, struct error *err)
 	if (session_was_cancelled(&self->session))
 		return fail_because(err, ECANCELED, "the migration was cancelled");
 	fault_point("send.prepared");
+	self->session.deadline_ns = 0; /* nothing may be given up any more because of a clock */
 	send_stop(self);
 	r = handover_write(self->spec->state, &self->record, HYDRA__V1__HANDOVER_STATE__HANDOVER_COMMITTED, err);
 	if (r < 0)
@@ -339,7 +357,7 @@ static int run_until_commit(struct sender_state *self, struct error *err)
 	progress_phase(&self->progress, SOURCE_VOTE, NULL, NULL);
 	fault_point("send.after-images");
 	if (r == 0)
-		r = send_serve(self, FRAME_PREPARED, self->spec->freeze_ms, err);
+		r = send_serve(self, FRAME_PREPARED, err);
 	return r == 0 ? commit(self, err) : r;
 }
 

@@ -259,10 +259,9 @@ static bool can_go_on(const struct sender_state *self)
 				    (page_queue_has_work(&self->pages.faults) && link_queued(&self->faults) < OUTPUT_BYTES));
 }
 
-int send_serve(struct sender_state *self, enum frame_type until, int timeout_ms, struct error *err)
+int send_serve(struct sender_state *self, enum frame_type until, struct error *err)
 {
 	struct link *link = &self->session.link;
-	uint64_t end = clock_monotonic_ns() + (uint64_t) timeout_ms * NS_PER_MS;
 
 	for (;;) {
 		struct frame frame;
@@ -284,8 +283,8 @@ int send_serve(struct sender_state *self, enum frame_type until, int timeout_ms,
 		self->progress.faults = self->pages.faults_asked;
 		self->progress.bytes_sent = link->bytes_sent + self->faults.bytes_sent;
 		progress_update(&self->progress);
-		if (timeout_ms > 0 && clock_monotonic_ns() > end)
-			return fail_because(err, ETIMEDOUT, "the target did not get ready within %d s", timeout_ms / 1000);
+		if (session_check_deadline(&self->session, err) < 0)
+			return err->code;
 		if (can_go_on(self))
 			continue;
 		r = wait_for_something(self, 1000, err);

@@ -55,6 +55,20 @@ static bool may_ask_again(struct sender_state *self, int result)
 	return true;
 }
 
+/* An administrator may have decided meanwhile. */
+static bool is_resolved(const struct sender_state *self)
+{
+	Hydra__V1__HandoverRecord *fence = NULL;
+	struct error ignored;
+	bool is;
+
+	if (handover_read(self->spec->state, &fence, &ignored) < 0)
+		return false;
+	is = fence->is_resolved;
+	hydra__v1__handover_record__free_unpacked(fence, NULL);
+	return is;
+}
+
 static int reconnect(struct sender_state *self, struct error *err)
 {
 	uint64_t end = clock_monotonic_ns() + (uint64_t) self->spec->reconnect_ms * NS_PER_MS;
@@ -74,6 +88,10 @@ static int reconnect(struct sender_state *self, struct error *err)
 		}
 		if (last.code == -EREMOTEIO || check_memory(self, &last) < 0)
 			break;
+		if (is_resolved(self)) {
+			(void) fail_because(&last, ECANCELED, "an administrator has decided where it lives");
+			break;
+		}
 		if (pause_is_cancelled(pause_ms)) {
 			(void) fail_because(&last, ECANCELED, "given up while the target could not be reached");
 			break;
@@ -124,7 +142,7 @@ int send_until_done(struct sender_state *self, struct error *err)
 
 	do {
 		transport_pace(&self->session.link.transport, self->spec->bandwidth);
-		r = send_serve(self, FRAME_DONE, 0, err);
+		r = send_serve(self, FRAME_DONE, err);
 	} while (may_ask_again(self, r) && reconnect(self, err) == 0);
 	return r < 0 ? err->code : conclude(self);
 }

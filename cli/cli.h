@@ -106,6 +106,13 @@ struct container_view {
 int cli_view(const struct cli *cli, const char *id, struct container_view *ret_view, struct error *err);
 void container_view_deinit(struct container_view *self);
 
+/* resolve.c: a container in doubt. side: "source" or "target"; without is_forced only the risk is told (-EPERM). */
+int cli_resolve(const struct cli *cli, const char *side, bool is_forced, const char *id, struct error *err);
+/* Asks its target again, and goes on by what that says. */
+int cli_migrate_on(const struct cli *cli, const char *id, struct error *err);
+/* The state of a container that migrates, for ps. */
+void describe_migration(const struct cli *cli, const struct container_view *view, char *buffer, size_t size);
+
 /* session.c: our terminal and an attached process. stdin: whether input is sent. Returns the exit status. */
 struct session_options {
 	const char *id;

@@ -26,7 +26,9 @@
 #define START_MS       30000 /* until the worker has begun */
 
 struct migrate_options {
-	const char *certificates, *bandwidth, *compress;
+	const char *certificates, *bandwidth, *compress, *lost_pages, *resolve;
+	struct string_list deadlines;
+	bool is_resumed, force;
 };
 
 static const struct option_entry migrate_entries[] = {
@@ -36,6 +38,14 @@ static const struct option_entry migrate_entries[] = {
 	 "bytes a second for what nobody waits for, also 10m (default: all there is)"},
 	{0, "compress", "HOW", OPTION_STRING, offsetof(struct migrate_options, compress),
 	 "pages that nobody waits for: auto, none, lz4 or zstd (default: auto)"},
+	{0, "lost-pages", "POLICY", OPTION_STRING, offsetof(struct migrate_options, lost_pages),
+	 "should the source's memory be lost after the commit: stop (the copy is killed, default) or poison (who touches a missing page gets SIGBUS)"},
+	{0, "deadline", "PART=TIME", OPTION_LIST, offsetof(struct migrate_options, deadlines),
+	 "how long preflight, sync, freeze (from the standstill to the commit) or commit (all until then) may take; else it stays here"},
+	{0, "resume", NULL, OPTION_FLAG, offsetof(struct migrate_options, is_resumed), "of a container in doubt: ask its target again, go on"},
+	{0, "resolve", "SIDE", OPTION_STRING, offsetof(struct migrate_options, resolve),
+	 "of a container in doubt: decide that it lives here (source) or there (target)"},
+	{'f', "force", NULL, OPTION_FLAG, offsetof(struct migrate_options, force), "with --resolve: do it"},
 	{0, NULL, NULL, OPTION_FLAG, 0, NULL},
 };
 
@@ -47,6 +57,11 @@ static int parse_link_options(const struct migrate_options *options, Hydra__V1__
 
 	if (options->bandwidth != NULL && number_parse_size(options->bandwidth, &request->bandwidth) < 0)
 		return fail_because(err, EINVAL, "--bandwidth '%s': expected bytes a second, like 500k, 10m or 1g", options->bandwidth);
+	if (options->lost_pages != NULL && strcmp(options->lost_pages, "stop") != 0 && strcmp(options->lost_pages, "poison") != 0)
+		return fail_because(err, EINVAL, "--lost-pages '%s': expected stop or poison", options->lost_pages);
+	request->lost_pages = (char *) (uintptr_t) (options->lost_pages != NULL ? options->lost_pages : "");
+	request->deadlines = (char **) (uintptr_t) options->deadlines.items;
+	request->n_deadlines = options->deadlines.count;
 	if (options->compress == NULL)
 		return 0;
 	while (way < sizeof(ways_to_compress) / sizeof(ways_to_compress[0]) && strcmp(ways_to_compress[way], options->compress) != 0)
@@ -154,6 +169,14 @@ static int conclude(const struct cli *cli, const Hydra__V1__MigrationStatus *sta
 	return 0;
 }
 
+static int settle(const struct cli *cli, const struct migrate_options *options, const struct option_rest *rest, struct error *err)
+{
+	if (rest->count != 1)
+		return fail_because(err, EINVAL, "--resume and --resolve: expected CONTAINER alone");
+	return options->is_resumed ? cli_migrate_on(cli, rest->positional[0], err)
+				   : cli_resolve(cli, options->resolve, options->force, rest->positional[0], err);
+}
+
 static int migrate(const struct cli *cli, void *context, const struct option_rest *rest, struct error *err)
 {
 	const struct migrate_options *options = context;
@@ -164,6 +187,10 @@ static int migrate(const struct cli *cli, void *context, const struct option_res
 	struct sigaction action = {.sa_handler = interrupt};
 	int r;
 
+	if (options->resolve != NULL || options->is_resumed)
+		return settle(cli, options, rest, err);
+	if (rest->count != 2)
+		return fail_because(err, EINVAL, "expected CONTAINER HOST");
 	if (options->certificates != NULL && certificates == NULL)
 		return fail_errno(err, errno, "certificates '%s'", options->certificates);
 	r = parse_link_options(options, &request, err);
@@ -190,8 +217,8 @@ static int migrate(const struct cli *cli, void *context, const struct option_res
 }
 
 const struct command command_migrate = {
-	"migrate", "[OPTIONS] CONTAINER HOST", "move a running container to another host", migrate_entries,
-	sizeof(struct migrate_options), 2, 2, false, migrate};
+	"migrate", "[OPTIONS] CONTAINER [HOST]", "move a running container to another host", migrate_entries,
+	sizeof(struct migrate_options), 1, 2, false, migrate};
 
 struct disk_options {
 	const char *images;

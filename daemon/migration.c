@@ -21,7 +21,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define BACKLOG 64
+#define BACKLOG       64
+#define ARGUMENTS_MAX 60
 
 /* A call that waits for news of a migration. */
 struct waiting {
@@ -191,9 +192,11 @@ static int start_departure(struct daemon *daemon, const Hydra__V1__MigrateReques
 {
 	const char *certificates = host->certificates[0] != '\0' ? host->certificates : daemon->certificates;
 	auto_free char *bandwidth = text_format("%llu", (unsigned long long) request->bandwidth);
-	const char *arguments[] = {"--root", daemon->root, "--namespace", request->namespace_, "--host", host->address,
-				   "--certificates", certificates, "--migration", migration, "--bandwidth", bandwidth, "--compress",
-				   request->compress[0] != '\0' ? request->compress : "auto", "migrate", request->id, NULL};
+	const char *arguments[ARGUMENTS_MAX] = {
+		"--root", daemon->root, "--namespace", request->namespace_, "--host", host->address, "--certificates", certificates,
+		"--migration", migration, "--bandwidth", bandwidth, "--compress", request->compress[0] != '\0' ? request->compress : "auto",
+		"--lost-pages", request->lost_pages[0] != '\0' ? request->lost_pages : "stop", "migrate", request->id};
+	size_t count = 18;
 	struct departure *departure;
 	int r;
 
@@ -203,6 +206,10 @@ static int start_departure(struct daemon *daemon, const Hydra__V1__MigrateReques
 	departure = calloc(1, sizeof(*departure));
 	if (departure == NULL)
 		return fail_errno(err, ENOMEM, "migrate container '%s'", request->id);
+	for (size_t i = 0; i < request->n_deadlines && count + 2 < ARGUMENTS_MAX; i++) {
+		arguments[count++] = "--deadline";
+		arguments[count++] = request->deadlines[i];
+	}
 	departure->namespace = text_copy(request->namespace_);
 	departure->id = text_copy(request->id);
 	r = worker_start_with(daemon, "hydra-setup", arguments, FD_NONE, departed, departure, err);

@@ -23,7 +23,9 @@
 struct setup_options {
 	const char *root;
 	const char *namespace;
-	const char *host, *certificates, *migration, *images, *key_file, *bandwidth, *compress;
+	const char *host, *certificates, *migration, *images, *key_file, *bandwidth, *compress, *lost_pages, *to;
+	struct string_list deadlines;
+	bool is_resumed;
 	int connection_fd;
 	bool leave_running;
 	bool force;
@@ -41,6 +43,10 @@ static const struct option_entry option_entries[] = {
 	{0, "migration", "ID", OPTION_STRING, offsetof(struct setup_options, migration), "migrate: its name, unique"},
 	{0, "bandwidth", "RATE", OPTION_STRING, offsetof(struct setup_options, bandwidth), "migrate: bytes a second for what nobody waits for"},
 	{0, "compress", "HOW", OPTION_STRING, offsetof(struct setup_options, compress), "migrate: auto, none, lz4 or zstd"},
+	{0, "lost-pages", "POLICY", OPTION_STRING, offsetof(struct setup_options, lost_pages), "migrate: stop or poison, should memory be lost"},
+	{0, "deadline", "PART=TIME", OPTION_LIST, offsetof(struct setup_options, deadlines), "migrate: how long a part may take until the commit"},
+	{0, "resume", NULL, OPTION_FLAG, offsetof(struct setup_options, is_resumed), "migrate: go on with a container in doubt"},
+	{0, "to", "SIDE", OPTION_STRING, offsetof(struct setup_options, to), "resolve: source or target"},
 	{0, "connection-fd", "FD", OPTION_INT, offsetof(struct setup_options, connection_fd), "receive: the accepted connection"},
 	{0, "images", "DIR", OPTION_STRING, offsetof(struct setup_options, images), "checkpoint, restore: the folder"},
 	{0, "key-file", "FILE", OPTION_STRING, offsetof(struct setup_options, key_file), "checkpoint, restore: it is encrypted with this key"},
@@ -54,6 +60,7 @@ static const char about[] = "hydra-setup [OPTIONS] COMMAND: creates, starts and 
 			    "  start        start ID, which is stopped\n"
 			    "  remove       remove ID with all it wrote\n"
 			    "  migrate      move ID to another host\n"
+			    "  resolve      decide where ID lives, which is in doubt\n"
 			    "  receive      take a container from another host\n"
 			    "  checkpoint   save ID to disk\n"
 			    "  restore      make ID of what checkpoint saved\n\n"
@@ -85,8 +92,12 @@ static int migrate(const struct setup_options *options, const char *id, struct e
 {
 	struct migrate_request request = {.root = options->root, .namespace = options->namespace, .id = id, .host = options->host,
 					  .certificates = options->certificates, .migration = options->migration,
-					  .bandwidth = options->bandwidth, .compress = options->compress};
-	int r = need(options->host, "host", err);
+					  .bandwidth = options->bandwidth, .compress = options->compress, .lost_pages = options->lost_pages,
+					  .deadlines = &options->deadlines};
+	int r = options->is_resumed ? 0 : need(options->host, "host", err);
+
+	if (options->is_resumed)
+		return container_migrate_on(&request, err);
 
 	if (r == 0)
 		r = need(options->certificates, "certificates", err);
@@ -125,7 +136,7 @@ static int run(const struct setup_options *options, const struct option_rest *re
 	if (strcmp(command, "receive") == 0 && rest->count == 1)
 		return receive(options, err);
 	if (id == NULL || id_check("container name", id, err) < 0)
-		return fail_because(err, EINVAL, "expected one of: create, receive, start ID, remove [--force] ID, migrate ID, "
+		return fail_because(err, EINVAL, "expected one of: create, receive, start ID, remove [--force] ID, migrate ID, resolve ID, "
 						 "checkpoint ID, restore ID");
 	if (strcmp(command, "remove") == 0)
 		return options->containerd ? container_remove_task(options->root, options->namespace, id, err)
@@ -134,6 +145,8 @@ static int run(const struct setup_options *options, const struct option_rest *re
 		return container_start_again(options->root, options->namespace, id, err);
 	if (strcmp(command, "migrate") == 0)
 		return migrate(options, id, err);
+	if (strcmp(command, "resolve") == 0)
+		return need(options->to, "to", err) < 0 ? err->code : container_resolve(options->root, options->namespace, id, options->to, err);
 	if (strcmp(command, "checkpoint") == 0 || strcmp(command, "restore") == 0)
 		return to_or_from_disk(options, strcmp(command, "restore") == 0, id, err);
 	return fail_because(err, EINVAL, "unknown command '%s'", command);

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "base/options.h"
 #include "daemon.pb-c.h"
 #include "state/record.h"
 #include "state/run_dir.h"
@@ -71,8 +72,13 @@ struct migrate_request {
 	const char *certificates; /* folder */
 	const char *migration;    /* name of this migration */
 	const char *bandwidth;    /* as hydra-pager takes them; NULL: its defaults */
-	const char *compress;
+	const char *compress, *lost_pages;
+	const struct string_list *deadlines;
 };
+/* Of a container in doubt that could be served on: as a worker that was killed is followed. */
+int container_migrate_on(const struct migrate_request *request, struct error *err);
+/* resolve.c: an administrator says where a container in doubt lives ("source" or "target"). */
+int container_resolve(const char *root, const char *namespace, const char *id, const char *to, struct error *err);
 int container_migrate(const struct migrate_request *request, struct error *err);
 
 /* receive.c: target side, with a connection that was accepted. */
