@@ -96,6 +96,9 @@ int parse_restart(const char *text, Hydra__V1__RestartPolicy *policy, struct err
 	"format=cri|json-file|raw|journald, max-size=SIZE, max-files=N, path=FILE, policy=spill|block|drop-oldest, spill-size=SIZE"
 int log_options_parse(const struct string_list *list, Hydra__V1__LogConfig *log, struct error *err);
 
+/* publish_options.c: "[IP:]HOSTPORT:PORT[/PROTOCOL]" as --publish takes it; strings are to be freed with message_free(). */
+int publish_parse(const char *text, Hydra__V1__PublishedPort **ret_port, struct error *err);
+
 /* find.c: what is known of a container. is_reachable: by its shim, else from disk. */
 struct container_view {
 	record *record;
