@@ -28,6 +28,7 @@ int dump_to_disk(const struct dump_spec *spec, struct error *err);
 /* A dump whose page server never serves: the tasks stay frozen until dump_commit (they die) or dump_abort (they run). */
 struct parked_dump {
 	struct criu_worker worker;
+	bool is_at_work; /* CRIU is in the tasks, which do not all stand still yet */
 	int park_fd; /* our end of the page socket */
 	int images_fd;
 	const char *images;
@@ -46,5 +47,5 @@ int dump_park_start(struct parked_dump *self, const struct dump_spec *spec,
 int dump_park_continue(struct parked_dump *self, struct error *err);
 /* The tasks are killed. */
 int dump_commit(struct parked_dump *self, struct error *err);
-/* The tasks run again. Accepts PARKED_DUMP_NONE. Switch TCP repair off before (tcp_repair.h). */
+/* The tasks run again. Waits until CRIU is not in the middle of something. Accepts PARKED_DUMP_NONE. Switch TCP repair off before (tcp_repair.h). */
 void dump_abort(struct parked_dump *self);
