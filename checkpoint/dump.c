@@ -71,10 +71,15 @@ static int fill_options(struct criu_options *options, const struct dump_spec *sp
 	for (size_t i = 0; i < metadata->n_mounts; i++)
 		criu_options_add_external(options, text_format("mnt[%s]:%s", metadata->mounts[i]->mountpoint,
 							       metadata->mounts[i]->mountpoint));
+	if (spec->parent != NULL) {
+		options->opts.has_track_mem = true;
+		options->opts.track_mem = true;
+		options->opts.parent_img = (char *) (uintptr_t) spec->parent;
+	}
 	return 0;
 }
 
-static int run_dump(const struct dump_spec *spec, const Hydra__V1__CheckpointMetadata *metadata, int images_fd,
+static int run_dump(const struct dump_spec *spec, const Hydra__V1__CheckpointMetadata *metadata, CriuReqType type, int images_fd,
 		    struct error *err)
 {
 	auto_close int net_fd = open_net_namespace(spec->init, err);
@@ -85,9 +90,11 @@ static int run_dump(const struct dump_spec *spec, const Hydra__V1__CheckpointMet
 
 	if (options == NULL)
 		abort();
-	criu_options_init(options, CRIU_REQ_TYPE__DUMP, images_fd, DUMP_LOG);
+	criu_options_init(options, type, images_fd, DUMP_LOG);
 	if (r == 0)
 		r = fill_options(options, spec, metadata, err);
+	if (type == CRIU_REQ_TYPE__SINGLE_PRE_DUMP)
+		options->opts.has_track_mem = options->opts.track_mem = true;
 	if (r == 0)
 		r = criu_worker_request(&worker, &options->request, err);
 	if (r == 0) {
@@ -124,13 +131,23 @@ int dump_to_disk(const struct dump_spec *spec, struct error *err)
 	if (r == 0)
 		r = metadata_collect(&metadata, spec->id, spec->init, spec->criu, err);
 	if (r == 0)
-		r = run_dump(spec, metadata, images_fd, err);
+		r = run_dump(spec, metadata, CRIU_REQ_TYPE__DUMP, images_fd, err);
 	if (r < 0)
 		(void) tcp_repair_off(spec->init, &(struct error){0});
 	if (r == 0)
 		r = metadata_write(metadata, images_fd, err);
 	hydra__v1__checkpoint_metadata__free_unpacked(metadata, NULL);
 	return r < 0 ? fail_while(err, "checkpoint '%s'", spec->id) : 0;
+}
+
+int dump_round(const struct dump_spec *spec, const Hydra__V1__CheckpointMetadata *metadata, struct error *err)
+{
+	auto_close int images_fd = FD_NONE;
+	int r = open_images(spec->images, &images_fd, err);
+
+	if (r == 0)
+		r = run_dump(spec, metadata, CRIU_REQ_TYPE__SINGLE_PRE_DUMP, images_fd, err);
+	return r < 0 ? fail_while(err, "copy the memory of '%s' while it runs", spec->id) : 0;
 }
 
 static int write_park_config(int images_fd, struct error *err)
@@ -151,10 +168,11 @@ static int request_parked(struct parked_dump *self, const struct dump_spec *spec
 		abort();
 	criu_options_init(options, CRIU_REQ_TYPE__DUMP, self->images_fd, DUMP_LOG);
 	options->opts.has_lazy_pages = true;
-	options->opts.lazy_pages = true;
+	options->opts.lazy_pages = !spec->is_complete;
 	options->opts.has_notify_scripts = true;
 	options->opts.notify_scripts = true;
-	options->opts.config_file = config;
+	if (!spec->is_complete)
+		options->opts.config_file = config;
 	r = fill_options(options, spec, metadata, err);
 	if (r == 0)
 		r = criu_worker_request(&self->worker, &options->request, err);
@@ -171,6 +189,7 @@ int dump_park_prepare(struct parked_dump *self, const struct dump_spec *spec, st
 
 	*self = PARKED_DUMP_NONE;
 	self->images = spec->images;
+	self->is_complete = spec->is_complete;
 	worker_spec.net_namespace_fd = net_fd;
 	if (r == 0)
 		r = open_images(spec->images, &self->images_fd, err);
@@ -206,20 +225,21 @@ int dump_park_continue(struct parked_dump *self, struct error *err)
 {
 	auto_close int fd = FD_NONE;
 	CriuResp *answer = NULL;
-	bool is_final, is_parked;
+	bool is_final, is_parked, is_last_word;
 	int r = criu_worker_receive(&self->worker, &answer, &fd, err);
 
 	if (r < 0)
 		return criu_log_explain(err, self->images_fd, self->images, DUMP_LOG);
 	is_final = answer->type != CRIU_REQ_TYPE__NOTIFY;
 	is_parked = !is_final && answer->notify != NULL && answer->notify->script != NULL &&
-		    strcmp(answer->notify->script, "status-ready") == 0;
+		    strcmp(answer->notify->script, self->is_complete ? "post-dump" : "status-ready") == 0;
+	is_last_word = is_parked && self->is_complete; /* agreeing to it kills the tasks */
 	criu_resp__free_unpacked(answer, NULL);
 	if (is_final) {
 		(void) fail_because(err, EIO, "CRIU could not freeze the container");
 		return criu_log_explain(err, self->images_fd, self->images, DUMP_LOG);
 	}
-	r = criu_worker_acknowledge(&self->worker, true, err);
+	r = is_last_word ? 0 : criu_worker_acknowledge(&self->worker, true, err);
 	return r < 0 ? r : is_parked ? 0 : DUMP_GOES_ON;
 }
 
@@ -230,7 +250,7 @@ static void close_parked(struct parked_dump *self)
 	*self = PARKED_DUMP_NONE;
 }
 
-int dump_commit(struct parked_dump *self, struct error *err)
+static int close_page_server(struct parked_dump *self, struct error *err)
 {
 	struct park_command command = {.command = PARK_CLOSE};
 	int32_t answer = -1;
@@ -238,8 +258,15 @@ int dump_commit(struct parked_dump *self, struct error *err)
 
 	if (r == 0)
 		r = fd_read_full(self->park_fd, &answer, sizeof(answer));
+	return r < 0 ? fail_errno(err, -r, "tell CRIU that the migration is complete") : 0;
+}
+
+int dump_commit(struct parked_dump *self, struct error *err)
+{
+	int r = self->is_complete ? criu_worker_acknowledge(&self->worker, true, err) : close_page_server(self, err);
+
 	if (r < 0)
-		return fail_errno(err, -r, "tell CRIU that the migration is complete");
+		return r;
 	r = criu_worker_finish(&self->worker, NULL, NULL, NULL, err);
 	if (r < 0)
 		return criu_log_explain(err, self->images_fd, self->images, DUMP_LOG);

@@ -38,6 +38,7 @@ static const struct frame_kind kinds[FRAME_TYPE_COUNT] = {
 	[FRAME_DONE] = {"DONE", SMALL_MAX},
 	[FRAME_ABORT] = {"ABORT", SMALL_MAX},
 	[FRAME_ACKNOWLEDGED] = {"ACKNOWLEDGED", SMALL_MAX},
+	[FRAME_ROUND] = {"ROUND", SMALL_MAX},
 };
 
 size_t frame_limit(uint32_t type)

@@ -19,6 +19,7 @@
 #define PAGEMAP_MAGIC_COMMON 0x54564319U
 #define PAGEMAP_MAGIC        0x56084025U
 #define PAGEMAP_LAZY         2U
+#define PAGEMAP_PRESENT      4U /* it could have been left behind, but is in the images */
 #define RECORD_MAX           4096U
 
 struct cursor {
@@ -125,7 +126,7 @@ int pagemap_parse(const void *data, size_t size, size_t pages_max, struct page_s
 			continue;
 		if (!parse_entry(record, &entry))
 			return fail_because(err, EPROTO, "a record of a pagemap is damaged");
-		if ((entry.flags & PAGEMAP_LAZY) == 0)
+		if ((entry.flags & (PAGEMAP_LAZY | PAGEMAP_PRESENT)) != PAGEMAP_LAZY)
 			continue;
 		if (entry.page_count > pages_max - set->open_count || page_set_add(set, entry.address, entry.page_count) < 0)
 			return fail_because(err, EPROTO, "a pagemap's records are out of order or too many");

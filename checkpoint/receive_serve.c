@@ -67,6 +67,14 @@ static void tell_restore(struct receiver *self, enum local_kind kind, const char
 		fail(self, &err);
 }
 
+static void start_restore(struct receiver *self)
+{
+	struct error err;
+
+	if (local_send(self->restore_fd, LOCAL_START, !mode_is_lazy(self->mode), self->images, FD_NONE, &err) < 0)
+		fail(self, &err);
+}
+
 static void handle_prepared(struct receiver *self)
 {
 	struct error err;
@@ -86,6 +94,7 @@ static void handle_running(struct receiver *self, const struct local_message *me
 	struct error err;
 
 	self->stage = STAGE_PAGING;
+	self->pager.is_restored |= !mode_is_lazy(self->mode); /* else CRIU tells */
 	progress_phase(&self->progress, "paging", NULL, extra);
 	if (!self->is_source_lost && session_say(&self->session, FRAME_RUNNING, self->offer->epoch, NULL, &err) < 0)
 		lose_source(self, &err);
@@ -118,7 +127,7 @@ static void handle_restore_message(struct receiver *self, const struct local_mes
 	case LOCAL_HELLO:
 		if (*fd >= 0)
 			pager_set_keeper(&self->pager, take_fd(fd));
-		tell_restore(self, LOCAL_START, self->images);
+		start_restore(self);
 		break;
 	case LOCAL_PREPARED:
 		if (self->stage == STAGE_RESTORING)

@@ -32,7 +32,7 @@ struct restore {
 	Hydra__V1__CheckpointMetadata *metadata;
 	int images_fd;
 	int handoff_fd;
-	bool is_mounted;
+	bool is_mounted, has_all_memory;
 };
 
 /* What the receive worker says next; anything but wanted calls the migration off. */
@@ -42,6 +42,7 @@ static int hear(struct restore *self, enum local_kind wanted, struct error *err)
 	auto_close int ignored = FD_NONE;
 	int r = local_receive(self->handoff_fd, &message, &ignored, err);
 
+	self->has_all_memory |= r == 0 && message.kind == LOCAL_START && message.value == 1;
 	if (r == 0 && message.kind != wanted)
 		r = fail_because(err, ECANCELED, "the migration was called off: %s", message.text);
 	return r;
@@ -149,7 +150,7 @@ static int fill_options(struct criu_options *options, struct restore *self, stru
 	options->opts.has_notify_scripts = true;
 	options->opts.notify_scripts = true;
 	options->opts.has_lazy_pages = true;
-	options->opts.lazy_pages = spec->is_lazy;
+	options->opts.lazy_pages = spec->is_lazy && !self->has_all_memory;
 	for (int number = 0; number < 3; number++) {
 		const char *key = self->metadata->stdio[number];
 		bool is_repeated = false;

@@ -4,10 +4,10 @@
  *
  * hydrad starts a migration; how it goes is read from its progress file, so that a daemon that dies is not in the way.
  */
-#include "base/number.h"
 #include "base/owned.h"
 #include "base/text.h"
 #include "cli/cli.h"
+#include "cli/migrate.h"
 #include "proto/message.h"
 #include "state/migration_file.h"
 #include "state/run_dir.h"
@@ -25,38 +25,6 @@
 #define LOOK_MS        1000 /* the file is told of when it is written, but not when the lock of its dead writer goes */
 #define START_LOOKS    30 /* until the worker has begun */
 #define BAR_WIDTH      30
-
-struct migrate_options {
-	const char *certificates, *bandwidth, *compress;
-};
-
-static const struct option_entry migrate_entries[] = {
-	{0, "certificates", "DIR", OPTION_STRING, offsetof(struct migrate_options, certificates),
-	 "folder with ca.pem, cert.pem, key.pem (default: the daemon's)"},
-	{0, "bandwidth", "RATE", OPTION_STRING, offsetof(struct migrate_options, bandwidth),
-	 "bytes a second for what nobody waits for, also 10m (default: all there is)"},
-	{0, "compress", "HOW", OPTION_STRING, offsetof(struct migrate_options, compress),
-	 "pages that nobody waits for: auto, none, lz4 or zstd (default: auto)"},
-	{0, NULL, NULL, OPTION_FLAG, 0, NULL},
-};
-
-static const char *const ways_to_compress[] = {"auto", "none", "lz4", "zstd"};
-
-static int parse_link_options(const struct migrate_options *options, Hydra__V1__MigrateRequest *request, struct error *err)
-{
-	size_t way = 0;
-
-	if (options->bandwidth != NULL && number_parse_size(options->bandwidth, &request->bandwidth) < 0)
-		return fail_because(err, EINVAL, "--bandwidth '%s': expected bytes a second, like 500k, 10m or 1g", options->bandwidth);
-	if (options->compress == NULL)
-		return 0;
-	while (way < sizeof(ways_to_compress) / sizeof(ways_to_compress[0]) && strcmp(ways_to_compress[way], options->compress) != 0)
-		way++;
-	if (way == sizeof(ways_to_compress) / sizeof(ways_to_compress[0]))
-		return fail_because(err, EINVAL, "--compress '%s': expected auto, none, lz4 or zstd", options->compress);
-	request->compress = (char *) (uintptr_t) options->compress;
-	return 0;
-}
 
 static volatile sig_atomic_t was_interrupted;
 
@@ -191,13 +159,15 @@ static int migrate(const struct cli *cli, void *context, const struct option_res
 
 	if (options->certificates != NULL && certificates == NULL)
 		return fail_errno(err, errno, "certificates '%s'", options->certificates);
-	r = parse_link_options(options, &request, err);
+	r = migrate_options_parse(options, &request, err);
 	if (r < 0)
 		return r;
 	request.namespace_ = (char *) (uintptr_t) cli->namespace;
 	request.id = (char *) (uintptr_t) rest->positional[0];
 	request.host = (char *) (uintptr_t) rest->positional[1];
 	request.certificates = certificates != NULL ? certificates : (char *) (uintptr_t) "";
+	if (options->dry_run)
+		return preflight_run(cli, &request, err);
 	(void) sigaction(SIGINT, &action, NULL);
 	(void) sigaction(SIGTERM, &action, NULL);
 	r = cli_call_daemon(cli, "Migrate", &request.base, &hydra__v1__migration_status__descriptor, 30000, &started, err);

@@ -121,6 +121,13 @@ void upgrade_take_over(struct daemon *self, const Hydra__V1__SealedDaemon *seale
 
 /* migration.c; listen_fd: FD_NONE, or that of the binary before. */
 int migrations_init(struct daemon *daemon, int listen_fd, struct error *err);
+/* preflight.c: what would be in the way of a migration. */
+void service_preflight(struct ttrpc_call *call, const ProtobufCMessage *message);
+/* migration.c: the words for hydra-setup; *ret_words ends with NULL. bandwidth has room for a number. */
+#define MIGRATE_WORDS_MAX 32
+int migrate_check(struct daemon *daemon, const Hydra__V1__MigrateRequest *request, struct error *err);
+size_t migrate_words(const struct daemon *daemon, const Hydra__V1__MigrateRequest *request, const char *migration, const char *bandwidth,
+		     const char **ret_words);
 void service_migrate(struct ttrpc_call *call, const ProtobufCMessage *message);
 void service_migration(struct ttrpc_call *call, const ProtobufCMessage *message);
 void service_cancel_migration(struct ttrpc_call *call, const ProtobufCMessage *message);

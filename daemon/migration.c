@@ -186,19 +186,63 @@ static void departed(struct daemon *daemon, int exit_status, const char *message
 	free(departure);
 }
 
+int migrate_check(struct daemon *daemon, const Hydra__V1__MigrateRequest *request, struct error *err)
+{
+	int r = id_check("namespace", request->namespace_, err);
+
+	if (r == 0)
+		r = id_check("container name", request->id, err);
+	if (r == 0 && strrchr(request->host, ':') == NULL)
+		r = fail_because(err, EINVAL, "host '%s': expected HOST:PORT", request->host);
+	if (r == 0 && entry_find(daemon, request->namespace_, request->id) == NULL)
+		entry_refresh(daemon, request->namespace_, request->id);
+	if (r == 0 && entry_find(daemon, request->namespace_, request->id) == NULL)
+		r = fail_because(err, ENOENT, "no container '%s'", request->id);
+	if (r == 0 && request->certificates[0] == '\0' && daemon->certificates == NULL)
+		r = fail_because(err, EINVAL, "migrate container '%s': hydrad runs without --certificates, and none were given",
+				 request->id);
+	return r;
+}
+
+static void add_word(const char **words, size_t *count, const char *name, const char *value)
+{
+	if (value[0] == '\0')
+		return;
+	words[(*count)++] = name;
+	words[(*count)++] = value;
+}
+
+size_t migrate_words(const struct daemon *daemon, const Hydra__V1__MigrateRequest *request, const char *migration, const char *bandwidth,
+		     const char **ret_words)
+{
+	size_t count = 0;
+
+	add_word(ret_words, &count, "--root", daemon->root);
+	add_word(ret_words, &count, "--namespace", request->namespace_);
+	add_word(ret_words, &count, "--host", request->host);
+	add_word(ret_words, &count, "--certificates", request->certificates[0] != '\0' ? request->certificates : daemon->certificates);
+	add_word(ret_words, &count, "--migration", migration);
+	add_word(ret_words, &count, "--bandwidth", bandwidth);
+	add_word(ret_words, &count, "--compress", request->compress);
+	add_word(ret_words, &count, "--mode", request->mode);
+	add_word(ret_words, &count, "--downtime", request->downtime);
+	if (request->end_exec_sessions)
+		ret_words[count++] = "--end-exec-sessions";
+	ret_words[count++] = "migrate";
+	ret_words[count] = NULL;
+	return count;
+}
+
 static int start_departure(struct daemon *daemon, const Hydra__V1__MigrateRequest *request, const char *migration, struct error *err)
 {
-	const char *certificates = request->certificates[0] != '\0' ? request->certificates : daemon->certificates;
 	auto_free char *bandwidth = text_format("%llu", (unsigned long long) request->bandwidth);
-	const char *arguments[] = {"--root", daemon->root, "--namespace", request->namespace_, "--host", request->host,
-				   "--certificates", certificates, "--migration", migration, "--bandwidth", bandwidth, "--compress",
-				   request->compress[0] != '\0' ? request->compress : "auto", "migrate", request->id, NULL};
+	const char *arguments[MIGRATE_WORDS_MAX];
+	size_t count = migrate_words(daemon, request, migration, bandwidth, arguments);
 	struct departure *departure;
 	int r;
 
-	if (certificates == NULL)
-		return fail_because(err, EINVAL, "migrate container '%s': hydrad runs without --certificates, and none were given",
-				    request->id);
+	arguments[count++] = request->id;
+	arguments[count] = NULL;
 	departure = calloc(1, sizeof(*departure));
 	if (departure == NULL)
 		return fail_errno(err, ENOMEM, "migrate container '%s'", request->id);
@@ -220,18 +264,11 @@ void service_migrate(struct ttrpc_call *call, const ProtobufCMessage *message)
 	struct daemon *daemon = daemon_of(call);
 	auto_free char *migration = text_format("%.40s-%llx", request->id, (unsigned long long) clock_realtime_ns());
 	struct error err;
-	int r = id_check("namespace", request->namespace_, &err);
+	int r;
 
 	if (upgrade_holds(call, message))
 		return;
-	if (r == 0)
-		r = id_check("container name", request->id, &err);
-	if (r == 0 && strrchr(request->host, ':') == NULL)
-		r = fail_because(&err, EINVAL, "host '%s': expected HOST:PORT", request->host);
-	if (r == 0 && entry_find(daemon, request->namespace_, request->id) == NULL)
-		entry_refresh(daemon, request->namespace_, request->id);
-	if (r == 0 && entry_find(daemon, request->namespace_, request->id) == NULL)
-		r = fail_because(&err, ENOENT, "no container '%s'", request->id);
+	r = migrate_check(daemon, request, &err);
 	if (r == 0)
 		r = start_departure(daemon, request, migration, &err);
 	if (r < 0) {

@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define MESSAGE_MAX 8192
+#define MESSAGE_MAX 65536 /* the report of a preflight with everything in the way */
 
 struct worker {
 	pid_t pid;
@@ -40,12 +40,12 @@ static int start(struct daemon *daemon, struct worker *worker, const char *progr
 		 const int *fds, struct error *err)
 {
 	auto_free char *path = child_program(program);
-	const char *argv[24] = {program};
+	const char *argv[40] = {program};
 	struct supervisor_cgroups cgroups;
 	struct child_spec spec = {.path = path, .argv = argv, .cwd = "/", .new_session = true, .cgroup_dirs = cgroups.list};
 	int r;
 
-	for (size_t i = 0; arguments[i] != NULL && i < 22; i++)
+	for (size_t i = 0; arguments[i] != NULL && i < 38; i++)
 		argv[1 + i] = arguments[i];
 	spec.fds[spec.fd_count++] = (struct child_fd){worker->message_fd, 2};
 	if (fds[0] >= 0)

@@ -23,9 +23,9 @@
 struct setup_options {
 	const char *root;
 	const char *namespace;
-	const char *host, *certificates, *migration, *images, *bandwidth, *compress;
+	const char *host, *certificates, *migration, *images, *bandwidth, *compress, *mode, *downtime;
 	int connection_fd;
-	bool leave_running;
+	bool leave_running, dry_run, end_exec_sessions;
 	bool force;
 	bool containerd;
 };
@@ -41,6 +41,11 @@ static const struct option_entry option_entries[] = {
 	{0, "migration", "ID", OPTION_STRING, offsetof(struct setup_options, migration), "migrate: its name, unique"},
 	{0, "bandwidth", "RATE", OPTION_STRING, offsetof(struct setup_options, bandwidth), "migrate: bytes a second for what nobody waits for"},
 	{0, "compress", "HOW", OPTION_STRING, offsetof(struct setup_options, compress), "migrate: auto, none, lz4 or zstd"},
+	{0, "mode", "MODE", OPTION_STRING, offsetof(struct setup_options, mode), "migrate: auto, post-copy, pre-copy, hybrid or cold"},
+	{0, "downtime", "TIME", OPTION_STRING, offsetof(struct setup_options, downtime), "migrate: the standstill that pre-copy aims at"},
+	{0, "dry-run", NULL, OPTION_FLAG, offsetof(struct setup_options, dry_run), "migrate: only say what is in the way, on standard error"},
+	{0, "end-exec-sessions", NULL, OPTION_FLAG, offsetof(struct setup_options, end_exec_sessions),
+	 "migrate: end them instead of refusing"},
 	{0, "connection-fd", "FD", OPTION_INT, offsetof(struct setup_options, connection_fd), "receive: the accepted connection"},
 	{0, "images", "DIR", OPTION_STRING, offsetof(struct setup_options, images), "checkpoint, restore: the folder"},
 	{0, "leave-running", NULL, OPTION_FLAG, offsetof(struct setup_options, leave_running), "checkpoint: do not stop it"},
@@ -84,14 +89,18 @@ static int migrate(const struct setup_options *options, const char *id, struct e
 {
 	struct migrate_request request = {.root = options->root, .namespace = options->namespace, .id = id, .host = options->host,
 					  .certificates = options->certificates, .migration = options->migration,
-					  .bandwidth = options->bandwidth, .compress = options->compress};
+					  .bandwidth = options->bandwidth, .compress = options->compress, .mode = options->mode,
+					  .downtime = options->downtime, .is_dry_run = options->dry_run,
+					  .ends_exec_sessions = options->end_exec_sessions};
 	int r = need(options->host, "host", err);
 
 	if (r == 0)
 		r = need(options->certificates, "certificates", err);
 	if (r == 0)
 		r = need(options->migration, "migration", err);
-	return r < 0 ? r : container_migrate(&request, err);
+	if (r == 0)
+		r = options->dry_run ? container_preflight(&request, err) : container_migrate(&request, err);
+	return r;
 }
 
 static int receive(const struct setup_options *options, struct error *err)

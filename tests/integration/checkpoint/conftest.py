@@ -16,7 +16,6 @@ import pytest
 BUILD = pathlib.Path(os.environ.get("HYDRA_BUILD", "/src/build"))
 CHECKPOINT = str(BUILD / "checkpoint" / "hydra-checkpoint")
 PAGER = str(BUILD / "checkpoint" / "hydra-pager")
-TICKER = BUILD / "checkpoint" / "ticker"
 DEADLINE = float(os.environ.get("HYDRA_TEST_DEADLINE", "60"))
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -100,7 +99,8 @@ def make_rootfs(path):
     shutil.copy("/bin/busybox", path / "bin" / "busybox")
     for name in ("sh", "sleep", "cat", "echo", "stty", "kill"):
         (path / "bin" / name).symlink_to("busybox")
-    shutil.copy(TICKER, path / "bin" / "ticker")
+    for name in ("ticker", "writer"):
+        shutil.copy(BUILD / "checkpoint" / name, path / "bin" / name)
     return path
 
 
