@@ -40,7 +40,7 @@ struct worker_options {
 struct send_options {
 	struct worker_options worker;
 	const char *connect, *id, *container_namespace, *migration, *epoch, *work, *state, *layer;
-	const char *record, *config, *limits, *veth, *bridge, *bandwidth, *compress, *mode, *downtime;
+	const char *record, *config, *limits, *veth, *bridge, *bandwidth, *compress, *mode, *downtime, *lost_pages;
 	struct string_list required, obstacles;
 	int pid, freeze_s, reconnect_s;
 	bool is_resumed, is_dry_run;
@@ -73,6 +73,8 @@ static const struct option_entry send_entries[] = {
 	{0, "downtime", "TIME", OPTION_STRING, AT(downtime), "pre-copy: the standstill that sending the rest may take (default 100ms)"},
 	{0, "dry-run", NULL, OPTION_FLAG, AT(is_dry_run), "only print what is in the way and what to expect, as a JSON object"},
 	{0, "obstacle", "TEXT", OPTION_LIST, AT(obstacles), "something in the way: object, reason and remedy with tabs between"},
+	{0, "lost-pages", "POLICY", OPTION_STRING, AT(lost_pages),
+	 "what becomes of the copy should memory be lost: stop (killed, default) or poison (who touches it gets SIGBUS)"},
 	{0, "resume", NULL, OPTION_FLAG, AT(is_resumed), "go on where a worker died after the hand-over; needs --state and --migration"},
 	{0},
 };
@@ -116,6 +118,14 @@ static int check_compress(const char *text, struct error *err)
 	return fail_because(err, EINVAL, "--compress '%s': expected auto, none, lz4 or zstd", text);
 }
 
+static int parse_lost_pages(const char *text, Hydra__V1__LostPages *ret_policy, struct error *err)
+{
+	*ret_policy = strcmp(text, "poison") == 0 ? HYDRA__V1__LOST_PAGES__LOST_PAGES_POISON : HYDRA__V1__LOST_PAGES__LOST_PAGES_STOP;
+	if (*ret_policy == HYDRA__V1__LOST_PAGES__LOST_PAGES_STOP && strcmp(text, "stop") != 0)
+		return fail_because(err, EINVAL, "--lost-pages '%s': expected stop or poison", text);
+	return 0;
+}
+
 static int check_send(const struct send_options *options, struct error *err)
 {
 	int r = command_line_need(options->state != NULL, "state", err);
@@ -153,7 +163,8 @@ static enum send_outcome send_with(const struct send_options *options, const str
 
 	if (options->is_resumed)
 		return send_resume(&spec, err);
-	if (parse_epoch(options->epoch, &spec.epoch, err) < 0 || parse_rate(options->bandwidth, &spec.bandwidth, err) < 0)
+	if (parse_epoch(options->epoch, &spec.epoch, err) < 0 || parse_rate(options->bandwidth, &spec.bandwidth, err) < 0 ||
+	    parse_lost_pages(options->lost_pages, &spec.lost_pages, err) < 0)
 		return SEND_STAYED;
 	if (parse_mode(options, &spec, err) < 0)
 		return SEND_STAYED;
@@ -177,14 +188,14 @@ const struct command command_send = {
 	.purpose = "move a container to another host (source side); exit status 1: it runs here, 4: in doubt, it is stopped here",
 	.entries = send_entries,
 	.defaults = &(const struct send_options){.worker = WORKER_DEFAULTS, .container_namespace = "default", .freeze_s = 60, .compress = "auto",
-							  .mode = "auto", .downtime = "100ms"},
+							  .mode = "auto", .downtime = "100ms", .lost_pages = "stop"},
 	.options_size = sizeof(struct send_options),
 	.run = send_container,
 };
 
 struct receive_options {
 	struct worker_options worker;
-	const char *work_root, *layer_root, *run_root;
+	const char *work_root, *layer_root, *run_root, *verdicts;
 	int restore_s;
 };
 
@@ -194,6 +205,8 @@ static const struct option_entry receive_entries[] = {
 	WORKER_ENTRIES,
 	{0, "work-root", "DIR", OPTION_STRING, AT(work_root), "a folder per migration is made here, on a tmpfs"},
 	{0, "layer-root", "DIR", OPTION_STRING, AT(layer_root), "writable layers go to NAMESPACE/ID/upper below"},
+	{0, "verdicts", "DIR", OPTION_STRING, AT(verdicts),
+	 "a file per migration tells here, also after a restart of the host, what became of it (default: .verdicts below --work-root)"},
 	{0, "run-root", "DIR", OPTION_STRING, AT(run_root), "containers with NAMESPACE/ID below cannot be received"},
 	{0, "restore-timeout", "SECONDS", OPTION_INT, AT(restore_s), "from complete images to a prepared restore (default 60)"},
 	{0},
@@ -205,10 +218,11 @@ static int receive_container(void *options, struct error *err)
 {
 	const struct receive_options *self = options;
 	const struct worker_options *worker = &self->worker;
+	auto_free char *fallback = text_format("%s/.verdicts", self->work_root != NULL ? self->work_root : "");
 	struct receive_spec spec = {
 		.criu_path = worker->criu, .connection_fd = worker->connection_fd,
 		.files = {worker->ca, worker->certificate, worker->key}, .work_root = self->work_root,
-		.layer_root = self->layer_root, .run_root = self->run_root, .progress_fd = worker->progress_fd,
+		.layer_root = self->layer_root, .verdicts = self->verdicts != NULL ? self->verdicts : fallback, .run_root = self->run_root, .progress_fd = worker->progress_fd,
 		.patience_ms = worker->patience_s * 1000, .restore_ms = self->restore_s * 1000};
 
 	if (command_line_need(worker->connection_fd >= 0, "connection-fd", err) < 0 ||
@@ -259,7 +273,7 @@ const struct command command_take_over = {
 
 struct recover_options {
 	int pid;
-	const char *veth, *bridge, *work;
+	const char *veth, *bridge, *work, *state, *migration;
 };
 
 static const struct option_entry recover_entries[] = {
@@ -267,6 +281,8 @@ static const struct option_entry recover_entries[] = {
 	{0, "veth", "NAME", OPTION_STRING, offsetof(struct recover_options, veth), "host end of its network pair"},
 	{0, "bridge", "NAME", OPTION_STRING, offsetof(struct recover_options, bridge), "the bridge it belongs into"},
 	{0, "work", "DIR", OPTION_STRING, offsetof(struct recover_options, work), "the worker's folder, which is removed"},
+	{0, "state", "DIR", OPTION_STRING, offsetof(struct recover_options, state), "the container's run directory"},
+	{0, "migration", "ID", OPTION_STRING, offsetof(struct recover_options, migration), "its name"},
 	{0},
 };
 
@@ -278,18 +294,72 @@ static int recover(void *options, struct error *err)
 
 	if (r == 0 && self->work != NULL)
 		(void) dir_remove_all(AT_FDCWD, self->work, &ignored);
-	if (r == 0)
-		r = veth_plug_again(self->veth, self->bridge, err);
-	return r < 0 ? r : tcp_repair_off(self->pid, err);
+	return r < 0 ? r : send_recover(self->state, self->migration, self->pid, self->veth, self->bridge, err);
 }
 
 const struct command command_recover = {
 	.name = "recover",
-	.purpose = "undo what a killed send worker left: plug the network, give TCP connections back",
+	.purpose = "undo what a killed send worker left: plug the network, give TCP connections back, continue its tasks",
 	.entries = recover_entries,
 	.defaults = &(const struct recover_options){.pid = 0},
 	.options_size = sizeof(struct recover_options),
 	.run = recover,
+};
+
+struct resolve_options {
+	const char *state, *migration, *to;
+	int patience_s;
+};
+
+static const struct option_entry resolve_entries[] = {
+	{0, "state", "DIR", OPTION_STRING, offsetof(struct resolve_options, state), "the container's run directory"},
+	{0, "migration", "ID", OPTION_STRING, offsetof(struct resolve_options, migration), "its name"},
+	{0, "to", "SIDE", OPTION_STRING, offsetof(struct resolve_options, to), "source or target: where it lives from now on"},
+	{0, "patience", "SECONDS", OPTION_INT, offsetof(struct resolve_options, patience_s),
+	 "how long the target may be silent (default 5)"},
+	{0},
+};
+
+static int resolve(void *options, struct error *err)
+{
+	const struct resolve_options *self = options;
+	struct send_spec spec = {.connection_fd = FD_NONE, .progress_fd = FD_NONE, .state = self->state, .migration_id = self->migration,
+				 .patience_ms = self->patience_s * 1000};
+	int r = command_line_need(self->state != NULL, "state", err);
+
+	if (r == 0)
+		r = command_line_need(self->migration != NULL, "migration", err);
+	if (r == 0)
+		r = command_line_need(self->to != NULL, "to", err);
+	if (r == 0 && strcmp(self->to, "source") != 0 && strcmp(self->to, "target") != 0)
+		r = fail_because(err, EINVAL, "--to '%s': expected source or target", self->to);
+	return r < 0 ? r : send_resolve(&spec, strcmp(self->to, "source") == 0, err);
+}
+
+const struct command command_resolve = {
+	.name = "resolve",
+	.purpose = "decide where a container in doubt lives (the source's record only)",
+	.entries = resolve_entries,
+	.defaults = &(const struct resolve_options){.patience_s = 5},
+	.options_size = sizeof(struct resolve_options),
+	.run = resolve,
+};
+
+static int print_phases(void *options, struct error *err)
+{
+	(void) options;
+	(void) err;
+	migration_phases_print();
+	return 0;
+}
+
+const struct command command_phases = {
+	.name = "phases",
+	.purpose = "list the phases of a migration and the records that are written on the way",
+	.entries = &(const struct option_entry){0},
+	.defaults = &(const char){0},
+	.options_size = 1,
+	.run = print_phases,
 };
 
 struct await_options {

@@ -17,6 +17,7 @@
 #include "base/text.h"
 #include "checkpoint/criu_log.h"
 #include "checkpoint/criu_options.h"
+#include "checkpoint/image_timers.h"
 #include "checkpoint/proc.h"
 #include "checkpoint/survey.h"
 #include "checkpoint/tcp_repair.h"
@@ -55,6 +56,12 @@ static int open_net_namespace(pid_t init, struct error *err)
 	return fd >= 0 ? fd : fail_errno(err, errno, "open the network namespace of process %d", (int) init);
 }
 
+static void add_watches(struct criu_options *options, struct watches *watches)
+{
+	options->opts.irmap_scan_paths = watches->paths;
+	options->opts.n_irmap_scan_paths = watches->count;
+}
+
 static int fill_options(struct criu_options *options, const struct dump_spec *spec,
 			const Hydra__V1__CheckpointMetadata *metadata, struct error *err)
 {
@@ -86,11 +93,14 @@ static int run_dump(const struct dump_spec *spec, const Hydra__V1__CheckpointMet
 	struct criu_worker_spec worker_spec = {.criu = spec->criu, .net_namespace_fd = net_fd};
 	struct criu_worker worker = CRIU_WORKER_NONE;
 	struct criu_options *options = malloc(sizeof(*options));
+	struct watches watches;
 	int r = net_fd < 0 ? net_fd : criu_worker_start(&worker, &worker_spec, err);
 
 	if (options == NULL)
 		abort();
+	watches_find(&watches, spec->init);
 	criu_options_init(options, type, images_fd, DUMP_LOG);
+	add_watches(options, &watches);
 	if (r == 0)
 		r = fill_options(options, spec, metadata, err);
 	if (type == CRIU_REQ_TYPE__SINGLE_PRE_DUMP)
@@ -103,6 +113,7 @@ static int run_dump(const struct dump_spec *spec, const Hydra__V1__CheckpointMet
 			(void) criu_log_explain(err, images_fd, spec->images, DUMP_LOG);
 	}
 	criu_worker_stop(&worker);
+	watches_deinit(&watches);
 	criu_options_deinit(options);
 	free(options);
 	return r;
@@ -134,6 +145,8 @@ int dump_to_disk(const struct dump_spec *spec, struct error *err)
 		r = run_dump(spec, metadata, CRIU_REQ_TYPE__DUMP, images_fd, err);
 	if (r < 0)
 		(void) tcp_repair_off(spec->init, &(struct error){0});
+	if (r == 0)
+		r = image_timers_revive(images_fd, err);
 	if (r == 0)
 		r = metadata_write(metadata, images_fd, err);
 	hydra__v1__checkpoint_metadata__free_unpacked(metadata, NULL);
@@ -173,6 +186,7 @@ static int request_parked(struct parked_dump *self, const struct dump_spec *spec
 	options->opts.notify_scripts = true;
 	if (!spec->is_complete)
 		options->opts.config_file = config;
+	add_watches(options, &self->watches);
 	r = fill_options(options, spec, metadata, err);
 	if (r == 0)
 		r = criu_worker_request(&self->worker, &options->request, err);
@@ -191,6 +205,8 @@ int dump_park_prepare(struct parked_dump *self, const struct dump_spec *spec, st
 	self->images = spec->images;
 	self->is_complete = spec->is_complete;
 	worker_spec.net_namespace_fd = net_fd;
+	if (r == 0)
+		watches_find(&self->watches, spec->init);
 	if (r == 0)
 		r = open_images(spec->images, &self->images_fd, err);
 	if (r == 0)
@@ -247,6 +263,7 @@ static void close_parked(struct parked_dump *self)
 {
 	owned_fd_release(&self->park_fd);
 	owned_fd_release(&self->images_fd);
+	watches_deinit(&self->watches);
 	*self = PARKED_DUMP_NONE;
 }
 

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "checkpoint/criu_rpc.h"
 #include "checkpoint/metadata.h"
+#include "checkpoint/watches.h"
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -38,6 +39,7 @@ struct parked_dump {
 	int images_fd;
 	const char *images;
 	bool is_complete;
+	struct watches watches;
 };
 
 #define PARKED_DUMP_NONE ((struct parked_dump){.worker = CRIU_WORKER_NONE, .park_fd = -1, .images_fd = -1})

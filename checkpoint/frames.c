@@ -39,6 +39,7 @@ static const struct frame_kind kinds[FRAME_TYPE_COUNT] = {
 	[FRAME_ABORT] = {"ABORT", SMALL_MAX},
 	[FRAME_ACKNOWLEDGED] = {"ACKNOWLEDGED", SMALL_MAX},
 	[FRAME_ROUND] = {"ROUND", SMALL_MAX},
+	[FRAME_VERDICT] = {"VERDICT", SMALL_MAX},
 };
 
 size_t frame_limit(uint32_t type)

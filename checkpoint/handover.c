@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/owned.h"
 #include "base/text.h"
+#include "checkpoint/phases.h"
 
 #define HANDOVER_VERSION 1
 #define HANDOVER_MAX     65536U
@@ -38,6 +39,7 @@ int handover_write(const char *folder, Hydra__V1__HandoverRecord *record, Hydra_
 	auto_free char *path = text_format("%s/" HANDOVER_FILE, folder);
 	auto_free unsigned char *data = NULL;
 	size_t size;
+	int r;
 
 	record->version = HANDOVER_VERSION;
 	record->state = state;
@@ -47,5 +49,9 @@ int handover_write(const char *folder, Hydra__V1__HandoverRecord *record, Hydra_
 	if (data == NULL)
 		return fail_errno(err, ENOMEM, "write '%s'", path);
 	(void) hydra__v1__handover_record__pack(record, data);
-	return file_replace(AT_FDCWD, path, data, size, 0600, err);
+	migration_record_point(SIDE_SOURCE, state, false);
+	r = file_replace(AT_FDCWD, path, data, size, 0600, err);
+	if (r == 0)
+		migration_record_point(SIDE_SOURCE, state, true);
+	return r;
 }

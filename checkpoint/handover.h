@@ -9,7 +9,7 @@
 
 #define HANDOVER_FILE "handover"
 
-/* The record in folder. -ENOENT: there is none; -EPROTO: it is not understood. The caller frees it. */
+/* The record in folder, of the source. -ENOENT: there is none; -EPROTO: it is not understood. The caller frees it. */
 int handover_read(const char *folder, Hydra__V1__HandoverRecord **ret_record, struct error *err);
 
 /* Writes state (and what else is set in record) to folder/handover. */

@@ -17,10 +17,13 @@ enum local_kind {
 	LOCAL_PREPARED,    /* restore -> worker: tasks exist, not running; value: init's pid */
 	LOCAL_GO,          /* worker -> restore: let them run */
 	LOCAL_VETO,        /* worker -> restore: kill them */
+	LOCAL_RESUMING,    /* restore -> worker: CRIU is about to be told; before this nothing of them ever ran */
 	LOCAL_RUNNING,     /* restore -> worker: they run */
 	LOCAL_FAILED,      /* restore -> worker: nothing runs, text says why */
 	LOCAL_RESUME,      /* a later connection's worker -> worker: carries a socket with the source behind it; value: what it can */
 	LOCAL_FAULTS,      /* the same, for what tasks wait for */
+	LOCAL_ASKED,       /* -> worker: the source asks over another connection what became of it: the first one is of no use any more */
+	LOCAL_LOST,        /* -> worker: the source's memory is gone for good */
 };
 
 struct local_message {

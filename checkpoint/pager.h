@@ -93,5 +93,9 @@ bool pager_is_complete(const struct pager *self);
 /* Tells the keeper, after which pager_is_finished becomes true; keeps answering until then. */
 void pager_complete(struct pager *self);
 bool pager_is_finished(const struct pager *self);
+/* What has not come will not come: who touches it gets SIGBUS. *ret_pages: how many. Fails on kernels before 6.6. */
+int pager_poison(struct pager *self, uint64_t *ret_pages, struct error *err);
+/* The same, but the keeper kills the tasks. False: there is no keeper. */
+bool pager_give_up(struct pager *self);
 /* Forgets tasks that have ended: while pages arrive that is noticed without it. */
 void pager_check_tasks(struct pager *self);

@@ -59,11 +59,12 @@ static void tell(struct progress *self, const char *message, const char *extra)
 		(void) !write(self->fd, line, strlen(line));
 }
 
-void progress_phase(struct progress *self, const char *phase, const char *message, const char *extra)
+void progress_phase(struct progress *self, enum migration_phase phase, const char *message, const char *extra)
 {
-	self->phase = phase;
+	self->phase = migration_phase(phase)->name;
 	self->phase_began_ns = clock_monotonic_ns();
 	tell(self, message, extra);
+	migration_phase_entered(phase);
 }
 
 void progress_update(struct progress *self)

@@ -4,6 +4,8 @@
  */
 #pragma once
 
+#include "checkpoint/phases.h"
+
 #include <stdint.h>
 
 struct progress {
@@ -13,9 +15,9 @@ struct progress {
 	uint64_t phase_began_ns, told_ns;
 };
 
-/* Begins a phase and says so at once. message and extra may be NULL; extra is more members of the object
+/* Begins a phase, says so at once, and passes the phase's point. message and extra may be NULL; extra is more members of the object
  * (","key":value..."). */
-void progress_phase(struct progress *self, const char *phase, const char *message, const char *extra);
+void progress_phase(struct progress *self, enum migration_phase phase, const char *message, const char *extra);
 /* Says it when the last time is long enough ago. */
 void progress_update(struct progress *self);
 /* text as a JSON string with quotes; the caller frees. */

@@ -27,7 +27,7 @@ static void announce(struct receiver *self)
 					    id, name, migration, (unsigned long long) self->offer->epoch, work, layer);
 
 	self->progress.bytes_total = self->offer->layer_bytes;
-	progress_phase(&self->progress, "prepare", NULL, extra);
+	progress_phase(&self->progress, TARGET_PREPARE, NULL, extra);
 }
 
 static int run(struct receiver *self, struct error *err)
@@ -35,6 +35,7 @@ static int run(struct receiver *self, struct error *err)
 	int r = session_open(&self->session, &(int){self->spec->connection_fd}, true, &self->spec->files,
 			     self->spec->patience_ms, err);
 
+	progress_phase(&self->progress, TARGET_PREFLIGHT, NULL, NULL);
 	if (r == 0)
 		r = receive_preflight(self, err);
 	if (r < 0)
@@ -48,6 +49,8 @@ static int run(struct receiver *self, struct error *err)
 	self->record.epoch = self->offer->epoch;
 	self->record.container_id = self->offer->container_id;
 	self->record.container_namespace = self->offer->container_namespace;
+	self->record.work = self->work;
+	self->record.lost_pages = (Hydra__V1__LostPages) self->offer->lost_pages;
 	r = receive_prepare(self, err);
 	if (r == 0) {
 		announce(self);
@@ -56,6 +59,7 @@ static int run(struct receiver *self, struct error *err)
 	if (r == 0 && mode_has_rounds(self->mode))
 		r = receive_rounds(self, err);
 	fault_point("receive.before-images");
+	progress_phase(&self->progress, TARGET_IMAGES, NULL, NULL);
 	if (r == 0)
 		r = receive_images(self, err);
 	fault_point("receive.images");
@@ -125,10 +129,11 @@ static void undo(struct receiver *self, const struct error *err)
 	struct error ignored;
 
 	/* The source may go on at once: without our GO the restore cannot let anything run. */
+	receive_abort_verdict(self);
 	if (self->session.link.transport.fd >= 0 && session_say(&self->session, FRAME_ABORT, 0, err->message, &ignored) == 0)
 		(void) link_flush(&self->session.link, &ignored);
 	veto(self, err->message);
-	progress_phase(&self->progress, "failed", err->message, NULL);
+	progress_phase(&self->progress, TARGET_FAILED, err->message, NULL);
 	session_abort(&self->session, err->message);
 	if (self->owns_layer)
 		remove_layer(self);
@@ -146,8 +151,8 @@ void receive_conclude(struct receiver *self)
 	(void) dir_remove_all(AT_FDCWD, self->images, &ignored);
 	(void) unlink(journal);
 	if (self->is_acknowledged)
-		(void) dir_remove_all(AT_FDCWD, self->work, &ignored);
-	progress_phase(&self->progress, "done", NULL, NULL);
+		receive_forget(self);
+	progress_phase(&self->progress, TARGET_DONE, NULL, NULL);
 }
 
 void receive_clean_up(struct receiver *self)
@@ -165,6 +170,8 @@ void receive_clean_up(struct receiver *self)
 	hydra__v1__handoff_hello__free_unpacked(self->hello, NULL);
 	hydra__v1__handoff_offer__free_unpacked(self->offer, NULL);
 	criu_deinit(&self->criu);
+	verdict_close(&self->verdict);
+	free(self->boot_id);
 	free(self->work);
 	free(self->images);
 	free(self->layer);
@@ -172,7 +179,7 @@ void receive_clean_up(struct receiver *self)
 
 enum receive_outcome receive_run(const struct receive_spec *spec, struct error *err)
 {
-	struct receiver self = {.spec = spec, .progress = {.fd = spec->progress_fd, .phase = "preflight"}, .layer_fd = FD_NONE,
+	struct receiver self = {.spec = spec, .progress = {.fd = spec->progress_fd}, .verdict = VERDICT_NONE, .layer_fd = FD_NONE,
 				.listen_fd = FD_NONE, .restore_fd = FD_NONE, .keeper_fd = FD_NONE,
 				.sink = {.root_fd = FD_NONE, .file_fd = FD_NONE}, .record = HYDRA__V1__HANDOVER_RECORD__INIT};
 	enum receive_outcome outcome = RECEIVE_DONE;
@@ -187,7 +194,8 @@ enum receive_outcome receive_run(const struct receive_spec *spec, struct error *
 		undo(&self, err);
 		outcome = RECEIVE_REFUSED;
 	} else if (r < 0) {
-		progress_phase(&self.progress, "broken", err->message, NULL);
+		receive_note_loss(&self);
+		progress_phase(&self.progress, TARGET_BROKEN, err->message, NULL);
 		outcome = RECEIVE_BROKEN;
 	} else if (self.stage == STAGE_COMPLETE) {
 		receive_conclude(&self);

@@ -16,8 +16,12 @@
 #include "checkpoint/problems.h"
 #include "checkpoint/progress.h"
 #include "checkpoint/session.h"
+#include "checkpoint/verdict.h"
 
 #include <stdbool.h>
+
+/* In the worker's folder: the copy that ran here was killed, because memory it needed is lost. The shim writes it too. */
+#define LOST_FILE "lost"
 
 struct receive_spec {
 	const char *criu_path;
@@ -25,6 +29,7 @@ struct receive_spec {
 	struct transport_files files;
 	const char *work_root;  /* one folder per migration is made below */
 	const char *layer_root; /* layers go to NAMESPACE/ID/upper below; NULL: containers with a layer are refused */
+	const char *verdicts;   /* folder of this host's words on migrations (checkpoint/verdict.h) */
 	const char *run_root;   /* a container NAMESPACE/ID below is in the way; NULL: not checked */
 	int progress_fd;
 	int patience_ms, restore_ms;
@@ -53,6 +58,8 @@ struct receiver {
 	Hydra__V1__HandoffHello *hello;
 	Hydra__V1__HandoffOffer *offer;
 	Hydra__V1__HandoverRecord record;
+	struct verdict verdict;
+	char *boot_id;
 	char *work, *images, *layer;
 	struct layer_sink sink;
 	int layer_fd;
@@ -71,6 +78,7 @@ struct receiver {
 	int keeper_fd;
 	struct error error;
 	bool has_failed, is_source_lost, is_acknowledged;
+	bool may_run; /* CRIU was told, or is about to be */
 	uint64_t complete_ns;
 };
 
@@ -98,5 +106,17 @@ void receive_conclude(struct receiver *self);
 void receive_clean_up(struct receiver *self);
 /* From complete images to the last page. */
 int receive_serve(struct receiver *self, struct error *err);
+/* The verdict of this migration, in its folder or among this host's; the caller frees. */
+char *receive_verdict_path(const struct receiver *self);
+/* BEGUN: from here on this host has a word on the migration. */
+int receive_begin_verdict(struct receiver *self, struct error *err);
+/* The source may run it, whatever it thought: nothing of it ever ran here, and nothing will. */
+void receive_abort_verdict(struct receiver *self);
+/* The source knows all: nothing has to be kept for it. */
+void receive_forget(struct receiver *self);
+/* The source has no memory any more: missing pages are poisoned, or the tasks killed, as the source wished. */
+void receive_lose_memory(struct receiver *self);
+/* The copy has lost its memory: who asks hears of it. */
+void receive_note_loss(struct receiver *self);
 /* Gives the connection to the worker that waits for it, and stays in between; or tells the source that all is done. */
 int receive_relay(struct receiver *self, struct error *err);

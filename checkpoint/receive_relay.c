@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "base/fd_pass.h"
@@ -105,26 +106,113 @@ static int say_done(struct receiver *self, unsigned long long epoch, struct erro
 		r = session_say(&self->session, FRAME_DONE, epoch, NULL, err);
 	if (r == 0)
 		r = session_expect(&self->session, FRAME_ACKNOWLEDGED, &frame, err);
-	return r == 0 ? dir_remove_all(AT_FDCWD, self->work, err) : r;
+	if (r == 0)
+		receive_forget(self);
+	return r;
+}
+
+/* Its work is done with the last word of it. */
+static int say_verdict(struct receiver *self, const Hydra__V1__HandoverRecord *record, bool is_lost, const char *message,
+		       struct error *err)
+{
+	Hydra__V1__HandoffVerdict verdict = HYDRA__V1__HANDOFF_VERDICT__INIT;
+	int r = receive_say_hello(self, err);
+
+	verdict.epoch = record != NULL ? record->epoch : 0;
+	verdict.state = record != NULL ? record->state : 0;
+	verdict.is_lost = is_lost;
+	verdict.message = (char *) (uintptr_t) message;
+	if (r == 0)
+		r = link_queue_message(&self->session.link, FRAME_VERDICT, &verdict, err);
+	if (r == 0)
+		session_linger(&self->session);
+	return r;
+}
+
+/* It took our connection, or hears what the source says over this one. */
+static int tell_worker(const struct receiver *self, enum local_kind kind, struct error *err)
+{
+	auto_free char *path = text_format("%s/" LOCAL_SOCKET, self->work);
+	auto_close int fd = FD_NONE;
+	int r = socket_connect(path, &fd, err);
+
+	return r == 0 ? local_send(fd, kind, 0, NULL, FD_NONE, err) : r;
+}
+
+/* Nobody works on it any more and nothing of it has run: then nothing ever will. */
+static int abort_for_good(struct receiver *self, Hydra__V1__HandoverRecord *record, bool is_locked, struct error *err)
+{
+	int r;
+
+	if (is_locked) {
+		(void) tell_worker(self, LOCAL_ASKED, err);
+		return fail_because(err, EAGAIN, "the target is about to give the container up");
+	}
+	r = verdict_write(&self->verdict, record, HYDRA__V1__HANDOVER_STATE__HANDOVER_ABORTED, err);
+	return r == 0 ? say_verdict(self, record, false, "it never ran there", err) : r;
+}
+
+static bool is_copy_lost(const struct receiver *self, const Hydra__V1__HandoverRecord *record, const char **ret_why)
+{
+	auto_free char *boot_id = verdict_boot_id();
+	auto_free char *lost = text_format("%s/" LOST_FILE, self->work);
+
+	*ret_why = "it runs there";
+	if (strcmp(boot_id, record->boot_id) != 0)
+		*ret_why = "the target was restarted after it had taken the container over";
+	else if (path_exists(AT_FDCWD, lost))
+		*ret_why = "its copy was killed, because memory it needed was lost";
+	else if (!path_exists(AT_FDCWD, self->work))
+		*ret_why = "its copy is not there any more";
+	else
+		return false;
+	return true;
+}
+
+static int answer_committed(struct receiver *self, const Hydra__V1__HandoverRecord *record, struct error *err)
+{
+	const char *why;
+	bool is_lost = is_copy_lost(self, record, &why);
+
+	if (is_lost || self->hello->purpose == HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_QUERY)
+		return say_verdict(self, record, is_lost, why, err);
+	if (self->hello->purpose != HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_LOST)
+		return go_between(self, err);
+	if (tell_worker(self, LOCAL_LOST, err) < 0)
+		return err->code;
+	return say_verdict(self, record, true, "it goes on without the memory that it misses, or ends", err);
+}
+
+static int answer_by(struct receiver *self, Hydra__V1__HandoverRecord *record, bool is_locked, struct error *err)
+{
+	switch (record->state) {
+	case HYDRA__V1__HANDOVER_STATE__HANDOVER_DONE:
+		if (self->hello->purpose == HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_RESUME)
+			return say_done(self, record->epoch, err);
+		return say_verdict(self, record, false, "it runs there and has all of its memory", err);
+	case HYDRA__V1__HANDOVER_STATE__HANDOVER_COMMITTED:
+		return answer_committed(self, record, err);
+	case HYDRA__V1__HANDOVER_STATE__HANDOVER_ABORTED:
+		return say_verdict(self, record, false, "it never ran there", err);
+	default:
+		return abort_for_good(self, record, is_locked, err);
+	}
 }
 
 int receive_relay(struct receiver *self, struct error *err)
 {
+	auto_free char *path = receive_verdict_path(self);
 	Hydra__V1__HandoverRecord *record = NULL;
-	unsigned long long epoch;
-	bool is_done;
+	bool is_locked = false;
 	int r;
 
 	if (is_for_faults(self)) /* mostly before there is anything to record */
 		return go_between(self, err);
-	r = handover_read(self->work, &record, err);
-	if (r < 0) {
-		(void) fail_because(err, ENOENT, "no migration '%s' waits for its source here", self->hello->migration_id);
-		session_abort(&self->session, err->message);
-		return err->code;
-	}
-	is_done = record->state == HYDRA__V1__HANDOVER_STATE__HANDOVER_DONE;
-	epoch = record->epoch;
+	r = verdict_open(&self->verdict, path, &record, &is_locked, err);
+	if (r == -ENOENT)
+		return say_verdict(self, NULL, false, "nothing is known of it there", err);
+	if (r == 0)
+		r = answer_by(self, record, is_locked, err);
 	hydra__v1__handover_record__free_unpacked(record, NULL);
-	return is_done ? say_done(self, epoch, err) : go_between(self, err);
+	return r;
 }

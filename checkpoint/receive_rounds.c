@@ -65,7 +65,7 @@ int receive_rounds(struct receiver *self, struct error *err)
 {
 	int r;
 
-	progress_phase(&self->progress, "pre-copy", NULL, NULL);
+	progress_phase(&self->progress, TARGET_PRE_COPY, NULL, NULL);
 	while ((r = next_round(self, err)) == 1) {
 		r = take_round(self, err);
 		if (r < 0)

@@ -53,10 +53,22 @@ static void lose_source(struct receiver *self, const struct error *err)
 	transport_close(&self->session.link.transport);
 	if (self->stage == STAGE_COMPLETE)
 		return; /* it has done its part */
-	progress_phase(&self->progress, "source-lost", err->message, NULL);
+	progress_phase(&self->progress, TARGET_SOURCE_LOST, err->message, NULL);
 	log_warning("source lost; tasks wait for the pages they miss", "container=%s missing=%llu reason=\"%s\"",
 		    self->offer->container_id,
 		    (unsigned long long) (self->pager.pages_total - self->pager.pages_done), err->message);
+}
+
+/* It asks over another connection what became of it, or says that there is no memory to come any more. */
+static void lose_source_for_good(struct receiver *self, bool is_lost)
+{
+	struct error err;
+
+	(void) fail_because(&err, EPIPE, is_lost ? "the source has lost the container's memory" : "the source has lost its connection");
+	if (self->stage < STAGE_COMMITTED)
+		fail(self, &err);
+	else if (is_lost && self->stage < STAGE_COMPLETE)
+		receive_lose_memory(self);
 }
 
 static void tell_restore(struct receiver *self, enum local_kind kind, const char *text)
@@ -81,9 +93,8 @@ static void handle_prepared(struct receiver *self)
 
 	fault_point("receive.prepared");
 	self->stage = STAGE_PREPARED;
-	progress_phase(&self->progress, "prepared", NULL, NULL);
-	if (handover_write(self->work, &self->record, HYDRA__V1__HANDOVER_STATE__HANDOVER_PREPARED, &err) < 0 ||
-	    session_say(&self->session, FRAME_PREPARED, self->offer->epoch, NULL, &err) < 0 ||
+	progress_phase(&self->progress, TARGET_PREPARED, NULL, NULL);
+	if (session_say(&self->session, FRAME_PREPARED, self->offer->epoch, NULL, &err) < 0 ||
 	    pager_prefetch_small(&self->pager, &err) < 0)
 		fail(self, &err);
 }
@@ -95,7 +106,7 @@ static void handle_running(struct receiver *self, const struct local_message *me
 
 	self->stage = STAGE_PAGING;
 	self->pager.is_restored |= !mode_is_lazy(self->mode); /* else CRIU tells */
-	progress_phase(&self->progress, "paging", NULL, extra);
+	progress_phase(&self->progress, TARGET_PAGING, NULL, extra);
 	if (!self->is_source_lost && session_say(&self->session, FRAME_RUNNING, self->offer->epoch, NULL, &err) < 0)
 		lose_source(self, &err);
 }
@@ -109,14 +120,21 @@ static void handle_go(struct receiver *self)
 		fail(self, &err);
 		return;
 	}
-	if (handover_write(self->work, &self->record, HYDRA__V1__HANDOVER_STATE__HANDOVER_COMMITTED, &err) < 0) {
+	if (verdict_write(&self->verdict, &self->record, HYDRA__V1__HANDOVER_STATE__HANDOVER_COMMITTED, &err) < 0) {
 		fail(self, &err);
 		return;
 	}
 	self->stage = STAGE_COMMITTED;
 	fault_point("receive.committed");
-	progress_phase(&self->progress, "committed", NULL, NULL);
+	progress_phase(&self->progress, TARGET_COMMITTED, NULL, NULL);
 	tell_restore(self, LOCAL_GO, NULL);
+}
+
+/* The restore ended before CRIU was told that the tasks may run: it is as if they had never been given to us. */
+static void take_back_commitment(struct receiver *self)
+{
+	if (self->stage == STAGE_COMMITTED && !self->may_run)
+		self->stage = STAGE_PREPARED;
 }
 
 static void handle_restore_message(struct receiver *self, const struct local_message *message, int *fd)
@@ -133,10 +151,14 @@ static void handle_restore_message(struct receiver *self, const struct local_mes
 		if (self->stage == STAGE_RESTORING)
 			handle_prepared(self);
 		break;
+	case LOCAL_RESUMING:
+		self->may_run = true;
+		break;
 	case LOCAL_RUNNING:
 		handle_running(self, message);
 		break;
 	case LOCAL_FAILED:
+		take_back_commitment(self);
 		(void) fail_because(&err, EIO, "%s", message->text);
 		fail(self, &err);
 		break;
@@ -164,6 +186,7 @@ static void handle_restore(struct event_source *source, uint32_t events)
 	self->restore_fd = FD_NONE;
 	if (self->stage >= STAGE_PAGING)
 		return; /* its work is done */
+	take_back_commitment(self);
 	(void) fail_because(&err, EPIPE, "the restore process died");
 	fail(self, &err);
 }
@@ -200,6 +223,8 @@ static void handle_listen(struct event_source *source, uint32_t events)
 		take_link(self, take_fd(&passed), (uint64_t) message.value);
 	else if (message.kind == LOCAL_FAULTS && passed >= 0)
 		take_fault_link(self, take_fd(&passed));
+	else if (message.kind == LOCAL_ASKED || message.kind == LOCAL_LOST)
+		lose_source_for_good(self, message.kind == LOCAL_LOST);
 }
 
 static void handle_source_frame(struct receiver *self, const struct frame *frame)
@@ -318,7 +343,7 @@ static void take_link(struct receiver *self, int fd, uint64_t capabilities)
 		return;
 	}
 	pager_ask_again(&self->pager);
-	progress_phase(&self->progress, "paging", "connected to the source again", NULL);
+	progress_phase(&self->progress, TARGET_PAGING, "connected to the source again", NULL);
 }
 
 static void take_fault_link(struct receiver *self, int fd)
@@ -405,7 +430,7 @@ static void complete(struct receiver *self)
 
 	self->stage = STAGE_COMPLETE;
 	self->complete_ns = clock_monotonic_ns();
-	(void) handover_write(self->work, &self->record, HYDRA__V1__HANDOVER_STATE__HANDOVER_DONE, &err);
+	(void) verdict_write(&self->verdict, &self->record, HYDRA__V1__HANDOVER_STATE__HANDOVER_DONE, &err);
 	fault_point("receive.complete");
 	if (session_say(&self->session, FRAME_DONE, self->offer->epoch, NULL, &err) == 0)
 		(void) link_flush(&self->session.link, &err);
@@ -462,6 +487,6 @@ int receive_serve(struct receiver *self, struct error *err)
 	self->pager.is_sealed = has_checksums(self->hello->capabilities);
 	if (r == 0)
 		r = receive_add_sources(self, err);
-	progress_phase(&self->progress, "restore", NULL, NULL);
+	progress_phase(&self->progress, TARGET_RESTORE, NULL, NULL);
 	return r == 0 ? receive_turn_until_over(self, err) : r;
 }

@@ -123,6 +123,8 @@ int receive_prepare(struct receiver *self, struct error *err)
 
 	self->owns_work = true;
 	if (r == 0)
+		r = receive_begin_verdict(self, err);
+	if (r == 0)
 		r = keep_passed(self->work, "record", &self->offer->record, err);
 	if (r == 0)
 		r = keep_passed(self->work, "config.json", &self->offer->config_json, err);

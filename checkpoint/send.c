@@ -21,6 +21,7 @@
 #include "base/text.h"
 #include "checkpoint/bridge.h"
 #include "checkpoint/facts.h"
+#include "checkpoint/image_timers.h"
 #include "checkpoint/rounds.h"
 #include "checkpoint/tcp_repair.h"
 #include "state/record.h"
@@ -67,6 +68,7 @@ static int fill_offer(struct sender_state *self, Hydra__V1__HandoffOffer *offer,
 	offer->layer_bytes = self->layer_before.bytes;
 	offer->layer_entries = self->layer_before.count;
 	offer->has_layer = spec->layer != NULL;
+	offer->lost_pages = spec->lost_pages;
 	offer->has_user_namespace = has_user_namespace(spec->pid);
 	offer->mode = self->mode;
 	offer->metadata.data = malloc(size + 1);
@@ -119,7 +121,7 @@ int send_preflight(struct sender_state *self, struct error *err)
 
 	if (offer == NULL)
 		return fail_errno(err, ENOMEM, "offer the container");
-	progress_phase(&self->progress, "preflight", NULL, NULL);
+	progress_phase(&self->progress, SOURCE_PREFLIGHT, NULL, NULL);
 	hydra__v1__handoff_offer__init(offer);
 	r = self->spec->is_dry_run ? 0 : facts_ensure_pipe_size(err);
 	if (r == 0)
@@ -158,7 +160,7 @@ static int sync_layer(struct sender_state *self, struct error *err)
 	int r;
 
 	self->progress.bytes_total = self->layer_before.bytes;
-	progress_phase(&self->progress, "sync", NULL, NULL);
+	progress_phase(&self->progress, SOURCE_SYNC, NULL, NULL);
 	transport_pace(&self->session.link.transport, self->spec->bandwidth);
 	if (self->spec->layer == NULL)
 		r = link_queue(&self->session.link, FRAME_LAYER_DONE, NULL, 0, err);
@@ -210,8 +212,10 @@ static int freeze(struct sender_state *self, struct error *err)
 	if (r == 0)
 		r = dump_park_prepare(&self->dump, &dump, err);
 	fault_point("send.before-freeze");
-	progress_phase(&self->progress, "freeze", NULL, NULL);
+	progress_phase(&self->progress, SOURCE_FREEZE, NULL, NULL);
 	transport_pace(&self->session.link.transport, 0); /* now the container waits */
+	if (r == 0)
+		r = send_record_begun(self, err);
 	if (r == 0)
 		r = veth_silence(self->spec->veth, self->spec->bridge, err);
 	self->is_unplugged = r == 0;
@@ -228,6 +232,9 @@ static int freeze(struct sender_state *self, struct error *err)
 	if (r == 0)
 		r = veth_unplug(self->spec->veth, self->spec->bridge, err);
 	fault_point("send.frozen");
+	progress_phase(&self->progress, SOURCE_IMAGES, NULL, NULL);
+	if (r == 0)
+		r = image_timers_revive(self->dump.images_fd, err);
 	if (r == 0)
 		r = page_server_init(&self->pages, self->spec->pid, err);
 	if (r == 0)
@@ -241,7 +248,7 @@ static void tell_committed(struct sender_state *self)
 	auto_free char *extra = text_format(",\"frozen_ns\":%" PRIu64 ",\"parked_ns\":%" PRIu64 ",\"sent_ns\":%" PRIu64, self->frozen_ns,
 					    self->parked_ns, self->sent_ns);
 
-	progress_phase(&self->progress, "committed", NULL, extra);
+	progress_phase(&self->progress, SOURCE_COMMITTED, NULL, extra);
 }
 
 static int commit(struct sender_state *self, struct error *err)
@@ -251,12 +258,10 @@ static int commit(struct sender_state *self, struct error *err)
 	if (session_was_cancelled(&self->session))
 		return fail_because(err, ECANCELED, "the migration was cancelled");
 	fault_point("send.prepared");
-	send_signal(self, SIGSTOP);
+	send_stop(self);
 	r = handover_write(self->spec->state, &self->record, HYDRA__V1__HANDOVER_STATE__HANDOVER_COMMITTED, err);
-	if (r < 0) {
-		send_signal(self, SIGCONT);
-		return fail_while(err, "record the hand-over");
-	}
+	if (r < 0)
+		return fail_while(err, "record the hand-over"); /* give_back() continues them */
 	self->is_committed = true;
 	fault_point("send.committed");
 	tell_committed(self);
@@ -284,6 +289,7 @@ static int run_until_commit(struct sender_state *self, struct error *err)
 	if (r == 0)
 		r = session_flush(&self->session, 0, err);
 	self->sent_ns = clock_realtime_ns();
+	progress_phase(&self->progress, SOURCE_VOTE, NULL, NULL);
 	fault_point("send.after-images");
 	if (r == 0)
 		r = send_serve(self, FRAME_PREPARED, self->spec->freeze_ms, err);
@@ -300,6 +306,8 @@ static void give_back(struct sender_state *self)
 	if (self->dump.worker.pid > 0 && tcp_repair_off(self->spec->pid, &err) < 0)
 		log_error("TCP connections could not be given back", "container=%s reason=\"%s\"", self->spec->id, err.message);
 	dump_abort(&self->dump);
+	if (self->pages.tasks.count > 0 && send_continue(self, &err) < 0)
+		log_error("tasks could not be continued", "container=%s reason=\"%s\"", self->spec->id, err.message);
 }
 
 void send_clean_up(struct sender_state *self)
@@ -309,6 +317,7 @@ void send_clean_up(struct sender_state *self)
 	page_server_deinit(&self->pages);
 	layer_list_deinit(&self->layer_before);
 	problems_deinit(&self->problems);
+	free(self->record.stopped_pids);
 	owned_fd_release(&self->layer_fd);
 	hydra__v1__checkpoint_metadata__free_unpacked(self->metadata, NULL);
 }
@@ -338,17 +347,19 @@ enum send_outcome send_run(const struct send_spec *spec, struct error *err)
 	self.record.work = known(spec->work);
 	self.record.bandwidth = spec->bandwidth;
 	self.record.compress = known(spec->compress);
+	self.record.veth = known(spec->veth);
+	self.record.bridge = known(spec->bridge);
+	self.record.lost_pages = spec->lost_pages;
 	if (run_until_commit(&self, err) < 0 && !self.is_committed) {
 		give_back(&self);
-		progress_phase(&self.progress, "failed", err->message, NULL);
+		progress_phase(&self.progress, SOURCE_FAILED, err->message, NULL);
 		session_abort(&self.session, err->message);
 		outcome = SEND_STAYED;
 	} else if (send_until_done(&self, err) < 0) {
-		progress_phase(&self.progress, "in-doubt", err->message, NULL);
-		outcome = SEND_IN_DOUBT;
+		outcome = send_end_without_done(&self, err);
 	} else {
 		send_bury(&self);
-		progress_phase(&self.progress, "done", NULL, NULL);
+		progress_phase(&self.progress, SOURCE_DONE, NULL, NULL);
 	}
 	if (outcome != SEND_IN_DOUBT)
 		(void) dir_remove_all(AT_FDCWD, spec->work, &(struct error){0});

@@ -41,6 +41,7 @@ struct send_spec {
 	bool is_dry_run;
 	const struct string_list *obstacles; /* OBJECT<tab>REASON<tab>REMEDY each: what the caller knows to be in the way */
 	uint64_t downtime_ms; /* pre-copy: how long the container may stand still for what is left */
+	Hydra__V1__LostPages lost_pages;
 };
 
 enum send_outcome {
@@ -56,6 +57,13 @@ enum send_outcome send_run(const struct send_spec *spec, struct error *err);
 /* Goes on where a worker was that died after the commit. Of the spec only state, progress_fd and the times are used; the
  * rest is in the fencing record. */
 enum send_outcome send_resume(const struct send_spec *spec, struct error *err);
+
+/* An administrator decides where a container in doubt lives; asks the target before, and refuses what contradicts its word. Of the
+ * spec, as for send_resume(). */
+int send_resolve(const struct send_spec *spec, bool to_source, struct error *err);
+/* What a worker that was killed left: the network is plugged, TCP connections given back, tasks continued that it stopped.
+ * state: the folder of the fencing record. */
+int send_recover(const char *state, const char *migration_id, int pid, const char *veth, const char *bridge, struct error *err);
 
 /* Internal to the source side. */
 struct sender_state {
@@ -76,7 +84,10 @@ struct sender_state {
 	int layer_fd;
 	Hydra__V1__CheckpointMetadata *metadata;
 	Hydra__V1__HandoverRecord record;
+	Hydra__V1__HandoverState verdict; /* the target's word, when it has given one */
+	bool is_lost_there;
 	uint64_t frozen_ns, parked_ns, sent_ns; /* real time: the freeze was asked for; CRIU holds still; the target has the images */
+	bool was_refused; /* after the commit, and asked again since */
 	bool is_unplugged, is_committed, is_running_there, is_done;
 };
 
@@ -95,10 +106,26 @@ int send_rounds(struct sender_state *self, struct error *err);
 int send_images(struct sender_state *self, const char *path, struct error *err);
 /* Pages until the target has all of them, over as many connections as it takes. */
 int send_until_done(struct sender_state *self, struct error *err);
+/* When send_until_done() failed: it goes on here if the target gave it up, else it is in doubt. */
+enum send_outcome send_end_without_done(struct sender_state *self, struct error *err);
 /* The copy runs elsewhere and has everything: this one ends. */
 void send_bury(struct sender_state *self);
-/* Of every task that pages are served of. */
-void send_signal(const struct sender_state *self, int signal_number);
+/* The target's word has come: -ECANCELED: it never ran there; -ENOTRECOVERABLE: the administrator has to decide. */
+int send_take_verdict(struct sender_state *self, const struct frame *frame, struct error *err);
+/* The target has said that it never ran there: it goes on here. */
+int send_take_back(struct sender_state *self, struct error *err);
+/* What a worker needs that goes on where another was; times and progress as given. */
+struct send_spec send_spec_of(const struct send_spec *given, const Hydra__V1__HandoverRecord *fence);
+/* BEGUN: with the tasks that stand still by themselves. To be written just before the freeze. */
+int send_record_begun(struct sender_state *self, struct error *err);
+/* Stops every task that pages are served of by signal: whoever dies, they stay where they are. */
+void send_stop(const struct sender_state *self);
+/* Those that send_stop() stopped run again. */
+int send_continue(struct sender_state *self, struct error *err);
+bool send_task_is_stopped(pid_t pid);
+void send_kill(const struct sender_state *self);
+/* Dials and asks, once. *ret_verdict is the caller's to free. */
+int send_ask(struct sender_state *self, int purpose, Hydra__V1__HandoffVerdict **ret_verdict, struct error *err);
 /* Connects (or takes connection_fd) and greets. */
 int send_connect(struct sender_state *self, int purpose, struct error *err);
 /* For the pages, by what the target understands. */

@@ -138,10 +138,14 @@ static int handle_frame(struct sender_state *self, const struct frame *frame, en
 		return page_server_request(&self->pages, frame, false, err);
 	case FRAME_RUNNING:
 		self->is_running_there = true;
-		progress_phase(&self->progress, "paging", "the container runs at the target", NULL);
+		progress_phase(&self->progress, SOURCE_PAGING, "the container runs at the target", NULL);
 		return 0;
 	case FRAME_ABORT:
 		return session_refused(&self->session, frame, err);
+	case FRAME_VERDICT:
+		if (self->is_committed)
+			return send_take_verdict(self, frame, err);
+		return fail_because(err, EPROTO, "unexpected %s", frame_name(frame->type));
 	default:
 		if (frame->type == until)
 			return 1;

@@ -23,12 +23,6 @@
 #define PAUSE_MAX_MS   2000
 #define STOP_NS        (2000 * NS_PER_MS)
 
-void send_signal(const struct sender_state *self, int signal_number)
-{
-	for (size_t i = 0; i < self->pages.tasks.count; i++)
-		(void) kill(self->pages.tasks.items[i].pid, signal_number);
-}
-
 /* True when a signal (they are blocked) says that it was enough. */
 static bool pause_is_cancelled(int ms)
 {
@@ -43,11 +37,22 @@ static bool pause_is_cancelled(int ms)
 }
 
 /* Somebody may have removed the container: then there is nothing to come back for. */
-static int check_memory(const struct sender_state *self, struct error *err)
+static int check_memory(struct sender_state *self, struct error *err)
 {
 	if (process_start_time(self->spec->pid) == self->record.pid_start_time)
 		return 0;
 	return fail_because(err, ESRCH, "the container's memory is gone: its init (process %d) has ended", self->spec->pid);
+}
+
+/* What it refuses, it says once more when it is asked what became of the container; then it is final. */
+static bool may_ask_again(struct sender_state *self, int result)
+{
+	if (result == -EPIPE)
+		return true;
+	if (result != -EREMOTEIO || self->was_refused)
+		return false;
+	self->was_refused = true;
+	return true;
 }
 
 static int reconnect(struct sender_state *self, struct error *err)
@@ -56,7 +61,7 @@ static int reconnect(struct sender_state *self, struct error *err)
 	struct error last = *err;
 	int pause_ms = PAUSE_FIRST_MS;
 
-	progress_phase(&self->progress, "reconnecting", err->message, NULL);
+	progress_phase(&self->progress, SOURCE_RECONNECTING, err->message, NULL);
 	while (self->spec->connect != NULL && (self->spec->reconnect_ms == 0 || clock_monotonic_ns() < end)) {
 		session_close(&self->session);
 		link_deinit(&self->faults);
@@ -64,7 +69,7 @@ static int reconnect(struct sender_state *self, struct error *err)
 		if (send_connect(self, HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_RESUME, &last) == 0) {
 			send_connect_faults(self);
 			send_choose_compression(self);
-			progress_phase(&self->progress, "paging", "connected again", NULL);
+			progress_phase(&self->progress, SOURCE_PAGING, "connected again", NULL);
 			return 0;
 		}
 		if (last.code == -EREMOTEIO || check_memory(self, &last) < 0)
@@ -78,12 +83,30 @@ static int reconnect(struct sender_state *self, struct error *err)
 	return *err = last, err->code;
 }
 
+/* The target waits for pages that will never come: it has to know. */
+static void tell_loss(struct sender_state *self)
+{
+	int pause_ms = PAUSE_FIRST_MS;
+
+	for (;;) {
+		Hydra__V1__HandoffVerdict *verdict = NULL;
+		struct error err;
+		int r = send_ask(self, HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_LOST, &verdict, &err);
+
+		hydra__v1__handoff_verdict__free_unpacked(verdict, NULL);
+		if (r == 0 || self->spec->connect == NULL || pause_is_cancelled(pause_ms))
+			return;
+		pause_ms = pause_ms * 2 < PAUSE_MAX_MS ? pause_ms * 2 : PAUSE_MAX_MS;
+	}
+}
+
 static int conclude(struct sender_state *self)
 {
 	struct error ignored;
 
 	self->is_done = true;
-	(void) handover_write(self->spec->state, &self->record, HYDRA__V1__HANDOVER_STATE__HANDOVER_DONE, &ignored);
+	if (handover_write(self->spec->state, &self->record, HYDRA__V1__HANDOVER_STATE__HANDOVER_DONE, &ignored) < 0)
+		return 0; /* the target keeps its word until we have kept ours */
 	(void) session_say(&self->session, FRAME_ACKNOWLEDGED, self->spec->epoch, NULL, &ignored);
 	(void) session_flush(&self->session, 0, &ignored);
 	return 0;
@@ -96,7 +119,7 @@ int send_until_done(struct sender_state *self, struct error *err)
 	do {
 		transport_pace(&self->session.link.transport, self->spec->bandwidth);
 		r = send_serve(self, FRAME_DONE, 0, err);
-	} while (r == -EPIPE && reconnect(self, err) == 0);
+	} while (may_ask_again(self, r) && reconnect(self, err) == 0);
 	return r < 0 ? err->code : conclude(self);
 }
 
@@ -106,30 +129,16 @@ void send_bury(struct sender_state *self)
 
 	if (self->dump.worker.pid > 0 && dump_commit(&self->dump, &err) < 0)
 		log_warning("CRIU did not end as it should", "container=%s reason=\"%s\"", self->spec->id, err.message);
-	send_signal(self, SIGKILL);
+	send_kill(self);
 }
 
-/* The commit stopped every task by signal, so that it is stopped when CRIU and the worker are gone. */
-static bool is_stopped(pid_t pid)
-{
-	auto_free char *path = text_format("/proc/%d/stat", (int) pid);
-	auto_free char *text = NULL;
-	struct error ignored;
-	const char *state;
-
-	if (file_read(AT_FDCWD, path, 4096, &text, NULL, &ignored) < 0)
-		return false;
-	state = strrchr(text, ')');
-	return state != NULL && (state[2] == 'T' || state[2] == 't');
-}
-
-/* CRIU may be dying just now, and the signal about to be seen: before that no instruction of the task's own is run. */
+/* The commit stopped every task by signal, so that it is stopped when CRIU and the worker are gone. CRIU may be dying just now, and the signal about to be seen: before that no instruction of the task's own is run. */
 static bool will_stop(pid_t pid)
 {
 	uint64_t end = clock_monotonic_ns() + STOP_NS;
 	struct timespec pause = {.tv_nsec = (long) NS_PER_MS};
 
-	while (!is_stopped(pid)) {
+	while (!send_task_is_stopped(pid)) {
 		if (clock_monotonic_ns() > end)
 			return false;
 		(void) nanosleep(&pause, NULL);
@@ -162,7 +171,24 @@ static int go_on(struct sender_state *self, struct error *err)
 	return r == 0 ? send_until_done(self, err) : r;
 }
 
-static struct send_spec spec_of(const struct send_spec *given, const Hydra__V1__HandoverRecord *fence)
+enum send_outcome send_end_without_done(struct sender_state *self, struct error *err)
+{
+	struct error problem;
+
+	if (self->verdict == HYDRA__V1__HANDOVER_STATE__HANDOVER_ABORTED && err->code == -ECANCELED) {
+		if (send_take_back(self, &problem) == 0) {
+			progress_phase(&self->progress, SOURCE_FAILED, err->message, NULL);
+			return SEND_STAYED;
+		}
+		*err = problem;
+	}
+	if (err->code == -EFAULT || check_memory(self, &problem) < 0)
+		tell_loss(self);
+	progress_phase(&self->progress, SOURCE_IN_DOUBT, err->message, NULL);
+	return SEND_IN_DOUBT;
+}
+
+struct send_spec send_spec_of(const struct send_spec *given, const Hydra__V1__HandoverRecord *fence)
 {
 	struct send_spec spec = *given;
 
@@ -176,6 +202,8 @@ static struct send_spec spec_of(const struct send_spec *given, const Hydra__V1__
 	spec.work = fence->work;
 	spec.bandwidth = fence->bandwidth;
 	spec.compress = fence->compress;
+	spec.veth = fence->veth;
+	spec.bridge = fence->bridge;
 	return spec;
 }
 
@@ -184,12 +212,10 @@ static enum send_outcome run(struct sender_state *self, struct error *err)
 	self->session.signal_fd = self->session.link.transport.fd = self->faults.transport.fd = FD_NONE;
 	if (self->record.state == HYDRA__V1__HANDOVER_STATE__HANDOVER_DONE)
 		return SEND_MOVED; /* the shim kills what is left */
-	if (go_on(self, err) < 0) {
-		progress_phase(&self->progress, "in-doubt", err->message, NULL);
-		return SEND_IN_DOUBT;
-	}
+	if (go_on(self, err) < 0)
+		return send_end_without_done(self, err);
 	send_bury(self);
-	progress_phase(&self->progress, "done", NULL, NULL);
+	progress_phase(&self->progress, SOURCE_DONE, NULL, NULL);
 	if (self->spec->work[0] != '\0')
 		(void) dir_remove_all(AT_FDCWD, self->spec->work, &(struct error){0});
 	return SEND_MOVED;
@@ -211,7 +237,7 @@ enum send_outcome send_resume(const struct send_spec *spec, struct error *err)
 		(void) fail_because(err, EINVAL, "the container was not handed over");
 		return SEND_STAYED;
 	}
-	whole = spec_of(spec, fence);
+	whole = send_spec_of(spec, fence);
 	self.record = *fence;
 	outcome = run(&self, err);
 	session_close(&self.session);

@@ -128,7 +128,7 @@ static void tell_round(struct sender_state *self, const struct rounds *rounds, e
 	auto_free char *message = text_format("round %u: %" PRIu64 " KiB; %s", rounds->done, rounds->bytes >> 10,
 					      rounds_verdict_text(verdict));
 
-	progress_phase(&self->progress, "pre-copy", message, NULL);
+	progress_phase(&self->progress, SOURCE_PRE_COPY, message, NULL);
 }
 
 int send_rounds(struct sender_state *self, struct error *err)
@@ -137,7 +137,7 @@ int send_rounds(struct sender_state *self, struct error *err)
 	struct rounds rounds = {.limit = is_hybrid ? 1 : ROUNDS_USUAL, .downtime_ms = self->spec->downtime_ms};
 	enum rounds_verdict verdict;
 
-	progress_phase(&self->progress, "pre-copy", NULL, NULL);
+	progress_phase(&self->progress, SOURCE_PRE_COPY, NULL, NULL);
 	do {
 		auto_free char *images = text_format("%s/" ROUND_FOLDER "%u", self->spec->work, self->rounds + 1);
 		uint64_t began = clock_monotonic_ns();

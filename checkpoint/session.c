@@ -203,15 +203,12 @@ int session_wait_fd(struct session *self, int fd, int timeout_ms, const char *wh
 	}
 }
 
-void session_abort(struct session *self, const char *reason)
+void session_linger(struct session *self)
 {
 	uint64_t end = clock_monotonic_ns() + FAREWELL_MS * NS_PER_MS;
 	struct error err;
 	struct frame frame;
 
-	if (self->link.transport.fd < 0 || self->was_refused || session_say(self, FRAME_ABORT, 0, reason, &err) < 0)
-		return;
-	/* Reading on until the peer closes keeps a reset from overtaking the reason. */
 	while (clock_monotonic_ns() < end && link_flush(&self->link, &err) >= 0) {
 		struct pollfd event = {.fd = self->link.transport.fd, .events = POLLIN};
 
@@ -226,6 +223,14 @@ void session_abort(struct session *self, const char *reason)
 				break;
 		}
 	}
+}
+
+void session_abort(struct session *self, const char *reason)
+{
+	struct error err;
+
+	if (self->link.transport.fd >= 0 && !self->was_refused && session_say(self, FRAME_ABORT, 0, reason, &err) == 0)
+		session_linger(self);
 }
 
 int session_say(struct session *self, enum frame_type type, unsigned long long epoch, const char *message, struct error *err)

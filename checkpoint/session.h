@@ -16,7 +16,7 @@
 #define SESSION_CAPABILITIES                                                                                              \
 	(HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_CHECKSUMS | HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_TWO_LINKS |                            \
 	 HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_LZ4 | HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_ZSTD |                                      \
-	 HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_MODES)
+	 HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_MODES | HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_VERDICTS)
 
 struct session {
 	struct link link;
@@ -43,6 +43,8 @@ int session_expect(struct session *self, enum frame_type type, struct frame *ret
 int session_wait_fd(struct session *self, int fd, int timeout_ms, const char *what, struct error *err);
 /* Tells the peer why this ends, and gives it a moment to hear it. */
 void session_abort(struct session *self, const char *reason);
+/* Sends what is queued and waits a moment for the peer to close: a reset must not overtake it. */
+void session_linger(struct session *self);
 /* Whether a signal has called it off; reads the signals. */
 bool session_was_cancelled(struct session *self);
 

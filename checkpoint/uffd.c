@@ -61,6 +61,23 @@ enum uffd_outcome uffd_zero(int fd, uint64_t address, size_t size)
 	return ioctl(fd, UFFDIO_ZEROPAGE, &zero) == 0 ? UFFD_DONE : outcome_of(errno);
 }
 
+/* The headers may be older than the kernel. */
+#ifndef UFFDIO_POISON
+struct uffdio_poison {
+	struct uffdio_range range;
+	uint64_t mode;
+	int64_t updated;
+};
+#define UFFDIO_POISON _IOWR(UFFDIO, 0x08, struct uffdio_poison)
+#endif
+
+enum uffd_outcome uffd_poison(int fd, uint64_t address, size_t size)
+{
+	struct uffdio_poison poison = {.range = {.start = address, .len = size}};
+
+	return ioctl(fd, UFFDIO_POISON, &poison) == 0 ? UFFD_DONE : outcome_of(errno);
+}
+
 void uffd_wake(int fd, uint64_t address, size_t size)
 {
 	struct uffdio_range range = {.start = address, .len = size};

@@ -41,6 +41,8 @@ struct uffd_event {
 enum uffd_outcome uffd_copy(int fd, uint64_t address, const void *data, size_t size, size_t *ret_bytes);
 /* A page that is empty at the source as well. */
 enum uffd_outcome uffd_zero(int fd, uint64_t address, size_t size);
+/* Who touches the page from now on gets SIGBUS; who waits for it wakes up to that. UFFD_FAILED: the kernel can't (before 6.6). */
+enum uffd_outcome uffd_poison(int fd, uint64_t address, size_t size);
 void uffd_wake(int fd, uint64_t address, size_t size);
 
 /* Reads what is there into room (UFFD_EVENTS_MAX messages); returns how many messages, 0: nothing; -errno. */

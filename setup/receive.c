@@ -191,11 +191,12 @@ static int start_worker(struct reception *self, int connection_fd, struct error 
 {
 	auto_free char *program = child_program("hydra-pager");
 	auto_free char *work = text_format("%s/.work", self->root);
+	auto_free char *verdicts = text_format("%s/.verdicts", data_root());
 	auto_free char *ca = text_format("%s/ca.pem", self->certificates);
 	auto_free char *certificate = text_format("%s/cert.pem", self->certificates);
 	auto_free char *key = text_format("%s/key.pem", self->certificates);
 	const char *argv[] = {"hydra-pager", "receive", "--connection-fd", "3", "--progress-fd", "4", "--ca", ca, "--cert",
-			      certificate, "--key", key, "--work-root", work, "--layer-root", data_root(), "--run-root", self->root,
+			      certificate, "--key", key, "--work-root", work, "--layer-root", data_root(), "--verdicts", verdicts, "--run-root", self->root,
 			      NULL};
 	struct child_spec spec = {.path = program, .argv = argv, .cwd = "/", .death_signal = SIGTERM,
 				  .fds = {{STDERR_FILENO, 2}, {connection_fd, CONNECTION_NUMBER}}, .fd_count = 2};

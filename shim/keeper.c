@@ -6,6 +6,7 @@
  */
 #include "base/child.h"
 #include "base/fd_pass.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/owned.h"
 #include "base/text.h"
@@ -15,6 +16,7 @@
 #include "shim/task.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,16 +68,16 @@ static char *work_folder(const struct container *self)
 	return text_format("%s/.work/%s", self->shim->root, self->record->migration != NULL ? self->record->migration->id : "");
 }
 
-/* Without its fencing record here the source hears that nobody waits for it any more; it decides nothing by itself. */
+/* The source hears of it when it asks (LOST_FILE of checkpoint/receive.h); it decides nothing by itself. */
 static void kill_tasks(struct container *self, const char *reason)
 {
 	auto_free char *work = work_folder(self);
-	auto_free char *fence = text_format("%s/handover", work);
+	auto_free char *lost = text_format("%s/lost", work);
 	struct error err;
 
 	log_error("memory lost in a migration; the container is killed", "container=%s reason=\"%s\"", self->dir.id, reason);
 	container_note(self, "pages-lost", self->init, reason);
-	(void) unlink(fence);
+	(void) file_replace_fast(AT_FDCWD, lost, "", 0, 0600, &err);
 	/* kept_fds stay open until the tasks are gone: container_free() closes them */
 	if (container_kill(self, self->init, SIGKILL, false, &err) < 0)
 		log_error("container not killed", "container=%s error=\"%s\"", self->dir.id, err.message);
@@ -166,6 +168,8 @@ static void handle_keeper(struct event_source *source, uint32_t events)
 	if (got == -EAGAIN || got == -EINTR)
 		return;
 	/* several messages may have come as one */
+	if (got > 0 && memmem(text, (size_t) got, "poisoned", 8) != NULL)
+		container_note(self, "pages-poisoned", self->init, "the source has lost the container's memory; who touches it gets SIGBUS");
 	if (got > 0 && memmem(text, (size_t) got, "complete", 9) != NULL) {
 		keeper_forget(self);
 		container_note(self, "pages-complete", self->init, NULL);

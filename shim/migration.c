@@ -63,13 +63,17 @@ bool migration_is_handed_over(struct container *self)
 {
 	Hydra__V1__Migration *migration = self->record->migration;
 	Hydra__V1__HandoverState state;
+	bool was;
 
-	if (migration == NULL || migration->is_handed_over || !migration_is_under_way(self))
+	if (migration == NULL || !migration_is_under_way(self))
 		return migration != NULL && migration->is_handed_over;
+	was = migration->is_handed_over;
 	state = fencing_state(self);
-	migration->is_handed_over = state == HYDRA__V1__HANDOVER_STATE__HANDOVER_COMMITTED ||
-				    state == HYDRA__V1__HANDOVER_STATE__HANDOVER_DONE;
-	if (migration->is_handed_over)
+	if (state == HYDRA__V1__HANDOVER_STATE__HANDOVER_ABORTED) /* the target, or an administrator, said so */
+		migration->is_handed_over = false;
+	else if (state == HYDRA__V1__HANDOVER_STATE__HANDOVER_COMMITTED || state == HYDRA__V1__HANDOVER_STATE__HANDOVER_DONE)
+		migration->is_handed_over = true;
+	if (migration->is_handed_over != was)
 		save(self);
 	return migration->is_handed_over;
 }
@@ -144,7 +148,8 @@ static void recover(struct container *self)
 	bool is_plugged = network != NULL && network->host_interface[0] != '\0';
 	auto_free char *work = text_format("%s/.work/out-%s", self->shim->root, self->record->migration->id);
 	char pid[16];
-	const char *argv[] = {"hydra-pager", "recover", "--pid", pid, "--work", work, is_plugged ? "--veth" : NULL,
+	const char *argv[] = {"hydra-pager", "recover", "--pid", pid, "--work", work, "--state", self->dir.path, "--migration",
+			      self->record->migration->id, is_plugged ? "--veth" : NULL,
 			      is_plugged ? network->host_interface : NULL, is_plugged ? "--bridge" : NULL,
 			      is_plugged ? network->bridge : NULL, NULL};
 	struct child_spec spec = {.path = self->shim->pager_path, .argv = argv, .cwd = "/"};
@@ -193,10 +198,17 @@ static void resumed(struct shim *shim, int exit_status, void *context)
 	(void) exit_status; /* the fencing record says more */
 	if (!is_still_here(shim, self) || !migration_is_under_way(self))
 		return;
-	if (fencing_state(self) == HYDRA__V1__HANDOVER_STATE__HANDOVER_DONE)
+	switch (fencing_state(self)) {
+	case HYDRA__V1__HANDOVER_STATE__HANDOVER_DONE:
 		bury(self);
-	else
+		break;
+	case HYDRA__V1__HANDOVER_STATE__HANDOVER_ABORTED:
+		recover(self);
+		break;
+	default:
 		note_doubt(self);
+		break;
+	}
 }
 
 /* It belongs to the target, which may still need its memory: a worker that nobody else would start serves it. */
@@ -320,6 +332,8 @@ int migration_end(struct container *self, const Hydra__V1__MigrationEndRequest *
 		give_away(self);
 	else if (migration_is_handed_over(self))
 		note_doubt(self);
+	else if (fencing_state(self) == HYDRA__V1__HANDOVER_STATE__HANDOVER_ABORTED)
+		recover(self); /* who took it back may have been killed */
 	else
 		go_on(self);
 	return 0;

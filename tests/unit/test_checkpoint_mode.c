@@ -40,7 +40,9 @@ TEST(rounds_go_on_while_each_leaves_less)
 	CHECK(rounds_add(&rounds, 1000 * MIB, 10 * NS_PER_S) == ROUNDS_GO_ON);
 	CHECK(rounds_add(&rounds, 500 * MIB, 5 * NS_PER_S) == ROUNDS_GO_ON);
 	CHECK(rounds_add(&rounds, 100 * MIB, 1 * NS_PER_S) == ROUNDS_GO_ON);
-	CHECK(rounds_add(&rounds, 9 * MIB, NS_PER_S / 10) == ROUNDS_SMALL_ENOUGH);
+	CHECK(rounds_add(&rounds, 5 * MIB, NS_PER_S / 10) == ROUNDS_GO_ON);
+	CHECK(rounds_add(&rounds, MIB, NS_PER_S / 2) == ROUNDS_GO_ON);
+	CHECK(rounds_add(&rounds, MIB / 2, NS_PER_S / 100) == ROUNDS_SMALL_ENOUGH);
 }
 
 TEST(rounds_end_when_they_stop_getting_smaller)

@@ -78,7 +78,7 @@ class Migration:
             (self.tmp / name).mkdir(exist_ok=True)
         self.stdio = Stdio()
         self.keeper, self.keeper_there = socket.socketpair() if keeper else (None, None)
-        self.kept = []
+        self.kept, self.said = [], b""
         self.restore, self.restore_prefix = None, list(restore_prefix)
         self.target_args, self.target_env, self.target_prefix = list(target_args), target_env, target_prefix
         here, there = socket.socketpair() if listener is None else (None, None)
@@ -117,7 +117,8 @@ class Migration:
         """What hydrad does with a connection."""
         with connection:
             return Worker([PAGER, "receive", "--connection-fd", str(connection.fileno()), "--work-root",
-                           str(self.tmp / "works"), "--layer-root", str(self.tmp / "layers"), *self.target_args],
+                           str(self.tmp / "works"), "--verdicts", str(self.tmp / "verdicts"), "--layer-root", str(self.tmp / "layers"),
+                           *self.target_args],
                           [connection.fileno()], env=self.target_env, prefix=self.target_prefix)
 
     def _shim(self):
@@ -150,6 +151,7 @@ class Migration:
                 return
             for _, _, raw in ancillary:
                 self.kept += list(memoryview(raw).cast("i"))
+            self.said += data
             if b"complete" in data:
                 self.release()
             if not data or b"complete" in data:

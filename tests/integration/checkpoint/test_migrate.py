@@ -51,7 +51,7 @@ def test_every_page_arrives(container, migrate):
     pid = move.expect_moved()
     assert move.stdio.ask("verify", "VERIFY") == "VERIFY bad=0 pages=16384"
     wait_for(lambda: not is_running(one.pid), "the source's tasks to end")
-    assert move.sender.phases() == ["preflight", "sync", "freeze", "committed", "paging", "done"]
+    assert move.sender.phases() == ["preflight", "sync", "freeze", "images", "vote", "committed", "paging", "done"]
     move.stdio.stdin.write("exit 3\n")
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3, "init became the shim's child"
 

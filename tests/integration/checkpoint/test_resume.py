@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """After the hand-over a worker of either side is killed, or the last word gets lost: another one goes on."""
 import os
+import re
 import signal
 
 import pytest
 
-from conftest import PAGER, is_running, wait_for
+from conftest import DEADLINE, PAGER, is_running, wait_for
 from migration import Worker
 from test_migrate import faults, migrate, start  # noqa: F401 (a fixture)
 from meddler import Meddler
@@ -28,11 +29,12 @@ def held(container, migrate, certificates, listener, tmp_path, kill_later):  # n
     """A container that runs at the target, most of its memory still at the source; made with its size in megabytes."""
     network = Network()
 
-    def make(megabytes, is_slow=True, **target_env):
+    def make(megabytes, is_slow=True, source_args=(), **target_env):
         network.is_slow = is_slow
         one = start(container, megabytes)
         environment = faults(tmp_path / "faults", **target_env)
-        move = migrate(one, listener=listener, source_args=certificates[0], target_args=certificates[1], target_env=environment)
+        move = migrate(one, listener=listener, source_args=[*certificates[0], *source_args], target_args=certificates[1],
+                       target_env=environment)
         kill_later(move.pid())
         assert move.stdio.ask("count", "COUNT")
         return move, network
@@ -77,13 +79,34 @@ def test_a_source_that_ran_after_the_hand_over_gives_no_pages(held):
     assert "ran after the hand-over" in sender.stderr
 
 
-def test_a_source_without_memory_does_not_come_back(held):
-    move, _ = held(16)
+def lose_memory(move):
     move.receiver.kill()
+    move.receiver.wait()
     move.sender.phase("reconnecting")
     os.kill(move.container.pid, signal.SIGKILL)
+    pager = move.take_over()
     assert move.sender.wait() == 4
-    assert "memory is gone" in move.sender.stderr
+    assert re.search("memory (is gone|at .* cannot be read)", move.sender.stderr)
+    return pager
+
+
+def test_when_the_source_has_lost_its_memory_the_keeper_is_told_to_end_the_tasks(held):
+    move, _ = held(16)
+    pager = lose_memory(move)
+    assert pager.wait(20) == 4
+    move.thread.join(DEADLINE)
+    assert b"lost" in move.said
+    assert (move.work / "lost").exists()
+
+
+def test_when_the_source_has_lost_its_memory_who_touches_it_gets_a_signal(held):
+    move, _ = held(16, source_args=["--lost-pages", "poison"])
+    pager = lose_memory(move)
+    move.stdio.stdin.write("count\nverify\n")
+    assert move.stdio.stdout.line("COUNT")  # it has all that it needs for that
+    wait_for(lambda: not is_running(move.pid()), "it to touch what is missing")
+    assert pager.wait(20) == 0
+    assert b"poisoned" in move.said and b"lost" not in move.said
 
 
 def test_nothing_is_resumed_without_a_hand_over(tmp_path):

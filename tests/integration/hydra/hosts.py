@@ -166,6 +166,8 @@ class Host:
         victims = self.pids(name)
         for pid in victims:
             signal_if_there(pid, signal_number)
+        if signal_number == signal.SIGCONT and name in self.services:  # nsenter stopped with its child
+            self.services[name].send_signal(signal.SIGCONT)
         if signal_number == signal.SIGKILL:
             wait_for(lambda: all(has_ended(pid) for pid in victims), f"{name} to be gone")
 
