@@ -19,6 +19,7 @@
 #include "checkpoint/criu_options.h"
 #include "checkpoint/image_timers.h"
 #include "checkpoint/proc.h"
+#include "checkpoint/stdin_image.h"
 #include "checkpoint/survey.h"
 #include "checkpoint/tcp_repair.h"
 
@@ -86,7 +87,22 @@ static int fill_options(struct criu_options *options, const struct dump_spec *sp
 	return 0;
 }
 
-static int run_dump(const struct dump_spec *spec, const Hydra__V1__CheckpointMetadata *metadata, CriuReqType type, int images_fd,
+struct saving {
+	Hydra__V1__CheckpointMetadata *metadata;
+	pid_t init;
+	int images_fd;
+};
+
+/* All is saved, and the tasks stand still. */
+static int notified(void *context, const char *stage, int *fd, struct error *err)
+{
+	const struct saving *self = context;
+
+	(void) fd;
+	return strcmp(stage, "post-dump") == 0 ? stdin_image_save(self->metadata, self->init, self->images_fd, err) : 0;
+}
+
+static int run_dump(const struct dump_spec *spec, Hydra__V1__CheckpointMetadata *metadata, CriuReqType type, int images_fd,
 		    struct error *err)
 {
 	auto_close int net_fd = open_net_namespace(spec->init, err);
@@ -94,6 +110,7 @@ static int run_dump(const struct dump_spec *spec, const Hydra__V1__CheckpointMet
 	struct criu_worker worker = CRIU_WORKER_NONE;
 	struct criu_options *options = malloc(sizeof(*options));
 	struct watches watches;
+	struct saving saving = {metadata, spec->init, images_fd};
 	int r = net_fd < 0 ? net_fd : criu_worker_start(&worker, &worker_spec, err);
 
 	if (options == NULL)
@@ -105,10 +122,12 @@ static int run_dump(const struct dump_spec *spec, const Hydra__V1__CheckpointMet
 		r = fill_options(options, spec, metadata, err);
 	if (type == CRIU_REQ_TYPE__SINGLE_PRE_DUMP)
 		options->opts.has_track_mem = options->opts.track_mem = true;
+	else
+		options->opts.has_notify_scripts = options->opts.notify_scripts = true;
 	if (r == 0)
 		r = criu_worker_request(&worker, &options->request, err);
 	if (r == 0) {
-		r = criu_worker_finish(&worker, NULL, NULL, NULL, err);
+		r = criu_worker_finish(&worker, notified, &saving, NULL, err);
 		if (r < 0)
 			(void) criu_log_explain(err, images_fd, spec->images, DUMP_LOG);
 	}
@@ -153,7 +172,7 @@ int dump_to_disk(const struct dump_spec *spec, struct error *err)
 	return r < 0 ? fail_while(err, "checkpoint '%s'", spec->id) : 0;
 }
 
-int dump_round(const struct dump_spec *spec, const Hydra__V1__CheckpointMetadata *metadata, struct error *err)
+int dump_round(const struct dump_spec *spec, Hydra__V1__CheckpointMetadata *metadata, struct error *err)
 {
 	auto_close int images_fd = FD_NONE;
 	int r = open_images(spec->images, &images_fd, err);

@@ -30,7 +30,7 @@ int dump_to_disk(const struct dump_spec *spec, struct error *err);
 
 /* A round of pre-copy: the memory that was written since the round in parent (all without one). The tasks stand still only for as
  * long as it takes to mark it. */
-int dump_round(const struct dump_spec *spec, const Hydra__V1__CheckpointMetadata *metadata, struct error *err);
+int dump_round(const struct dump_spec *spec, Hydra__V1__CheckpointMetadata *metadata, struct error *err);
 
 /* A dump whose page server never serves, or one that is complete and waits to be agreed to: the tasks stay frozen until dump_commit (they die) or dump_abort (they run). */
 struct parked_dump {

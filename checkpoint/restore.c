@@ -23,6 +23,7 @@
 #include "checkpoint/criu_rpc.h"
 #include "checkpoint/local.h"
 #include "checkpoint/metadata.h"
+#include "checkpoint/stdin_image.h"
 
 #define STDIO_NUMBER 10
 
@@ -161,6 +162,9 @@ static int fill_options(struct criu_options *options, struct restore *self, stru
 
 		for (int earlier = 0; earlier < number; earlier++)
 			is_repeated |= strcmp(self->metadata->stdio[earlier], key) == 0;
+		/* one that has ended CRIU makes again by itself, with what is in it */
+		if (number == 0 && self->metadata->stdin_is_closed)
+			continue;
 		if (*key != '\0' && !is_repeated && spec->stdio[number] >= 0)
 			criu_options_inherit(options, key, STDIO_NUMBER + number);
 	}
@@ -204,6 +208,8 @@ static int await_images(struct restore *self, struct error *err)
 	if (self->images_fd < 0)
 		return fail_errno(err, errno, "open '%s'", self->spec->images);
 	r = metadata_read(&self->metadata, self->images_fd, err);
+	if (r == 0 && self->spec->stdio[0] >= 0 && !self->metadata->stdin_is_closed)
+		r = stdin_image_feed(self->images_fd, self->spec->stdio[0], err);
 	return r == 0 ? mount_overlay(self, err) : r;
 }
 

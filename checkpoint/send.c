@@ -23,6 +23,7 @@
 #include "checkpoint/facts.h"
 #include "checkpoint/image_timers.h"
 #include "checkpoint/rounds.h"
+#include "checkpoint/stdin_image.h"
 #include "checkpoint/tcp_repair.h"
 #include "state/record.h"
 
@@ -235,6 +236,8 @@ static int freeze(struct sender_state *self, struct error *err)
 	progress_phase(&self->progress, SOURCE_IMAGES, NULL, NULL);
 	if (r == 0)
 		r = image_timers_revive(self->dump.images_fd, err);
+	if (r == 0)
+		r = stdin_image_save(self->metadata, self->spec->pid, self->dump.images_fd, err);
 	if (r == 0)
 		r = page_server_init(&self->pages, self->spec->pid, err);
 	if (r == 0)

@@ -48,6 +48,12 @@ def sh(*command, **options):
     return done.stdout
 
 
+def tracks_writes():
+    """Soft-dirty tracking: what pre-copy needs of the kernel."""
+    done = subprocess.run([str(BUILD / "checkpoint" / "hydra-checkpoint"), "check", "--format", "json"], capture_output=True, text=True)
+    return json.loads(done.stdout)["memDirtyTrack"]
+
+
 class Namespace:
     """A network namespace with nothing else of its own."""
 

@@ -12,7 +12,7 @@ from roots import make_rootfs
 def rootfs(tmp_path_factory):
     path = tmp_path_factory.mktemp("rootfs")
     made = make_rootfs(path)
-    for name in ("ticker", "kinds", "writer"):
+    for name in ("ticker", "kinds", "obstacles", "writer"):
         shutil.copy(BUILD / "checkpoint" / name, path / "bin" / name)
     return made
 

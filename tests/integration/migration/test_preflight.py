@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is in the way of a migration is found before anything is stopped: all of it, with what can be done about it."""
 import json
+import os
+import pathlib
+import pty
 import shutil
+import socket
 
 import pytest
 
@@ -86,3 +90,66 @@ def test_exec_sessions_are_ended_when_that_is_asked_for(counter):
     counter.migrate("counter", counter.a, "--exec-sessions", "end")
     assert session.wait(30) == 137
     assert_counts_on(counter.b)
+
+
+OBSTACLES = {
+    "io_uring": "an io_uring", "userfaultfd": "a userfaultfd", "counter": "a performance counter", "crypto": "its address family",
+    "outside": "its other end is outside", "huge_pages": "memory of huge pages", "tracer": "it is traced by process",
+}
+
+
+def test_what_cannot_be_saved_is_named_before_anything_is_stopped(cluster, rootfs, tmp_path):
+    """With the process and its descriptor; what this kernel does not have can't be in the way."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        (tmp_path / "data").mkdir()
+        listener.bind(str(tmp_path / "data/outside.sock"))
+        listener.listen()
+        run(cluster.a, rootfs, "held", "obstacles", *OBSTACLES, options=("-v", f"{tmp_path}/data:/data", "--privileged"))
+        ready = wait_for(lambda: [line for line in cluster.a.ctl("logs", "held").stdout.split("\n") if line.startswith("READY")], "it")
+        had = ready[0].split()[1:]
+        assert "outside" in had and "tracer" in had
+        server, _ = listener.accept()
+        report = dry_run(cluster, "held")
+        said = reasons(report)
+        for name in had:
+            assert OBSTACLES[name] in said, (name, said)
+        assert not [name for name in OBSTACLES if name not in had and OBSTACLES[name] in said], said
+        assert all("process" in problem["object"] for problem in report["problems"])
+        done = cluster.a.ctl("migrate", "held", cluster.b.address, check=False)
+        assert done.returncode == 125 and "freeze" not in done.stdout and f"and {len(report['problems'])}" not in done.stderr
+        assert cluster.a.inspect("held")["state"] == "running"
+        server.close()
+
+
+def test_a_job_in_the_foreground_of_a_terminal(cluster, rootfs):
+    run(cluster.a, rootfs, "shell", "sh", options=("-t", "-i"))
+    leader, follower = pty.openpty()
+    session = cluster.a.popen([cluster.a.program("hydractl"), "attach", "shell"], stdin=follower, stdout=follower, stderr=follower)
+    os.close(follower)
+    os.write(leader, b"sleep 1000\r")
+    try:
+        report = wait_for(lambda: (lambda found: found if found["problems"] else None)(dry_run(cluster, "shell")), "the job")
+        assert "in the foreground" in reasons(report)
+        os.write(leader, b"\x03")
+        wait_for(lambda: dry_run(cluster, "shell")["canMigrate"], "the end of the job")
+    finally:
+        cluster.a.kill("hydractl")
+        session.wait()
+        os.close(leader)
+    cluster.migrate("shell", cluster.a)
+    assert cluster.b.inspect("shell")["state"] == "running"
+
+
+def test_a_target_with_too_little_memory(counter):
+    """A limit above all containers of the target counts."""
+    if os.path.isdir("/sys/fs/cgroup/memory"):
+        group, limit = pathlib.Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"
+    else:
+        group, limit = pathlib.Path("/sys/fs/cgroup"), "memory.max"
+    group /= counter.b.env["HYDRA_CGROUP"].lstrip("/")
+    group.mkdir(exist_ok=True)
+    (group / limit).write_text("65536")
+    try:
+        assert "are allowed here" in reasons(dry_run(counter, "counter"))
+    finally:
+        group.rmdir()
