@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fd_pass.h"
 #include "base/file.h"
 #include "base/number.h"
 #include "base/owned.h"
@@ -42,7 +43,8 @@ struct send_options {
 	const char *connect, *id, *container_namespace, *migration, *epoch, *work, *state, *layer;
 	const char *record, *config, *limits, *veth, *bridge, *bandwidth, *compress, *mode, *downtime, *lost_pages;
 	struct string_list required, obstacles;
-	int pid, freeze_s, reconnect_s;
+	struct string_list deadlines;
+	int pid, reconnect_s;
 	bool is_resumed, is_dry_run;
 };
 
@@ -65,7 +67,8 @@ static const struct option_entry send_entries[] = {
 	{0, "limits", "FILE", OPTION_STRING, AT(limits), "passed on as it is"},
 	{0, "veth", "NAME", OPTION_STRING, AT(veth), "host end of the network pair, unplugged while the container is frozen"},
 	{0, "bridge", "NAME", OPTION_STRING, AT(bridge), "the bridge it is in; none: it is set down"},
-	{0, "freeze-timeout", "SECONDS", OPTION_INT, AT(freeze_s), "from the freeze to a prepared target (default 60)"},
+	{0, "deadline", "PART=TIME", OPTION_LIST, AT(deadlines),
+	 "how long preflight, sync, freeze (from the standstill to the commit) or commit (all until then) may take (default: preflight=60s freeze=60s)"},
 	{0, "reconnect", "SECONDS", OPTION_INT, AT(reconnect_s), "how long to try again after a loss (default 0: without end)"},
 	{0, "bandwidth", "RATE", OPTION_STRING, AT(bandwidth), "bytes a second for what nobody waits for, also 10m (default: all there is)"},
 	{0, "compress", "HOW", OPTION_STRING, AT(compress), "pages that nobody waits for: auto, none, lz4 or zstd (default: auto)"},
@@ -158,11 +161,13 @@ static enum send_outcome send_with(const struct send_options *options, const str
 		.work = options->work, .state = options->state, .layer = options->layer, .required = &options->required,
 		.record = options->record, .config = options->config, .limits = options->limits, .veth = options->veth,
 		.bridge = options->bridge, .progress_fd = options->worker.progress_fd, .patience_ms = options->worker.patience_s * 1000,
-		.freeze_ms = options->freeze_s * 1000, .reconnect_ms = options->reconnect_s * 1000, .compress = options->compress,
+		.reconnect_ms = options->reconnect_s * 1000, .compress = options->compress,
 		.is_dry_run = options->is_dry_run, .obstacles = &options->obstacles};
 
 	if (options->is_resumed)
 		return send_resume(&spec, err);
+	if (deadlines_parse(&options->deadlines, spec.deadlines_ns, err) < 0)
+		return SEND_STAYED;
 	if (parse_epoch(options->epoch, &spec.epoch, err) < 0 || parse_rate(options->bandwidth, &spec.bandwidth, err) < 0 ||
 	    parse_lost_pages(options->lost_pages, &spec.lost_pages, err) < 0)
 		return SEND_STAYED;
@@ -187,7 +192,7 @@ const struct command command_send = {
 	.name = "send",
 	.purpose = "move a container to another host (source side); exit status 1: it runs here, 4: in doubt, it is stopped here",
 	.entries = send_entries,
-	.defaults = &(const struct send_options){.worker = WORKER_DEFAULTS, .container_namespace = "default", .freeze_s = 60, .compress = "auto",
+	.defaults = &(const struct send_options){.worker = WORKER_DEFAULTS, .container_namespace = "default", .compress = "auto",
 							  .mode = "auto", .downtime = "100ms", .lost_pages = "stop"},
 	.options_size = sizeof(struct send_options),
 	.run = send_container,
@@ -343,6 +348,38 @@ const struct command command_resolve = {
 	.defaults = &(const struct resolve_options){.patience_s = 5},
 	.options_size = sizeof(struct resolve_options),
 	.run = resolve,
+};
+
+struct lost_options {
+	const char *work;
+	bool is_dropped;
+};
+
+static const struct option_entry lost_entries[] = {
+	{0, "work", "DIR", OPTION_STRING, offsetof(struct lost_options, work), "the folder of the receive worker"},
+	{0, "drop", NULL, OPTION_FLAG, offsetof(struct lost_options, is_dropped), "the tasks are killed, whatever the source wished"},
+	{0},
+};
+
+static int tell_lost(void *options, struct error *err)
+{
+	const struct lost_options *self = options;
+	auto_free char *path = text_format("%s/" LOCAL_SOCKET, self->work != NULL ? self->work : "");
+	auto_close int fd = FD_NONE;
+	int r = command_line_need(self->work != NULL, "work", err);
+
+	if (r == 0)
+		r = socket_connect(path, &fd, err);
+	return r == 0 ? local_send(fd, LOCAL_LOST, self->is_dropped ? LOSS_OF_COPY : LOSS_DECIDED, NULL, FD_NONE, err) : r;
+}
+
+const struct command command_lost = {
+	.name = "lost",
+	.purpose = "tell a receive worker that no more memory comes: it does what --lost-pages of the source said",
+	.entries = lost_entries,
+	.defaults = &(const struct lost_options){.work = NULL},
+	.options_size = sizeof(struct lost_options),
+	.run = tell_lost,
 };
 
 static int print_phases(void *options, struct error *err)

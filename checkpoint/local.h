@@ -23,7 +23,13 @@ enum local_kind {
 	LOCAL_RESUME,      /* a later connection's worker -> worker: carries a socket with the source behind it; value: what it can */
 	LOCAL_FAULTS,      /* the same, for what tasks wait for */
 	LOCAL_ASKED,       /* -> worker: the source asks over another connection what became of it: the first one is of no use any more */
-	LOCAL_LOST,        /* -> worker: the source's memory is gone for good */
+	LOCAL_LOST,        /* -> worker: the source's memory is gone for good; value: enum local_loss */
+};
+
+enum local_loss {
+	LOSS_OF_SOURCE,    /* it says so itself, and needs to be told nothing more */
+	LOSS_DECIDED,      /* an administrator here does */
+	LOSS_OF_COPY,      /* an administrator here drops the copy: its tasks are killed, whatever the source wished */
 };
 
 struct local_message {

@@ -274,6 +274,7 @@ void pager_stop(struct pager *self)
 	event_loop_remove(self->loop, &self->keeper_source);
 	for (size_t i = 0; i < self->space_count; i++) {
 		pager_space_give_up(self->spaces[i]);
+		stalls_deinit(&self->spaces[i]->stalls);
 		free(self->spaces[i]);
 	}
 	free(self->spaces);

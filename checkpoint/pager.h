@@ -12,6 +12,7 @@
 #include "checkpoint/frames.h"
 #include "checkpoint/page_set.h"
 #include "checkpoint/pager_journal.h"
+#include "checkpoint/stalls.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -32,6 +33,7 @@ struct pager_space {
 	bool is_gone;    /* the task ended or executed another program */
 	size_t cursor_range, cursor_page; /* where the background goes on */
 	struct fault_window window;
+	struct stalls stalls;
 };
 
 struct pager {

@@ -10,6 +10,7 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fault.h"
 #include "base/owned.h"
 #include "checkpoint/uffd.h"
@@ -24,6 +25,11 @@ void pager_space_give_up(struct pager_space *self)
 	event_loop_remove(self->pager->loop, &self->source);
 	owned_fd_release(&self->fd);
 	self->fd = FD_NONE;
+}
+
+static bool is_wanted(enum page_state state)
+{
+	return state == PAGE_MISSING || state == PAGE_ASKED || state == PAGE_AWAITED;
 }
 
 static void fail(struct pager_space *self, const char *action, uint64_t address)
@@ -90,6 +96,8 @@ static void handle_fault(struct pager_space *self, uint64_t address)
 	struct page_range *range = page_set_find(&self->pages, page, &index);
 
 	self->pager->fault_count++;
+	if (range != NULL && is_wanted(range->states[index]))
+		stalls_begin(&self->stalls, page, clock_monotonic_ns());
 	switch (range != NULL ? (enum page_state) range->states[index] : PAGE_FORGOTTEN) {
 	case PAGE_FORGOTTEN:
 		fill_with_zeros(self, page);
@@ -183,17 +191,15 @@ void pager_space_handle_events(struct pager_space *self)
 	}
 }
 
-static bool is_wanted(enum page_state state)
-{
-	return state == PAGE_MISSING || state == PAGE_ASKED || state == PAGE_AWAITED;
-}
-
 static void mark(struct pager_space *self, struct page_range *range, size_t index, size_t count, enum page_state state)
 {
 	for (size_t i = 0; i < count; i++)
 		page_set_mark(&self->pages, range, index + i, state);
-	if (!is_wanted(state))
-		self->pager->pages_done += count;
+	if (is_wanted(state))
+		return;
+	self->pager->pages_done += count;
+	stalls_end(&self->stalls, range->start + (uint64_t) index * PAGE_BYTES, range->start + (uint64_t) (index + count) * PAGE_BYTES,
+		   clock_monotonic_ns());
 }
 
 /* Returns how many pages of the run are dealt with. */

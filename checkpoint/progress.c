@@ -50,9 +50,9 @@ static void tell(struct progress *self, const char *message, const char *extra)
 	self->told_ns = now;
 	if (self->fd < 0)
 		return;
-	line = text_format("{\"phase\":\"%s\",\"bytes_done\":%" PRIu64 ",\"bytes_total\":%" PRIu64 ",\"pages_done\":%" PRIu64
+	line = text_format("{\"phase\":\"%s\",\"bytes_done\":%" PRIu64 ",\"bytes_total\":%" PRIu64 ",\"bytes_sent\":%" PRIu64 ",\"pages_done\":%" PRIu64
 			   ",\"pages_total\":%" PRIu64 ",\"faults\":%" PRIu64 ",\"eta_ms\":%" PRId64
-			   ",\"time_ns\":%" PRIu64 ",\"message\":%s%s}\n", self->phase, self->bytes_done, self->bytes_total,
+			   ",\"time_ns\":%" PRIu64 ",\"message\":%s%s}\n", self->phase, self->bytes_done, self->bytes_total, self->bytes_sent,
 			   self->pages_done, self->pages_total, self->faults, eta_ms(self, now), clock_realtime_ns(), quoted,
 			   extra != NULL ? extra : "");
 	if (send(self->fd, line, strlen(line), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)

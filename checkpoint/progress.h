@@ -11,7 +11,7 @@
 struct progress {
 	int fd; /* FD_NONE: nobody listens; never waited for */
 	const char *phase;
-	uint64_t bytes_done, bytes_total, pages_done, pages_total, faults;
+	uint64_t bytes_done, bytes_total, bytes_sent, pages_done, pages_total, faults;
 	uint64_t phase_began_ns, told_ns;
 };
 

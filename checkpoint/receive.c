@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/owned.h"
 #include "base/text.h"
+#include "checkpoint/sums.h"
 
 /* How long a vetoed restore may take to kill what it made. */
 #define VETO_MS     30000
@@ -41,6 +42,8 @@ static int run(struct receiver *self, struct error *err)
 	if (r < 0)
 		return r;
 	self->is_relay = self->hello->purpose != HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_MIGRATE;
+	if (self->hello->purpose == HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_DESCRIBE)
+		return receive_describe(self, err);
 	if (!self->is_relay && self->offer->is_dry_run)
 		return 0;
 	if (self->is_relay)
@@ -146,13 +149,14 @@ static void undo(struct receiver *self, const struct error *err)
 void receive_conclude(struct receiver *self)
 {
 	auto_free char *journal = text_format("%s/" PAGER_JOURNAL, self->work);
+	auto_free char *extra = sums_extra(self->sums);
 	struct error ignored;
 
 	(void) dir_remove_all(AT_FDCWD, self->images, &ignored);
 	(void) unlink(journal);
 	if (self->is_acknowledged)
 		receive_forget(self);
-	progress_phase(&self->progress, TARGET_DONE, NULL, NULL);
+	progress_phase(&self->progress, TARGET_DONE, NULL, extra);
 }
 
 void receive_clean_up(struct receiver *self)
@@ -169,6 +173,7 @@ void receive_clean_up(struct receiver *self)
 	problems_deinit(&self->problems);
 	hydra__v1__handoff_hello__free_unpacked(self->hello, NULL);
 	hydra__v1__handoff_offer__free_unpacked(self->offer, NULL);
+	hydra__v1__handoff_sums__free_unpacked(self->sums, NULL);
 	criu_deinit(&self->criu);
 	verdict_close(&self->verdict);
 	free(self->boot_id);
@@ -194,7 +199,10 @@ enum receive_outcome receive_run(const struct receive_spec *spec, struct error *
 		undo(&self, err);
 		outcome = RECEIVE_REFUSED;
 	} else if (r < 0) {
-		receive_note_loss(&self);
+		if (self.is_acknowledged)
+			receive_forget(&self);
+		else
+			receive_note_loss(&self);
 		progress_phase(&self.progress, TARGET_BROKEN, err->message, NULL);
 		outcome = RECEIVE_BROKEN;
 	} else if (self.stage == STAGE_COMPLETE) {

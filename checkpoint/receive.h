@@ -79,7 +79,8 @@ struct receiver {
 	struct error error;
 	bool has_failed, is_source_lost, is_acknowledged;
 	bool may_run; /* CRIU was told, or is about to be */
-	uint64_t complete_ns;
+	uint64_t complete_ns, running_ns;
+	Hydra__V1__HandoffSums *sums; /* what it cost, when all memory is here */
 };
 
 /* PREFLIGHT: greets, checks the offer, answers. */
@@ -106,6 +107,8 @@ void receive_conclude(struct receiver *self);
 void receive_clean_up(struct receiver *self);
 /* From complete images to the last page. */
 int receive_serve(struct receiver *self, struct error *err);
+/* What this host is like, to who asks (HANDOFF_DESCRIBE). */
+int receive_describe(struct receiver *self, struct error *err);
 /* The verdict of this migration, in its folder or among this host's; the caller frees. */
 char *receive_verdict_path(const struct receiver *self);
 /* BEGUN: from here on this host has a word on the migration. */
@@ -115,7 +118,7 @@ void receive_abort_verdict(struct receiver *self);
 /* The source knows all: nothing has to be kept for it. */
 void receive_forget(struct receiver *self);
 /* The source has no memory any more: missing pages are poisoned, or the tasks killed, as the source wished. */
-void receive_lose_memory(struct receiver *self);
+void receive_lose_memory(struct receiver *self, enum local_loss loss);
 /* The copy has lost its memory: who asks hears of it. */
 void receive_note_loss(struct receiver *self);
 /* Gives the connection to the worker that waits for it, and stays in between; or tells the source that all is done. */

@@ -136,7 +136,7 @@ static int tell_worker(const struct receiver *self, enum local_kind kind, struct
 	auto_close int fd = FD_NONE;
 	int r = socket_connect(path, &fd, err);
 
-	return r == 0 ? local_send(fd, kind, 0, NULL, FD_NONE, err) : r;
+	return r == 0 ? local_send(fd, kind, LOSS_OF_SOURCE, NULL, FD_NONE, err) : r;
 }
 
 /* Nobody works on it any more and nothing of it has run: then nothing ever will. */
@@ -174,10 +174,15 @@ static int answer_committed(struct receiver *self, const Hydra__V1__HandoverReco
 	const char *why;
 	bool is_lost = is_copy_lost(self, record, &why);
 
-	if (is_lost || self->hello->purpose == HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_QUERY)
-		return say_verdict(self, record, is_lost, why, err);
-	if (self->hello->purpose != HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_LOST)
+	if (!is_lost && self->hello->purpose == HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_RESUME)
 		return go_between(self, err);
+	if (is_lost || self->hello->purpose == HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_QUERY) {
+		int r = say_verdict(self, record, is_lost, why, err);
+
+		if (r == 0 && self->hello->purpose == HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_LOST)
+			receive_forget(self);
+		return r;
+	}
 	if (tell_worker(self, LOCAL_LOST, err) < 0)
 		return err->code;
 	return say_verdict(self, record, true, "it goes on without the memory that it misses, or ends", err);

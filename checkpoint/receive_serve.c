@@ -21,6 +21,7 @@
 #include "base/log.h"
 #include "base/owned.h"
 #include "base/text.h"
+#include "checkpoint/sums.h"
 
 #define FRAMES_PER_TURN 4
 #define FAREWELL_S      10
@@ -60,30 +61,23 @@ static void lose_source(struct receiver *self, const struct error *err)
 }
 
 /* It asks over another connection what became of it, or says that there is no memory to come any more. */
-static void lose_source_for_good(struct receiver *self, bool is_lost)
+static void lose_source_for_good(struct receiver *self, const struct local_message *message)
 {
+	bool is_lost = message->kind == LOCAL_LOST;
 	struct error err;
 
 	(void) fail_because(&err, EPIPE, is_lost ? "the source has lost the container's memory" : "the source has lost its connection");
 	if (self->stage < STAGE_COMMITTED)
 		fail(self, &err);
 	else if (is_lost && self->stage < STAGE_COMPLETE)
-		receive_lose_memory(self);
+		receive_lose_memory(self, (enum local_loss) message->value);
 }
 
 static void tell_restore(struct receiver *self, enum local_kind kind, const char *text)
 {
 	struct error err;
 
-	if (self->restore_fd >= 0 && local_send(self->restore_fd, kind, 0, text, FD_NONE, &err) < 0)
-		fail(self, &err);
-}
-
-static void start_restore(struct receiver *self)
-{
-	struct error err;
-
-	if (local_send(self->restore_fd, LOCAL_START, !mode_is_lazy(self->mode), self->images, FD_NONE, &err) < 0)
+	if (self->restore_fd >= 0 && local_send(self->restore_fd, kind, kind == LOCAL_START && !mode_is_lazy(self->mode), text, FD_NONE, &err) < 0)
 		fail(self, &err);
 }
 
@@ -106,6 +100,7 @@ static void handle_running(struct receiver *self, const struct local_message *me
 
 	self->stage = STAGE_PAGING;
 	self->pager.is_restored |= !mode_is_lazy(self->mode); /* else CRIU tells */
+	self->running_ns = clock_monotonic_ns();
 	progress_phase(&self->progress, TARGET_PAGING, NULL, extra);
 	if (!self->is_source_lost && session_say(&self->session, FRAME_RUNNING, self->offer->epoch, NULL, &err) < 0)
 		lose_source(self, &err);
@@ -145,7 +140,7 @@ static void handle_restore_message(struct receiver *self, const struct local_mes
 	case LOCAL_HELLO:
 		if (*fd >= 0)
 			pager_set_keeper(&self->pager, take_fd(fd));
-		start_restore(self);
+		tell_restore(self, LOCAL_START, self->images);
 		break;
 	case LOCAL_PREPARED:
 		if (self->stage == STAGE_RESTORING)
@@ -224,7 +219,17 @@ static void handle_listen(struct event_source *source, uint32_t events)
 	else if (message.kind == LOCAL_FAULTS && passed >= 0)
 		take_fault_link(self, take_fd(&passed));
 	else if (message.kind == LOCAL_ASKED || message.kind == LOCAL_LOST)
-		lose_source_for_good(self, message.kind == LOCAL_LOST);
+		lose_source_for_good(self, &message);
+}
+
+/* What only the source knows. */
+static void take_sums(struct receiver *self, const struct frame *frame)
+{
+	Hydra__V1__HandoffSums *theirs = sums_of_frame(frame);
+
+	if (theirs != NULL && self->sums != NULL)
+		self->sums->downtime_us = theirs->downtime_us;
+	hydra__v1__handoff_sums__free_unpacked(theirs, NULL);
 }
 
 static void handle_source_frame(struct receiver *self, const struct frame *frame)
@@ -244,6 +249,7 @@ static void handle_source_frame(struct receiver *self, const struct frame *frame
 		break;
 	case FRAME_ACKNOWLEDGED:
 		self->is_acknowledged = true;
+		take_sums(self, frame);
 		break;
 	default:
 		r = fail_because(&err, EPROTO, "unexpected %s", frame_name(frame->type));
@@ -338,7 +344,7 @@ static void take_link(struct receiver *self, int fd, uint64_t capabilities)
 	self->pager.is_sealed = has_checksums(capabilities);
 	if (event_loop_add(&self->loop, &self->link_source, self->session.link.transport.fd, EPOLLIN, &err) < 0 ||
 	    receive_say_hello(self, &err) < 0 ||
-	    session_say(&self->session, self->stage == STAGE_COMPLETE ? FRAME_DONE : FRAME_RUNNING, self->offer->epoch, NULL, &err) < 0) {
+	    session_say_sums(&self->session, self->stage == STAGE_COMPLETE ? FRAME_DONE : FRAME_RUNNING, self->offer->epoch, self->sums, &err) < 0) {
 		lose_source(self, &err);
 		return;
 	}
@@ -421,6 +427,7 @@ static void pump(struct receiver *self)
 	self->progress.pages_done = self->pager.pages_done;
 	self->progress.pages_total = self->pager.pages_total;
 	self->progress.faults = self->pager.fault_count;
+	self->progress.bytes_sent = link->bytes_received + self->fault_link.bytes_received;
 	progress_update(&self->progress);
 }
 
@@ -432,7 +439,9 @@ static void complete(struct receiver *self)
 	self->complete_ns = clock_monotonic_ns();
 	(void) verdict_write(&self->verdict, &self->record, HYDRA__V1__HANDOVER_STATE__HANDOVER_DONE, &err);
 	fault_point("receive.complete");
-	if (session_say(&self->session, FRAME_DONE, self->offer->epoch, NULL, &err) == 0)
+	if (self->sums == NULL)
+		self->sums = sums_of_pager(&self->pager, self->running_ns > 0 ? (self->complete_ns - self->running_ns) / NS_PER_US : 0);
+	if (session_say_sums(&self->session, FRAME_DONE, self->offer->epoch, self->sums, &err) == 0)
 		(void) link_flush(&self->session.link, &err);
 	pager_complete(&self->pager);
 }
@@ -482,7 +491,6 @@ int receive_serve(struct receiver *self, struct error *err)
 	if (r < 0)
 		return r;
 	self->stage = STAGE_RESTORING;
-	self->restore_fd = FD_NONE;
 	r = pager_start(&self->pager, &self->loop, &self->session.link, &places, err);
 	self->pager.is_sealed = has_checksums(self->hello->capabilities);
 	if (r == 0)

@@ -75,6 +75,8 @@ enum receive_outcome receive_take_over(const char *work, int keeper_fd, int pati
 		r = serve(&self, &keeper, err);
 	if (r == 0)
 		receive_conclude(&self);
+	else if (self.is_acknowledged)
+		receive_forget(&self);
 	receive_clean_up(&self);
 	hydra__v1__handover_record__free_unpacked(record, NULL);
 	return r < 0 ? RECEIVE_BROKEN : RECEIVE_DONE;

@@ -72,14 +72,15 @@ static int poison(struct receiver *self, struct error *err)
 	return r;
 }
 
-void receive_lose_memory(struct receiver *self)
+void receive_lose_memory(struct receiver *self, enum local_loss loss)
 {
 	struct error err;
 	bool is_poisoned = false;
 
+	self->is_acknowledged = loss == LOSS_OF_SOURCE;
 	receive_note_loss(self);
 	/* nobody else could end the tasks before the last descriptor closes and zeros come in */
-	if (self->record.lost_pages == HYDRA__V1__LOST_PAGES__LOST_PAGES_POISON || self->pager.keeper_fd < 0)
+	if ((self->record.lost_pages == HYDRA__V1__LOST_PAGES__LOST_PAGES_POISON && loss != LOSS_OF_COPY) || self->pager.keeper_fd < 0)
 		is_poisoned = poison(self, &err) == 0;
 	if (is_poisoned)
 		return;

@@ -24,6 +24,7 @@
 #include "checkpoint/image_timers.h"
 #include "checkpoint/rounds.h"
 #include "checkpoint/stdin_image.h"
+#include "checkpoint/sums.h"
 #include "checkpoint/tcp_repair.h"
 #include "state/record.h"
 
@@ -115,6 +116,19 @@ static int list_layer(struct sender_state *self, struct error *err)
 	return layer_list_take(&self->layer_before, self->layer_fd, err);
 }
 
+/* Of what comes now, and of everything before the commit. */
+static void begin_deadline(struct sender_state *self, enum deadline deadline)
+{
+	uint64_t now = clock_monotonic_ns(), limit = self->spec->deadlines_ns[deadline], whole = self->spec->deadlines_ns[DEADLINE_COMMIT];
+
+	self->session.deadline_ns = limit > 0 ? now + limit : 0;
+	self->session.deadline_name = deadline_name(deadline);
+	if (whole > 0 && (limit == 0 || self->began_ns + whole < self->session.deadline_ns)) {
+		self->session.deadline_ns = self->began_ns + whole;
+		self->session.deadline_name = deadline_name(DEADLINE_COMMIT);
+	}
+}
+
 int send_preflight(struct sender_state *self, struct error *err)
 {
 	Hydra__V1__HandoffOffer *offer = malloc(sizeof(*offer));
@@ -122,6 +136,8 @@ int send_preflight(struct sender_state *self, struct error *err)
 
 	if (offer == NULL)
 		return fail_errno(err, ENOMEM, "offer the container");
+	self->began_ns = clock_monotonic_ns();
+	begin_deadline(self, DEADLINE_PREFLIGHT);
 	progress_phase(&self->progress, SOURCE_PREFLIGHT, NULL, NULL);
 	hydra__v1__handoff_offer__init(offer);
 	r = self->spec->is_dry_run ? 0 : facts_ensure_pipe_size(err);
@@ -149,6 +165,7 @@ static void report_bytes(void *context, uint64_t bytes_done)
 	struct sender_state *self = context;
 
 	self->progress.bytes_done = bytes_done;
+	self->progress.bytes_sent = self->session.link.bytes_sent;
 	progress_update(&self->progress);
 }
 
@@ -161,6 +178,7 @@ static int sync_layer(struct sender_state *self, struct error *err)
 	int r;
 
 	self->progress.bytes_total = self->layer_before.bytes;
+	begin_deadline(self, DEADLINE_SYNC);
 	progress_phase(&self->progress, SOURCE_SYNC, NULL, NULL);
 	transport_pace(&self->session.link.transport, self->spec->bandwidth);
 	if (self->spec->layer == NULL)
@@ -206,13 +224,14 @@ static int freeze(struct sender_state *self, struct error *err)
 {
 	auto_free char *parent = text_format(ROUND_FOLDER "%u", self->rounds);
 	struct dump_spec dump = {.criu = self->spec->criu, .id = self->spec->id, .init = self->spec->pid, .images = self->spec->work,
-				 .timeout_s = self->spec->freeze_ms / 1000, .is_complete = !mode_is_lazy(self->mode),
-				 .parent = self->rounds > 0 ? parent : NULL};
+				 .timeout_s = (int) ((self->spec->deadlines_ns[DEADLINE_FREEZE] + NS_PER_S - 1) / NS_PER_S),
+				 .is_complete = !mode_is_lazy(self->mode), .parent = self->rounds > 0 ? parent : NULL};
 	int r = write_metadata(self, err);
 
 	if (r == 0)
 		r = dump_park_prepare(&self->dump, &dump, err);
 	fault_point("send.before-freeze");
+	begin_deadline(self, DEADLINE_FREEZE);
 	progress_phase(&self->progress, SOURCE_FREEZE, NULL, NULL);
 	transport_pace(&self->session.link.transport, 0); /* now the container waits */
 	if (r == 0)
@@ -224,7 +243,7 @@ static int freeze(struct sender_state *self, struct error *err)
 	if (r == 0)
 		r = dump_park_start(&self->dump, &dump, self->metadata, err);
 	for (int goes_on = DUMP_GOES_ON; r == 0 && goes_on == DUMP_GOES_ON;) {
-		r = session_wait_fd(&self->session, self->dump.worker.socket_fd, self->spec->freeze_ms, "freezing", err);
+		r = session_wait_fd(&self->session, self->dump.worker.socket_fd, err);
 		goes_on = r == 0 ? dump_park_continue(&self->dump, err) : r;
 		r = goes_on < 0 ? goes_on : 0;
 	}
@@ -254,6 +273,13 @@ static void tell_committed(struct sender_state *self)
 	progress_phase(&self->progress, SOURCE_COMMITTED, NULL, extra);
 }
 
+static void tell_done(struct sender_state *self)
+{
+	auto_free char *extra = sums_extra(self->sums);
+
+	progress_phase(&self->progress, SOURCE_DONE, NULL, extra);
+}
+
 static int commit(struct sender_state *self, struct error *err)
 {
 	int r;
@@ -261,6 +287,7 @@ static int commit(struct sender_state *self, struct error *err)
 	if (session_was_cancelled(&self->session))
 		return fail_because(err, ECANCELED, "the migration was cancelled");
 	fault_point("send.prepared");
+	self->session.deadline_ns = 0; /* nothing may be given up any more because of a clock */
 	send_stop(self);
 	r = handover_write(self->spec->state, &self->record, HYDRA__V1__HANDOVER_STATE__HANDOVER_COMMITTED, err);
 	if (r < 0)
@@ -295,7 +322,7 @@ static int run_until_commit(struct sender_state *self, struct error *err)
 	progress_phase(&self->progress, SOURCE_VOTE, NULL, NULL);
 	fault_point("send.after-images");
 	if (r == 0)
-		r = send_serve(self, FRAME_PREPARED, self->spec->freeze_ms, err);
+		r = send_serve(self, FRAME_PREPARED, err);
 	return r == 0 ? commit(self, err) : r;
 }
 
@@ -318,6 +345,7 @@ void send_clean_up(struct sender_state *self)
 	session_close(&self->session);
 	link_deinit(&self->faults);
 	page_server_deinit(&self->pages);
+	hydra__v1__handoff_sums__free_unpacked(self->sums, NULL);
 	layer_list_deinit(&self->layer_before);
 	problems_deinit(&self->problems);
 	free(self->record.stopped_pids);
@@ -362,7 +390,7 @@ enum send_outcome send_run(const struct send_spec *spec, struct error *err)
 		outcome = send_end_without_done(&self, err);
 	} else {
 		send_bury(&self);
-		progress_phase(&self.progress, SOURCE_DONE, NULL, NULL);
+		tell_done(&self);
 	}
 	if (outcome != SEND_IN_DOUBT)
 		(void) dir_remove_all(AT_FDCWD, spec->work, &(struct error){0});

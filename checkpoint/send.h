@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/options.h"
 #include "checkpoint/criu_find.h"
+#include "checkpoint/deadlines.h"
 #include "checkpoint/dump.h"
 #include "checkpoint/handover.h"
 #include "checkpoint/layer.h"
@@ -33,7 +34,8 @@ struct send_spec {
 	const char *record, *config, *limits; /* files to pass on, may be NULL */
 	const char *veth, *bridge;
 	int progress_fd;
-	int patience_ms, freeze_ms;
+	int patience_ms;
+	uint64_t deadlines_ns[DEADLINES]; /* 0: none */
 	int reconnect_ms; /* 0: without end */
 	uint64_t bandwidth;   /* bytes a second for what nobody waits for; 0: all there is */
 	const char *compress; /* "auto", or the name of a method */
@@ -86,7 +88,10 @@ struct sender_state {
 	Hydra__V1__HandoverRecord record;
 	Hydra__V1__HandoverState verdict; /* the target's word, when it has given one */
 	bool is_lost_there;
+	uint64_t began_ns; /* by clock_monotonic_ns() */
 	uint64_t frozen_ns, parked_ns, sent_ns; /* real time: the freeze was asked for; CRIU holds still; the target has the images */
+	uint64_t running_ns;          /* the same: it was heard to run at the target */
+	Hydra__V1__HandoffSums *sums; /* what the target says it cost; NULL: not yet */
 	bool was_refused; /* after the commit, and asked again since */
 	bool is_unplugged, is_committed, is_running_there, is_done;
 };
@@ -132,5 +137,5 @@ int send_connect(struct sender_state *self, int purpose, struct error *err);
 void send_choose_compression(struct sender_state *self);
 /* One more connection, for pages that tasks wait for; without one they come over the first. */
 void send_connect_faults(struct sender_state *self);
-/* Serves pages until a frame of type until comes (PREPARED or DONE); timeout_ms 0: as long as it takes. */
-int send_serve(struct sender_state *self, enum frame_type until, int timeout_ms, struct error *err);
+/* Serves pages until a frame of type until comes (PREPARED or DONE). */
+int send_serve(struct sender_state *self, enum frame_type until, struct error *err);

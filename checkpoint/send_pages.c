@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/owned.h"
 #include "base/text.h"
+#include "checkpoint/sums.h"
 #include "handoff.pb-c.h"
 
 #define OUTPUT_BYTES    (512U << 10)
@@ -138,6 +139,8 @@ static int handle_frame(struct sender_state *self, const struct frame *frame, en
 		return page_server_request(&self->pages, frame, false, err);
 	case FRAME_RUNNING:
 		self->is_running_there = true;
+		if (self->running_ns == 0)
+			self->running_ns = clock_realtime_ns();
 		progress_phase(&self->progress, SOURCE_PAGING, "the container runs at the target", NULL);
 		return 0;
 	case FRAME_ABORT:
@@ -147,6 +150,8 @@ static int handle_frame(struct sender_state *self, const struct frame *frame, en
 			return send_take_verdict(self, frame, err);
 		return fail_because(err, EPROTO, "unexpected %s", frame_name(frame->type));
 	default:
+		if (frame->type == FRAME_DONE && self->sums == NULL)
+			self->sums = sums_of_frame(frame);
 		if (frame->type == until)
 			return 1;
 		return fail_because(err, EPROTO, "unexpected %s", frame_name(frame->type));
@@ -254,10 +259,9 @@ static bool can_go_on(const struct sender_state *self)
 				    (page_queue_has_work(&self->pages.faults) && link_queued(&self->faults) < OUTPUT_BYTES));
 }
 
-int send_serve(struct sender_state *self, enum frame_type until, int timeout_ms, struct error *err)
+int send_serve(struct sender_state *self, enum frame_type until, struct error *err)
 {
 	struct link *link = &self->session.link;
-	uint64_t end = clock_monotonic_ns() + (uint64_t) timeout_ms * NS_PER_MS;
 
 	for (;;) {
 		struct frame frame;
@@ -277,9 +281,10 @@ int send_serve(struct sender_state *self, enum frame_type until, int timeout_ms,
 			return r < 0 ? r : fail_because(err, EPIPE, "the connection to the target is lost");
 		self->progress.pages_done = self->pages.pages_sent;
 		self->progress.faults = self->pages.faults_asked;
+		self->progress.bytes_sent = link->bytes_sent + self->faults.bytes_sent;
 		progress_update(&self->progress);
-		if (timeout_ms > 0 && clock_monotonic_ns() > end)
-			return fail_because(err, ETIMEDOUT, "the target did not get ready within %d s", timeout_ms / 1000);
+		if (session_check_deadline(&self->session, err) < 0)
+			return err->code;
 		if (can_go_on(self))
 			continue;
 		r = wait_for_something(self, 1000, err);

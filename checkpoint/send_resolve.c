@@ -6,7 +6,6 @@
 #include "checkpoint/send.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -56,7 +55,8 @@ static int ask_and_decide(struct sender_state *self, bool to_source, struct erro
 	int r;
 
 	if (send_ask(self, HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_QUERY, &verdict, &unheard) < 0)
-		(void) fprintf(stderr, "%s can't be asked: %s\n", self->spec->connect, unheard.message);
+		log_warning("decided without the target's word", "container=%s target=%s reason=\"%s\"", self->spec->id, self->spec->connect,
+			    unheard.message);
 	r = check_verdict(verdict, to_source, self->spec->connect, err);
 	hydra__v1__handoff_verdict__free_unpacked(verdict, NULL);
 	verdict = NULL;

@@ -55,6 +55,20 @@ static bool may_ask_again(struct sender_state *self, int result)
 	return true;
 }
 
+/* An administrator may have decided meanwhile. */
+static bool is_resolved(const struct sender_state *self)
+{
+	Hydra__V1__HandoverRecord *fence = NULL;
+	struct error ignored;
+	bool is;
+
+	if (handover_read(self->spec->state, &fence, &ignored) < 0)
+		return false;
+	is = fence->is_resolved;
+	hydra__v1__handover_record__free_unpacked(fence, NULL);
+	return is;
+}
+
 static int reconnect(struct sender_state *self, struct error *err)
 {
 	uint64_t end = clock_monotonic_ns() + (uint64_t) self->spec->reconnect_ms * NS_PER_MS;
@@ -74,6 +88,10 @@ static int reconnect(struct sender_state *self, struct error *err)
 		}
 		if (last.code == -EREMOTEIO || check_memory(self, &last) < 0)
 			break;
+		if (is_resolved(self)) {
+			(void) fail_because(&last, ECANCELED, "an administrator has decided where it lives");
+			break;
+		}
 		if (pause_is_cancelled(pause_ms)) {
 			(void) fail_because(&last, ECANCELED, "given up while the target could not be reached");
 			break;
@@ -102,12 +120,18 @@ static void tell_loss(struct sender_state *self)
 
 static int conclude(struct sender_state *self)
 {
+	Hydra__V1__HandoffSums sums = HYDRA__V1__HANDOFF_SUMS__INIT;
 	struct error ignored;
 
+	if (self->running_ns > self->frozen_ns && self->frozen_ns > 0)
+		sums.downtime_us = (self->running_ns - self->frozen_ns) / NS_PER_US;
+	sums.bytes_sent = self->progress.bytes_sent;
+	if (self->sums != NULL)
+		self->sums->downtime_us = sums.downtime_us;
 	self->is_done = true;
 	if (handover_write(self->spec->state, &self->record, HYDRA__V1__HANDOVER_STATE__HANDOVER_DONE, &ignored) < 0)
 		return 0; /* the target keeps its word until we have kept ours */
-	(void) session_say(&self->session, FRAME_ACKNOWLEDGED, self->spec->epoch, NULL, &ignored);
+	(void) session_say_sums(&self->session, FRAME_ACKNOWLEDGED, self->spec->epoch, &sums, &ignored);
 	(void) session_flush(&self->session, 0, &ignored);
 	return 0;
 }
@@ -118,7 +142,7 @@ int send_until_done(struct sender_state *self, struct error *err)
 
 	do {
 		transport_pace(&self->session.link.transport, self->spec->bandwidth);
-		r = send_serve(self, FRAME_DONE, 0, err);
+		r = send_serve(self, FRAME_DONE, err);
 	} while (may_ask_again(self, r) && reconnect(self, err) == 0);
 	return r < 0 ? err->code : conclude(self);
 }

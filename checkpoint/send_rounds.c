@@ -109,7 +109,7 @@ static int run_round(struct sender_state *self, const char *images, struct error
 {
 	auto_free char *parent = text_format("../" ROUND_FOLDER "%u", self->rounds);
 	struct dump_spec dump = {.criu = self->spec->criu, .id = self->spec->id, .init = self->spec->pid, .images = images,
-				 .parent = self->rounds > 0 ? parent : NULL, .timeout_s = self->spec->freeze_ms / 1000};
+				 .parent = self->rounds > 0 ? parent : NULL, .timeout_s = (int) ((self->spec->deadlines_ns[DEADLINE_FREEZE] + NS_PER_S - 1) / NS_PER_S)};
 	struct frame frame;
 	int r = dump_round(&dump, self->metadata, err);
 

@@ -33,7 +33,8 @@ int session_open(struct session *self, int *connection_fd, bool is_server, const
 	struct transport transport;
 	int r;
 
-	*self = (struct session){.signal_fd = FD_NONE, .patience_ms = patience_ms};
+	*self = (struct session){.signal_fd = FD_NONE, .patience_ms = patience_ms, .deadline_ns = self->deadline_ns,
+				 .deadline_name = self->deadline_name};
 	self->link.transport.fd = FD_NONE;
 	r = watch_signals(self, err);
 	if (r == 0)
@@ -84,6 +85,24 @@ int session_refused(struct session *self, const struct frame *frame, struct erro
 	return err->code;
 }
 
+int session_check_deadline(const struct session *self, struct error *err)
+{
+	if (self->deadline_ns == 0 || clock_monotonic_ns() < self->deadline_ns)
+		return 0;
+	return fail_because(err, ETIMEDOUT, "it took longer than it may (deadline '%s')", self->deadline_name);
+}
+
+/* At most so long. */
+static int until_deadline(const struct session *self, int timeout_ms)
+{
+	uint64_t now = clock_monotonic_ns(), left_ms;
+
+	if (self->deadline_ns == 0)
+		return timeout_ms;
+	left_ms = self->deadline_ns > now ? (self->deadline_ns - now) / NS_PER_MS + 1 : 0;
+	return timeout_ms < 0 || left_ms < (uint64_t) timeout_ms ? (int) left_ms : timeout_ms;
+}
+
 /* One wait: for the link (always to hear a refusal, to write when there is something), a signal, fd (may be FD_NONE).
  * 1: something happened, 0: the time is over. */
 static int wait_once(struct session *self, int fd, int timeout_ms, struct error *err)
@@ -94,10 +113,15 @@ static int wait_once(struct session *self, int fd, int timeout_ms, struct error 
 		{.fd = self->signal_fd, .events = POLLIN},
 		{.fd = fd, .events = POLLIN},
 	};
-	int r = poll(events, 3, timeout_ms);
+	int limit_ms = until_deadline(self, timeout_ms);
+	int r = poll(events, 3, limit_ms);
 
 	if (r < 0 && errno != EINTR)
 		return fail_errno(err, errno, "wait");
+	if (session_check_deadline(self, err) < 0)
+		return err->code;
+	if (r == 0 && limit_ms != timeout_ms)
+		r = 1; /* not the time that was meant */
 	if (session_was_cancelled(self))
 		return fail_because(err, ECANCELED, "the migration was cancelled");
 	return r != 0;
@@ -181,20 +205,15 @@ int session_expect(struct session *self, enum frame_type type, struct frame *ret
 	return r;
 }
 
-int session_wait_fd(struct session *self, int fd, int timeout_ms, const char *what, struct error *err)
+int session_wait_fd(struct session *self, int fd, struct error *err)
 {
-	uint64_t end = clock_monotonic_ns() + (uint64_t) timeout_ms * NS_PER_MS;
-
 	for (;;) {
 		struct pollfd event = {.fd = fd, .events = POLLIN};
-		uint64_t now = clock_monotonic_ns();
 		int r;
 
 		if (poll(&event, 1, 0) > 0)
 			return 0;
-		if (now >= end)
-			return fail_because(err, ETIMEDOUT, "%s took longer than %d s", what, timeout_ms / 1000);
-		r = wait_once(self, fd, (int) ((end - now) / NS_PER_MS) + 1, err);
+		r = wait_once(self, fd, -1, err);
 		if (r < 0)
 			return r;
 		r = expect_silence(self, err);
@@ -239,5 +258,14 @@ int session_say(struct session *self, enum frame_type type, unsigned long long e
 
 	stage.epoch = epoch;
 	stage.message = (char *) (uintptr_t) message;
+	return link_queue_message(&self->link, type, &stage, err);
+}
+
+int session_say_sums(struct session *self, enum frame_type type, unsigned long long epoch, Hydra__V1__HandoffSums *sums, struct error *err)
+{
+	Hydra__V1__HandoffStage stage = HYDRA__V1__HANDOFF_STAGE__INIT;
+
+	stage.epoch = epoch;
+	stage.sums = sums;
 	return link_queue_message(&self->link, type, &stage, err);
 }

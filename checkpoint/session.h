@@ -22,6 +22,8 @@ struct session {
 	struct link link;
 	int signal_fd;    /* SIGTERM, SIGINT, SIGHUP are blocked and read here */
 	int patience_ms;  /* how long the peer may be silent */
+	uint64_t deadline_ns;      /* of what is done now, by clock_monotonic_ns(); 0: none */
+	const char *deadline_name;
 	bool is_cancelled;
 	bool was_refused; /* the peer knows that this is over */
 };
@@ -39,16 +41,20 @@ int session_flush(struct session *self, size_t rest, struct error *err);
 int session_next(struct session *self, struct frame *ret_frame, struct error *err);
 /* The same for one of this type. */
 int session_expect(struct session *self, enum frame_type type, struct frame *ret_frame, struct error *err);
-/* Waits until fd is readable while the peer stays there and nobody cancels. timeout_ms: -ETIMEDOUT. */
-int session_wait_fd(struct session *self, int fd, int timeout_ms, const char *what, struct error *err);
+/* Waits until fd is readable while the peer stays there, nobody cancels, and the deadline has not passed. */
+int session_wait_fd(struct session *self, int fd, struct error *err);
 /* Tells the peer why this ends, and gives it a moment to hear it. */
 void session_abort(struct session *self, const char *reason);
 /* Sends what is queued and waits a moment for the peer to close: a reset must not overtake it. */
 void session_linger(struct session *self);
+/* -ETIMEDOUT: what is done now has taken longer than it may. */
+int session_check_deadline(const struct session *self, struct error *err);
 /* Whether a signal has called it off; reads the signals. */
 bool session_was_cancelled(struct session *self);
 
 /* A HandoffStage frame. */
 int session_say(struct session *self, enum frame_type type, unsigned long long epoch, const char *message, struct error *err);
+/* The same with what the migration cost. */
+int session_say_sums(struct session *self, enum frame_type type, unsigned long long epoch, Hydra__V1__HandoffSums *sums, struct error *err);
 /* The reason in an ABORT frame, as error. */
 int session_refused(struct session *self, const struct frame *frame, struct error *err);

@@ -21,16 +21,19 @@
 #include "base/fd_pass.h"
 #include "base/owned.h"
 #include "base/text.h"
+#include "checkpoint/certificate.h"
 
 #define READ_BUFFER_BYTES (256U << 10)
 /* What the kernel may queue unsent: a faulted page waits behind no more than this. */
 #define UNSENT_BYTES      (128 << 10)
 #define KEEPALIVE_PROBES  4
+#define REFUSAL_MS        2000
 
 static void tls_reason(char *ret_text, size_t size)
 {
 	unsigned long code = ERR_get_error();
-	const char *reason = code != 0 ? ERR_reason_error_string(code) : NULL;
+	const char *refusal = certificate_refusal(code);
+	const char *reason = refusal != NULL ? refusal : code != 0 ? ERR_reason_error_string(code) : NULL;
 
 	(void) snprintf(ret_text, size, "%s", reason != NULL ? reason : "the connection broke");
 	ERR_clear_error();
@@ -57,6 +60,14 @@ static int load_files(SSL_CTX *context, const struct transport_files *files, str
 	return 0;
 }
 
+/* A server's own dates are for the client to see: it can say to somebody what is wrong. */
+static int load_own(SSL_CTX *context, bool is_server, const struct transport_files *files, struct error *err)
+{
+	int r = load_files(context, files, err);
+
+	return r == 0 && !is_server ? certificate_check_own(context, files->certificate, err) : r;
+}
+
 static SSL *make_tls(int fd, bool is_server, const struct transport_files *files, struct error *err)
 {
 	SSL_CTX *context = SSL_CTX_new(TLS_method());
@@ -73,7 +84,7 @@ static SSL *make_tls(int fd, bool is_server, const struct transport_files *files
 	SSL_CTX_set_default_read_buffer_len(context, READ_BUFFER_BYTES);
 	(void) SSL_CTX_set_num_tickets(context, 0);
 	(void) SSL_CTX_set_options(context, SSL_OP_ENABLE_KTLS);
-	if (load_files(context, files, err) == 0) {
+	if (load_own(context, is_server, files, err) == 0) {
 		tls = SSL_new(context);
 		if (tls == NULL || SSL_set_fd(tls, fd) != 1)
 			(void) fail_errno(err, ENOMEM, "set up TLS");
@@ -89,25 +100,49 @@ static SSL *make_tls(int fd, bool is_server, const struct transport_files *files
 static int shake_hands(SSL *tls, int fd, int timeout_ms, struct error *err)
 {
 	uint64_t end = clock_monotonic_ns() + (uint64_t) timeout_ms * NS_PER_MS;
+	char reason[CERTIFICATE_PROBLEM_SIZE], problem[CERTIFICATE_PROBLEM_SIZE];
 
+	certificate_watch(tls, problem);
 	for (;;) {
 		int r = SSL_do_handshake(tls);
 		struct pollfd event = {.fd = fd};
 		uint64_t now = clock_monotonic_ns();
-		char reason[128];
 		int why;
 
-		if (r == 1)
+		if (r == 1) {
+			SSL_set_app_data(tls, NULL);
 			return 0;
+		}
 		why = SSL_get_error(tls, r);
 		if (why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE) {
 			tls_reason(reason, sizeof(reason));
-			return fail_because(err, EACCES, "TLS handshake: %s", reason);
+			return fail_because(err, EACCES, "TLS handshake: %s", problem[0] != '\0' ? problem : reason);
 		}
 		if (now >= end)
 			return fail_because(err, ETIMEDOUT, "TLS handshake: no answer within %d ms", timeout_ms);
 		event.events = why == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT;
 		(void) poll(&event, 1, (int) ((end - now) / NS_PER_MS) + 1);
+	}
+}
+
+/* A client whose certificate was refused may be sending already (TLS 1.3 lets it): if that were left unread, closing would send a
+ * reset, which overtakes the alert that says why. */
+static void let_it_read_why(int fd)
+{
+	uint64_t end = clock_monotonic_ns() + REFUSAL_MS * NS_PER_MS;
+	char rest[4096];
+
+	if (shutdown(fd, SHUT_WR) < 0)
+		return;
+	while (clock_monotonic_ns() < end) {
+		struct pollfd event = {.fd = fd, .events = POLLIN};
+		ssize_t got;
+
+		if (poll(&event, 1, REFUSAL_MS) <= 0)
+			return;
+		got = recv(fd, rest, sizeof(rest), MSG_DONTWAIT);
+		if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
+			return;
 	}
 }
 
@@ -144,6 +179,8 @@ int transport_open(struct transport *self, int *fd, bool is_server, const struct
 		tune_tcp(self->fd, timeout_ms);
 		self->tls = make_tls(self->fd, is_server, files, err);
 		r = self->tls == NULL ? err->code : shake_hands(self->tls, self->fd, timeout_ms, err);
+		if (r == -EACCES && is_server)
+			let_it_read_why(self->fd);
 	}
 	if (r < 0)
 		transport_close(self);
@@ -223,4 +260,10 @@ ssize_t transport_write(struct transport *self, const void *data, size_t size)
 		return plain_result(self, send(self->fd, data, size, MSG_NOSIGNAL));
 	r = SSL_write(self->tls, data, size > INT32_MAX ? INT32_MAX : (int) size);
 	return r > 0 ? r : tls_result(self, r);
+}
+
+void transport_certificates(const struct transport *self, struct certificate_facts *ret_ours, struct certificate_facts *ret_theirs)
+{
+	certificate_look(self->tls != NULL ? SSL_get_certificate(self->tls) : NULL, ret_ours);
+	certificate_look(self->tls != NULL ? SSL_get0_peer_certificate(self->tls) : NULL, ret_theirs);
 }

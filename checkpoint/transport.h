@@ -20,7 +20,7 @@ struct transport {
 	int fd;    /* owned; non-blocking after opening */
 	void *tls; /* SSL, NULL when plain */
 	bool wants_write; /* TLS has to write before it can go on reading */
-	char problem[160]; /* why the last call gave -EIO */
+	char problem[200]; /* why the last call gave -EIO */
 };
 
 /* Shakes hands within timeout_ms; a connection whose other end is silent for longer than that is broken later on, too. Takes *fd (FD_NONE afterwards) even when it fails. files is unused for Unix
@@ -35,6 +35,10 @@ void transport_pace(const struct transport *self, uint64_t bytes_per_s);
 
 /* What is sent here is in front of what the same host sends elsewhere, where the network makes a difference. */
 void transport_prefer(const struct transport *self);
+
+struct certificate_facts;
+/* Empty without TLS. */
+void transport_certificates(const struct transport *self, struct certificate_facts *ret_ours, struct certificate_facts *ret_theirs);
 
 /* Bytes, 0 at the end of the stream, -EAGAIN: later, -EIO: broken. */
 ssize_t transport_read(struct transport *self, void *data, size_t size);

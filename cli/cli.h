@@ -36,7 +36,7 @@ struct command {
 };
 
 extern const struct command command_attach, command_checkpoint, command_create, command_daemon, command_events, command_exec,
-	command_host_check, command_inspect, command_kill, command_ledger, command_logs, command_migrate, command_pause, command_ps,
+	command_host, command_host_check, command_inspect, command_kill, command_ledger, command_logs, command_migrate, command_migrations, command_pause, command_ps,
 	command_restore, command_resume, command_rm, command_run, command_start, command_stats, command_stop, command_top, command_update,
 	command_upgrade, command_wait;
 
@@ -105,6 +105,13 @@ struct container_view {
 };
 int cli_view(const struct cli *cli, const char *id, struct container_view *ret_view, struct error *err);
 void container_view_deinit(struct container_view *self);
+
+/* resolve.c: a container in doubt. side: "source" or "target"; without is_forced only the risk is told (-EPERM). */
+int cli_resolve(const struct cli *cli, const char *side, bool is_forced, const char *id, struct error *err);
+/* Asks its target again, and goes on by what that says. */
+int cli_migrate_on(const struct cli *cli, const char *id, struct error *err);
+/* The state of a container that migrates, for ps. */
+void describe_migration(const struct cli *cli, const struct container_view *view, char *buffer, size_t size);
 
 /* session.c: our terminal and an attached process. stdin: whether input is sent. Returns the exit status. */
 struct session_options {

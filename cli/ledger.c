@@ -16,11 +16,12 @@
 #define LEDGER_TIMEOUT_MS 5000
 
 struct ledger_options {
-	bool intervals;
+	bool intervals, migrations;
 };
 
 static const struct option_entry ledger_entries[] = {
 	{'i', "intervals", NULL, OPTION_FLAG, offsetof(struct ledger_options, intervals), "from when to when, the last 1024 of them"},
+	{'m', "migrations", NULL, OPTION_FLAG, offsetof(struct ledger_options, migrations), "what migrations cost, the last 256 of them"},
 	{0, NULL, NULL, OPTION_FLAG, 0, NULL},
 };
 
@@ -96,6 +97,30 @@ static void print_intervals(const Hydra__V1__LedgerResponse *response)
 	table_free(table);
 }
 
+static void print_migrations(const Hydra__V1__LedgerResponse *response)
+{
+	static const char *const headers[] = {"ENDED", "CONTAINER", "", "HOST", "RESULT", "DOWNTIME", "LAZY", "STALLED", "LONGEST", "BYTES",
+					      "FAULTS", NULL};
+	struct table *table = table_new(headers);
+
+	for (size_t i = 0; i < response->n_migrations; i++) {
+		const Hydra__V1__LedgerMigration *item = response->migrations[i];
+		const uint64_t times_us[] = {item->downtime_us, item->lazy_us, item->stall_us, item->stall_max_us};
+		char ended[64], durations[4][32], bytes[32], faults[24];
+
+		format_age(item->ended_ns, ended, sizeof(ended));
+		for (size_t at = 0; at < 4; at++)
+			describe_time(times_us[at] * NS_PER_US, durations[at], sizeof(durations[at]));
+		format_size(item->bytes, bytes, sizeof(bytes));
+		(void) text_fit(faults, sizeof(faults), "%llu", (unsigned long long) item->faults);
+		table_add(table, (const char *[]){ended, item->name, item->is_arrival ? "from" : "to", item->peer,
+						  item->has_failed ? "failed" : "done", durations[0], durations[1], durations[2], durations[3],
+						  bytes, faults});
+	}
+	table_print(table);
+	table_free(table);
+}
+
 /* A program as it is, a container with its namespace. */
 static char *full_name(const struct cli *cli, const char *name)
 {
@@ -138,12 +163,14 @@ static int ledger(const struct cli *cli, void *context, const struct option_rest
 	r = ask(cli, &request, LEDGER_TIMEOUT_MS, &response, err);
 	if (r < 0)
 		return r;
-	if (name != NULL && response->n_subjects == 0)
+	if (name != NULL && response->n_subjects == 0 && response->n_migrations == 0)
 		return fail_because(err, ENOENT, "the ledger knows no '%s'", name);
 	ledger_add_containers(cli, response, options->intervals);
 	if (cli_wants_json(cli)) {
 		json = json_of_message(&response->base, true);
 		(void) puts(json);
+	} else if (options->migrations) {
+		print_migrations(response);
 	} else if (options->intervals) {
 		print_intervals(response);
 	} else {

@@ -33,7 +33,7 @@ struct listing {
 	int count;
 };
 
-static void describe_state(const struct container_view *view, char *buffer, size_t size)
+static void describe_state(const struct cli *cli, const struct container_view *view, char *buffer, size_t size)
 {
 	static const char *const healths[] = {"", " (health: starting)", " (healthy)", " (unhealthy)"};
 	const Hydra__V1__Health *health = view->record->health;
@@ -48,6 +48,8 @@ static void describe_state(const struct container_view *view, char *buffer, size
 		(void) text_fit(buffer, size, "stopped (%u%s) %s", view->exit->exit_code, view->exit->oom_killed ? ", OOM" : "", age);
 	} else if (strcmp(view->state, "stopped") == 0) {
 		(void) text_fit(buffer, size, "stopped (status unknown)");
+	} else if (strcmp(view->state, "migrating") == 0 && view->record->migration != NULL) {
+		describe_migration(cli, view, buffer, size);
 	} else {
 		(void) text_fit(buffer, size, "%s", view->state);
 	}
@@ -62,7 +64,7 @@ static void add_row(struct listing *self, const struct container_view *view)
 	char pid[16] = "-";
 	char command[40];
 
-	describe_state(view, state, sizeof(state));
+	describe_state(self->cli, view, state, sizeof(state));
 	if (view->record->pid > 0 && strcmp(view->state, "stopped") != 0)
 		(void) text_fit(pid, sizeof(pid), "%d", view->record->pid);
 	(void) snprintf(command, sizeof(command), "%s", view->record->command[0] != '\0' ? view->record->command : "-");

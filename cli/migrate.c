@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "cli/cli.h"
 #include "cli/migrate.h"
+#include "cli/migrate_display.h"
 #include "proto/message.h"
 #include "state/migration_file.h"
 #include "state/run_dir.h"
@@ -19,12 +20,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define LOOK_MS        1000 /* the file is told of when it is written, but not when the lock of its dead writer goes */
-#define START_LOOKS    30 /* until the worker has begun */
-#define BAR_WIDTH      30
+#define START_MS       30000 /* until the worker has begun */
 
 static volatile sig_atomic_t was_interrupted;
 
@@ -34,35 +33,10 @@ static void interrupt(int signal_number)
 	was_interrupted = 1;
 }
 
-static void show_bar(const Hydra__V1__MigrationStatus *status)
+/* The terminal has another size: what waits is to end. */
+static void look_again(int signal_number)
 {
-	uint64_t total = status->pages_total > 0 ? status->pages_total : 1;
-	bool is_complete = status->is_done && !status->has_failed; /* pages that nobody wants any more do not travel */
-	uint64_t done = is_complete || status->pages_done > total ? total : status->pages_done;
-	int filled = (int) (done * BAR_WIDTH / total);
-	char size[32];
-
-	format_size(status->bytes_done, size, sizeof(size));
-	(void) fprintf(stderr, "\r%-10.10s [%.*s%*s] %3d%%  %s  %llu faults  ", status->phase, filled,
-		       "##############################", BAR_WIDTH - filled, "", (int) (done * 100 / total), size,
-		       (unsigned long long) status->faults);
-	(void) fflush(stderr);
-}
-
-static void show(const struct cli *cli, const Hydra__V1__MigrationStatus *status, char *last_phase, size_t size)
-{
-	if (cli_wants_json(cli)) {
-		auto_free char *json = json_of_message(&status->base, false);
-
-		(void) puts(json);
-		(void) fflush(stdout);
-	} else if (!cli->plain && isatty(STDERR_FILENO)) {
-		show_bar(status);
-	} else if (strcmp(last_phase, status->phase) != 0) {
-		(void) printf("%s\n", status->phase);
-		(void) fflush(stdout);
-	}
-	(void) text_fit(last_phase, size, "%s", status->phase);
+	(void) signal_number;
 }
 
 static void cancel(const struct cli *cli, const char *migration)
@@ -91,43 +65,46 @@ static int watch_progress(const struct cli *cli, int *ret_fd, struct error *err)
 	return 0;
 }
 
-/* true: nothing was written for LOOK_MS. */
-static bool await_progress(int watch_fd)
+/* How long it waited when nothing was written (or a signal came); else 0. */
+static int await_progress(int watch_fd, int timeout_ms)
 {
 	char events[4096];
 	struct pollfd event = {.fd = watch_fd, .events = POLLIN};
-	int r = poll(&event, 1, LOOK_MS);
+	int r = poll(&event, 1, timeout_ms);
 
 	while (read(watch_fd, events, sizeof(events)) > 0)
 		continue;
-	return r == 0;
+	return r == 0 ? timeout_ms : 0;
 }
 
 /* Until it is over. */
 static int follow(const struct cli *cli, const char *migration, Hydra__V1__MigrationStatus **ret_status, struct error *err)
 {
 	auto_close int watch_fd = FD_NONE;
-	char phase[64] = "";
+	struct migrate_display display;
 	uint64_t shown = 0;
 	bool is_cancelled = false;
 
+	migrate_display_init(&display, cli);
 	if (watch_progress(cli, &watch_fd, err) < 0)
 		return err->code;
-	for (int looks = 0;; looks += await_progress(watch_fd)) {
+	for (int waited_ms = 0;; waited_ms += await_progress(watch_fd, display.is_screen ? MIGRATE_DISPLAY_TICK_MS : LOOK_MS)) {
 		auto_message Hydra__V1__MigrationStatus *status = NULL;
 		int r = migration_file_read(cli->root, migration, &status, NULL, err);
 
-		if (r < 0 && (r != -ENOENT || looks > START_LOOKS))
+		if (r < 0 && (r != -ENOENT || waited_ms > START_MS))
 			return r;
 		if (was_interrupted && !is_cancelled && r == 0) {
 			is_cancelled = true;
 			cancel(cli, migration);
 		}
-		if (r == 0 && status->sequence > shown) {
-			shown = status->sequence;
-			show(cli, status, phase, sizeof(phase));
-		}
+		if (r == 0 && status->sequence > shown)
+			migrate_display_show(&display, status);
+		else if (r == 0)
+			migrate_display_again(&display, status);
+		shown = r == 0 ? status->sequence : shown;
 		if (r == 0 && status->is_done) {
+			migrate_display_end(&display);
 			*ret_status = take_ptr(&status);
 			return 0;
 		}
@@ -136,8 +113,6 @@ static int follow(const struct cli *cli, const char *migration, Hydra__V1__Migra
 
 static int conclude(const struct cli *cli, const Hydra__V1__MigrationStatus *status, const char *host, struct error *err)
 {
-	if (!cli->plain && !cli_wants_json(cli) && isatty(STDERR_FILENO))
-		(void) fputc('\n', stderr);
 	if (status->has_failed)
 		return fail_because(err, was_interrupted ? EINTR : EIO, "%s", status->message);
 	if (!cli_wants_json(cli))
@@ -145,6 +120,14 @@ static int conclude(const struct cli *cli, const Hydra__V1__MigrationStatus *sta
 			      (double) status->downtime_us / 1000, (unsigned long long) status->pages_done,
 			      (unsigned long long) status->faults);
 	return 0;
+}
+
+static int settle(const struct cli *cli, const struct migrate_options *options, const struct option_rest *rest, struct error *err)
+{
+	if (rest->count != 1)
+		return fail_because(err, EINVAL, "--resume and --resolve: expected CONTAINER alone");
+	return options->is_resumed ? cli_migrate_on(cli, rest->positional[0], err)
+				   : cli_resolve(cli, options->resolve, options->force, rest->positional[0], err);
 }
 
 static int migrate(const struct cli *cli, void *context, const struct option_rest *rest, struct error *err)
@@ -157,6 +140,10 @@ static int migrate(const struct cli *cli, void *context, const struct option_res
 	struct sigaction action = {.sa_handler = interrupt};
 	int r;
 
+	if (options->resolve != NULL || options->is_resumed)
+		return settle(cli, options, rest, err);
+	if (rest->count != 2)
+		return fail_because(err, EINVAL, "expected CONTAINER HOST");
 	if (options->certificates != NULL && certificates == NULL)
 		return fail_errno(err, errno, "certificates '%s'", options->certificates);
 	r = migrate_options_parse(options, &request, err);
@@ -170,6 +157,7 @@ static int migrate(const struct cli *cli, void *context, const struct option_res
 		return preflight_run(cli, &request, err);
 	(void) sigaction(SIGINT, &action, NULL);
 	(void) sigaction(SIGTERM, &action, NULL);
+	(void) sigaction(SIGWINCH, &(struct sigaction){.sa_handler = look_again}, NULL);
 	r = cli_call_daemon(cli, "Migrate", &request.base, &hydra__v1__migration_status__descriptor, 30000, &started, err);
 	if (r == -ENOENT || r == -ECONNREFUSED) {
 		struct error why = *err;
@@ -184,8 +172,8 @@ static int migrate(const struct cli *cli, void *context, const struct option_res
 }
 
 const struct command command_migrate = {
-	"migrate", "[OPTIONS] CONTAINER HOST:PORT", "move a running container to another host", migrate_entries,
-	sizeof(struct migrate_options), 2, 2, false, migrate};
+	"migrate", "[OPTIONS] CONTAINER [HOST]", "move a running container to another host", migrate_entries,
+	sizeof(struct migrate_options), 1, 2, false, migrate};
 
 struct disk_options {
 	const char *images;

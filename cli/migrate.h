@@ -9,8 +9,9 @@
 #include <stdbool.h>
 
 struct migrate_options {
-	const char *certificates, *bandwidth, *compress, *mode, *downtime, *exec_sessions;
-	bool dry_run;
+	const char *certificates, *bandwidth, *compress, *mode, *downtime, *exec_sessions, *lost_pages, *resolve;
+	struct string_list deadlines;
+	bool dry_run, is_resumed, force;
 };
 
 extern const struct option_entry migrate_entries[];

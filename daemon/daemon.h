@@ -119,14 +119,24 @@ int upgrade_read(const struct reexec_options *options, Hydra__V1__SealedDaemon *
 /* Goes on as it did, once everything is known and listens. */
 void upgrade_take_over(struct daemon *self, const Hydra__V1__SealedDaemon *sealed, const struct reexec_options *options);
 
+/* hosts.c: names of hosts (state/hosts.h). */
+void service_add_host(struct ttrpc_call *call, const ProtobufCMessage *message);
+void service_remove_host(struct ttrpc_call *call, const ProtobufCMessage *message);
+/* A request to migrate names its host by an address or by a name. */
+int hosts_resolve(struct daemon *daemon, const Hydra__V1__MigrateRequest *request, Hydra__V1__KnownHost **ret_host, struct error *err);
+
 /* migration.c; listen_fd: FD_NONE, or that of the binary before. */
 int migrations_init(struct daemon *daemon, int listen_fd, struct error *err);
 /* preflight.c: what would be in the way of a migration. */
 void service_preflight(struct ttrpc_call *call, const ProtobufCMessage *message);
-/* migration.c: the words for hydra-setup; *ret_words ends with NULL. bandwidth has room for a number. */
-#define MIGRATE_WORDS_MAX 32
-int migrate_check(struct daemon *daemon, const Hydra__V1__MigrateRequest *request, struct error *err);
-size_t migrate_words(const struct daemon *daemon, const Hydra__V1__MigrateRequest *request, const char *migration, const char *bandwidth,
+/* migration.c: where to and how, and the words for hydra-setup that say so; the array has room for MIGRATE_WORDS_MAX, and its end is NULL. */
+#define MIGRATE_WORDS_MAX 58
+struct migrate_place {
+	const Hydra__V1__KnownHost *host;
+	const char *migration, *bandwidth;
+};
+int migrate_check(struct daemon *daemon, const Hydra__V1__MigrateRequest *request, Hydra__V1__KnownHost **ret_host, struct error *err);
+size_t migrate_words(const struct daemon *daemon, const Hydra__V1__MigrateRequest *request, const struct migrate_place *place,
 		     const char **ret_words);
 void service_migrate(struct ttrpc_call *call, const ProtobufCMessage *message);
 void service_migration(struct ttrpc_call *call, const ProtobufCMessage *message);

@@ -35,7 +35,7 @@ static const struct option_entry option_entries[] = {
 	{0, "root", "DIR", OPTION_STRING, offsetof(struct daemon_options, root), "run directories (default $HYDRA_ROOT or /run/hydra)"},
 	{0, "listen", "ADDRESS:PORT", OPTION_STRING, offsetof(struct daemon_options, listen), "take containers from other hosts"},
 	{0, "certificates", "DIR", OPTION_STRING, offsetof(struct daemon_options, certificates),
-	 "folder with ca.pem, cert.pem, key.pem, for migrations in both directions"},
+	 "folder with ca.pem, cert.pem, key.pem, for migrations in both directions (default: $CREDENTIALS_DIRECTORY, if it has them)"},
 	REEXEC_ENTRIES(struct daemon_options, reexec),
 	{'v', "version", NULL, OPTION_FLAG, offsetof(struct daemon_options, version), "print the version"},
 	{0, NULL, NULL, OPTION_FLAG, 0, NULL},
@@ -119,6 +119,21 @@ static void follow_on(struct daemon *self, const Hydra__V1__SealedDaemon *sealed
 	events_unseal(self, sealed);
 }
 
+/* systemd's LoadCredential= with the names that --certificates' folder has; NULL: not given, or not all of them. */
+static const char *credentials_folder(void)
+{
+	static const char *const names[] = {"ca.pem", "cert.pem", "key.pem"};
+	const char *folder = getenv("CREDENTIALS_DIRECTORY");
+
+	for (size_t i = 0; folder != NULL && i < sizeof(names) / sizeof(names[0]); i++) {
+		auto_free char *path = text_format("%s/%s", folder, names[i]);
+
+		if (!path_exists(AT_FDCWD, path))
+			folder = NULL;
+	}
+	return folder;
+}
+
 /* sealed: NULL at an ordinary start. */
 static int daemon_init(struct daemon *self, const struct daemon_options *options, const Hydra__V1__SealedDaemon *sealed, char **argv,
 		       struct error *err)
@@ -133,7 +148,7 @@ static int daemon_init(struct daemon *self, const struct daemon_options *options
 				.migration_source.fd = FD_NONE,
 				.progress_source.fd = FD_NONE,
 				.migration_address = options->listen,
-				.certificates = options->certificates,
+				.certificates = options->certificates != NULL ? options->certificates : credentials_folder(),
 				.started_ns = clock_realtime_ns(),
 				.started_mono_ns = clock_monotonic_ns()};
 	(void) descriptor_limit_raise(); /* a connection to each shim */

@@ -52,18 +52,18 @@ void service_preflight(struct ttrpc_call *call, const ProtobufCMessage *message)
 	struct daemon *daemon = call->server->context;
 	auto_free char *migration = text_format("dry-%llx", (unsigned long long) clock_realtime_ns());
 	auto_free char *bandwidth = text_format("%llu", (unsigned long long) request->bandwidth);
-	const char *words[MIGRATE_WORDS_MAX];
+	auto_message Hydra__V1__KnownHost *host = NULL;
+	const char *words[MIGRATE_WORDS_MAX + 1];
 	struct error err;
 	size_t count;
 	int r;
 
 	if (upgrade_holds(call, message))
 		return;
-	r = migrate_check(daemon, request, &err);
+	r = migrate_check(daemon, request, &host, &err);
 	if (r == 0) {
-		count = migrate_words(daemon, request, migration, bandwidth, words);
+		count = migrate_words(daemon, request, &(struct migrate_place){host, migration, bandwidth}, words);
 		words[count++] = "--dry-run";
-		words[count++] = request->id;
 		words[count] = NULL;
 		r = worker_start_with(daemon, "hydra-setup", words, FD_NONE, looked, call, &err);
 	}

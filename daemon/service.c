@@ -157,6 +157,7 @@ static void handle_info(struct ttrpc_call *call, const ProtobufCMessage *message
 	response.started_ns = daemon->started_ns;
 	response.recovery_us = daemon->recovery_us;
 	response.migration_address = (char *) (uintptr_t) (daemon->migration_address != NULL ? daemon->migration_address : "");
+	response.certificates = (char *) (uintptr_t) (daemon->certificates != NULL ? daemon->certificates : "");
 	for (struct entry *entry = daemon->entries; entry != NULL; entry = entry->next) {
 		response.containers++;
 		response.reachable += entry->is_reachable;
@@ -185,5 +186,7 @@ const struct ttrpc_method daemon_methods[] = {
 	DAEMON("Preflight", migrate_request, service_preflight),
 	DAEMON("Migration", migration_request, service_migration),
 	DAEMON("CancelMigration", migration_request, service_cancel_migration),
+	DAEMON("AddHost", known_host, service_add_host),
+	DAEMON("RemoveHost", known_host, service_remove_host),
 	{NULL, NULL, NULL, NULL},
 };

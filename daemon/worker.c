@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #define MESSAGE_MAX 65536 /* the report of a preflight with everything in the way */
+#define ARGUMENTS_MAX 60
 
 struct worker {
 	pid_t pid;
@@ -40,12 +41,12 @@ static int start(struct daemon *daemon, struct worker *worker, const char *progr
 		 const int *fds, struct error *err)
 {
 	auto_free char *path = child_program(program);
-	const char *argv[40] = {program};
+	const char *argv[ARGUMENTS_MAX + 2] = {program};
 	struct supervisor_cgroups cgroups;
 	struct child_spec spec = {.path = path, .argv = argv, .cwd = "/", .new_session = true, .cgroup_dirs = cgroups.list};
 	int r;
 
-	for (size_t i = 0; arguments[i] != NULL && i < 38; i++)
+	for (size_t i = 0; arguments[i] != NULL && i < ARGUMENTS_MAX; i++)
 		argv[1 + i] = arguments[i];
 	spec.fds[spec.fd_count++] = (struct child_fd){worker->message_fd, 2};
 	if (fds[0] >= 0)

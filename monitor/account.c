@@ -16,7 +16,7 @@
 
 #define STATE(name) HYDRA__V1__LEDGER_STATE__LEDGER_##name
 
-static void append(struct monitor *self, const Hydra__V1__LedgerFileEntry *entry)
+void account_append(struct monitor *self, const Hydra__V1__LedgerFileEntry *entry)
 {
 	struct error err;
 	bool is_new_problem = !self->ledger_has_problem;
@@ -40,7 +40,7 @@ static void note_at(struct monitor *self, const struct ledger_change *change)
 	written.pid = change->pid;
 	written.why = (char *) (uintptr_t) change->why;
 	entry.change = &written;
-	append(self, &entry);
+	account_append(self, &entry);
 	log_info("state changed", "subject=%s state=%s pid=%d why=\"%s\"", change->name, names[change->state], (int) change->pid, change->why);
 }
 
@@ -87,7 +87,7 @@ void account_lost(struct monitor *self, uint64_t time_ns)
 	if (!ledger_lost(&self->ledger, time_ns))
 		return;
 	entry.monitor_lost_ns = time_ns;
-	append(self, &entry);
+	account_append(self, &entry);
 }
 
 void account_unseen(struct monitor *self, const char *name, ledger_state state, const char *why)

@@ -24,6 +24,7 @@ void ledger_deinit(struct ledger *self)
 		free(subject);
 	}
 	free(self->intervals);
+	migration_book_deinit(&self->migrations);
 	*self = (struct ledger){.intervals = NULL};
 }
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "ledger.pb-c.h"
+#include "monitor/migration_book.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -41,6 +42,7 @@ struct ledger {
 	struct ledger_interval *intervals; /* that have ended; number N is at N % LEDGER_INTERVALS_MAX */
 	uint64_t interval_count;
 	uint64_t last_ns; /* of the last change */
+	struct migration_book migrations;
 };
 
 struct ledger_change {

@@ -124,6 +124,20 @@ static void add_subject(struct answer *self, const struct ledger_subject *subjec
 	add_interval(self, &interval);
 }
 
+static size_t list_migrations(const struct answer *self, Hydra__V1__LedgerMigration **ret_list)
+{
+	const struct migration_book *book = &self->monitor->ledger.migrations;
+	size_t count = 0;
+
+	for (uint64_t number = migration_book_first(book); number < book->count; number++) {
+		const struct booked_migration *item = migration_book_at(book, number);
+
+		if (is_asked_for(self, item->name) && item->facts.ended_ns > self->request->since_ns)
+			ret_list[count++] = (Hydra__V1__LedgerMigration *) (uintptr_t) &item->facts;
+	}
+	return count;
+}
+
 static bool answer_init(struct answer *self)
 {
 	size_t count = self->monitor->ledger.subject_count + 1;
@@ -153,8 +167,10 @@ void account_answer(struct ttrpc_call *call, const ProtobufCMessage *message)
 	struct monitor *monitor = call->server->context;
 	struct answer answer = {.monitor = monitor, .request = (const void *) message};
 	Hydra__V1__LedgerResponse response = HYDRA__V1__LEDGER_RESPONSE__INIT;
+	Hydra__V1__LedgerMigration *migrations[MIGRATIONS_KEPT];
 
 	account_forget(monitor);
+	account_migrations(monitor);
 	if (!answer_init(&answer)) {
 		answer_deinit(&answer);
 		ttrpc_refuse(call, TTRPC_RESOURCE_EXHAUSTED, "ledger: no memory");
@@ -171,6 +187,8 @@ void account_answer(struct ttrpc_call *call, const ProtobufCMessage *message)
 	response.n_subjects = answer.subject_count;
 	response.intervals = answer.interval_pointers;
 	response.n_intervals = answer.interval_count;
+	response.n_migrations = list_migrations(&answer, migrations);
+	response.migrations = migrations;
 	ttrpc_reply(call, &response.base);
 	answer_deinit(&answer);
 }

@@ -53,12 +53,24 @@ static void take_sums(struct ledger *ledger, const Hydra__V1__LedgerSubject *sum
 	ledger->shims.repair_ns = sums->repair_ns;
 }
 
+static void take_migration_sums(struct ledger *ledger, const Hydra__V1__LedgerHeader *header)
+{
+	for (size_t i = 0; i < header->n_migrations; i++)
+		migration_book_restore_sums(&ledger->migrations, header->migrations[i]);
+}
+
 static void take_entry(struct ledger *ledger, const file_entry *entry)
 {
 	const Hydra__V1__LedgerChange *change = entry->change;
 
 	if (entry->header != NULL)
 		take_sums(ledger, entry->header->shims);
+	if (entry->header != NULL)
+		take_migration_sums(ledger, entry->header);
+	if (entry->migration != NULL)
+		(void) migration_book_add(&ledger->migrations, entry->migration);
+	if (entry->counted_migration != NULL)
+		migration_book_restore(&ledger->migrations, entry->counted_migration);
 	if (entry->subject != NULL)
 		(void) ledger_restore_subject(ledger, entry->subject);
 	if (entry->interval != NULL)
@@ -118,14 +130,34 @@ static void add_header(struct text *text, const struct ledger *ledger)
 	file_entry entry = HYDRA__V1__LEDGER_FILE_ENTRY__INIT;
 	Hydra__V1__LedgerHeader header = HYDRA__V1__LEDGER_HEADER__INIT;
 	Hydra__V1__LedgerSubject sums = ledger->shims;
+	Hydra__V1__LedgerMigrationSums *migration_pointers[MIGRATION_DIRECTIONS];
+	struct migration_sums_view migrations[MIGRATION_DIRECTIONS];
 	char boot_id[BOOT_ID_SIZE];
 
 	read_boot_id(boot_id);
 	header.version = VERSION;
 	header.boot_id = boot_id;
 	header.shims = &sums;
+	for (size_t i = 0; i < MIGRATION_DIRECTIONS; i++) {
+		migration_sums_view(&ledger->migrations.sums[i], i == 1, &migrations[i]);
+		migration_pointers[i] = &migrations[i].message;
+	}
+	header.migrations = migration_pointers;
+	header.n_migrations = MIGRATION_DIRECTIONS;
 	entry.header = &header;
 	add_entry(text, &entry);
+}
+
+static void add_migrations(struct text *text, const struct ledger *ledger)
+{
+	const struct migration_book *book = &ledger->migrations;
+
+	for (uint64_t number = migration_book_first(book); number < book->count; number++) {
+		file_entry entry = HYDRA__V1__LEDGER_FILE_ENTRY__INIT;
+
+		entry.counted_migration = (Hydra__V1__LedgerMigration *) (uintptr_t) &migration_book_at(book, number)->facts;
+		add_entry(text, &entry);
+	}
 }
 
 static void add_everything(struct text *text, const struct ledger *ledger)
@@ -143,6 +175,7 @@ static void add_everything(struct text *text, const struct ledger *ledger)
 		entry.interval = &ledger_interval_at(ledger, number)->facts;
 		add_entry(text, &entry);
 	}
+	add_migrations(text, ledger);
 }
 
 static int begin_anew(struct ledger_file *self, const struct ledger *ledger, struct error *err)

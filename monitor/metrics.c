@@ -23,26 +23,26 @@ struct seen {
 	char labels[2 * LEDGER_NAME_SIZE]; /* program="shim",namespace="default",container="web" */
 };
 
-static void begin_family(struct text *text, const char *name, const char *type, const char *help)
+void metrics_begin_family(struct text *text, const char *name, const char *type, const char *help)
 {
 	text_addf(text, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
 static void add_number(struct text *text, const char *name, const char *type, const char *help, uint64_t value)
 {
-	begin_family(text, name, type, help);
+	metrics_begin_family(text, name, type, help);
 	text_addf(text, "%s %" PRIu64 "\n", name, value);
 }
 
 static void add_time(struct text *text, const char *name, const char *type, const char *help, uint64_t value_ns)
 {
-	begin_family(text, name, type, help);
+	metrics_begin_family(text, name, type, help);
 	text_addf(text, "%s %.9f\n", name, (double) value_ns / NS_PER_S);
 }
 
 static void add_monitor(struct text *text, const struct monitor *monitor)
 {
-	begin_family(text, "hydra_build_info", "gauge", "The version of hydra-monitor.");
+	metrics_begin_family(text, "hydra_build_info", "gauge", "The version of hydra-monitor.");
 	text_add(text, "hydra_build_info{version=\"" HYDRA_VERSION "\"} 1\n");
 	add_time(text, "hydra_monitor_start_time_seconds", "gauge", "When hydra-monitor began, since the epoch.", monitor->started_ns);
 	add_number(text, "hydra_monitor_descriptors", "gauge", "Descriptors that hydra-monitor has open.", descriptor_count());
@@ -121,14 +121,14 @@ static const struct {
 
 static void add_states(struct text *text, const struct seen *list, size_t count)
 {
-	begin_family(text, "hydra_program_state", "gauge", "1 for the state that a program is in, 0 for the others.");
+	metrics_begin_family(text, "hydra_program_state", "gauge", "1 for the state that a program is in, 0 for the others.");
 	for (size_t i = 0; i < count * STATE_COUNT; i++) {
 		const struct seen *item = &list[i / STATE_COUNT];
 
 		text_addf(text, "hydra_program_state{%s,state=\"%s\"} %d\n", item->labels, states[i % STATE_COUNT].name,
 			  item->facts.state == states[i % STATE_COUNT].state);
 	}
-	begin_family(text, "hydra_program_state_seconds_total", "counter", "How long a program has been in a state.");
+	metrics_begin_family(text, "hydra_program_state_seconds_total", "counter", "How long a program has been in a state.");
 	for (size_t i = 0; i < count * STATE_COUNT; i++) {
 		const struct seen *item = &list[i / STATE_COUNT];
 		uint64_t spent_ns;
@@ -141,13 +141,13 @@ static void add_states(struct text *text, const struct seen *list, size_t count)
 
 static void add_repairs(struct text *text, const struct seen *list, size_t count)
 {
-	begin_family(text, "hydra_program_restarts_total", "counter", "Times a program was started in place of one that died.");
+	metrics_begin_family(text, "hydra_program_restarts_total", "counter", "Times a program was started in place of one that died.");
 	for (size_t i = 0; i < count; i++)
 		text_addf(text, "hydra_program_restarts_total{%s} %u\n", list[i].labels, list[i].facts.restarts);
-	begin_family(text, "hydra_program_repairs_total", "counter", "Times a program came back from down or unreachable.");
+	metrics_begin_family(text, "hydra_program_repairs_total", "counter", "Times a program came back from down or unreachable.");
 	for (size_t i = 0; i < count; i++)
 		text_addf(text, "hydra_program_repairs_total{%s} %u\n", list[i].labels, list[i].facts.repairs);
-	begin_family(text, "hydra_program_repair_seconds_total", "counter",
+	metrics_begin_family(text, "hydra_program_repair_seconds_total", "counter",
 		     "How long these took together; by the number of repairs it is the mean time to repair.");
 	for (size_t i = 0; i < count; i++)
 		text_addf(text, "hydra_program_repair_seconds_total{%s} %.9f\n", list[i].labels, (double) list[i].facts.repair_ns / NS_PER_S);
@@ -171,7 +171,7 @@ static const struct {
 static void add_output(struct text *text, const struct seen *list, size_t count)
 {
 	for (size_t family = 0; family < sizeof(outputs) / sizeof(outputs[0]); family++) {
-		begin_family(text, outputs[family].name, outputs[family].type, outputs[family].help);
+		metrics_begin_family(text, outputs[family].name, outputs[family].type, outputs[family].help);
 		for (size_t i = 0; i < count; i++) {
 			uint64_t bytes;
 
@@ -186,7 +186,7 @@ static void add_output(struct text *text, const struct seen *list, size_t count)
 /* Whether it does is known only as long as its shim answers. */
 static void add_running(struct text *text, const struct seen *list, size_t count)
 {
-	begin_family(text, "hydra_container_running", "gauge", "Whether a container runs; no sample when nobody knows.");
+	metrics_begin_family(text, "hydra_container_running", "gauge", "Whether a container runs; no sample when nobody knows.");
 	for (size_t i = 0; i < count; i++) {
 		if (list[i].facts.container != NULL && list[i].facts.state == STATE(UP))
 			text_addf(text, "hydra_container_running{%s} %d\n", strchr(list[i].labels, ',') + 1,
@@ -196,7 +196,7 @@ static void add_running(struct text *text, const struct seen *list, size_t count
 
 static void add_container_restarts(struct text *text, const struct seen *list, size_t count)
 {
-	begin_family(text, "hydra_container_restarts_total", "counter", "Restarts of a container by its restart policy.");
+	metrics_begin_family(text, "hydra_container_restarts_total", "counter", "Restarts of a container by its restart policy.");
 	for (size_t i = 0; i < count; i++) {
 		if (list[i].facts.container != NULL)
 			text_addf(text, "hydra_container_restarts_total{%s} %u\n", strchr(list[i].labels, ',') + 1,
@@ -222,5 +222,7 @@ char *metrics_render(struct monitor *monitor)
 	add_running(&text, list, count);
 	add_container_restarts(&text, list, count);
 	add_output(&text, list, count);
+	account_migrations(monitor);
+	metrics_add_migrations(&text, monitor);
 	return text_take(&text);
 }

@@ -19,6 +19,7 @@
 
 #include <stdbool.h>
 #include <sys/types.h>
+#include <time.h>
 
 struct watched_shim {
 	char namespace[80];
@@ -80,6 +81,8 @@ struct monitor {
 	struct ledger ledger;
 	struct ledger_file ledger_file;
 	bool ledger_has_problem;  /* it could not be written */
+	struct timespec migrations_time; /* of the folder of migrations, when it was read; 0: read it again */
+	unsigned migrations_running;
 	uint64_t unseen_since_ns; /* CLOCK_BOOTTIME: the last word of the monitor before */
 	uint64_t started_ns;      /* CLOCK_REALTIME */
 	struct limits limits;
@@ -109,6 +112,10 @@ void account_lost(struct monitor *self, uint64_t time_ns);
 
 /* ledger_answer.c: hydra.v1.Monitor.Ledger. */
 void account_answer(struct ttrpc_call *call, const ProtobufCMessage *message);
+/* migrations.c: those that are over since the last look go into the ledger, each once. */
+void account_migrations(struct monitor *self);
+/* account.c: one more entry of the ledger, which has been applied. */
+void account_append(struct monitor *self, const Hydra__V1__LedgerFileEntry *entry);
 /* Those are forgotten that have ended and whose container was removed. */
 void account_forget(struct monitor *self);
 /* What is known of a shim's container now; false: there is none (any more). */

@@ -23,7 +23,9 @@
 struct setup_options {
 	const char *root;
 	const char *namespace;
-	const char *host, *certificates, *migration, *images, *bandwidth, *compress, *mode, *downtime;
+	const char *host, *certificates, *migration, *images, *bandwidth, *compress, *lost_pages, *to, *mode, *downtime;
+	struct string_list deadlines;
+	bool is_resumed;
 	int connection_fd;
 	bool leave_running, dry_run, end_exec_sessions;
 	bool force;
@@ -46,6 +48,10 @@ static const struct option_entry option_entries[] = {
 	{0, "dry-run", NULL, OPTION_FLAG, offsetof(struct setup_options, dry_run), "migrate: only say what is in the way, on standard error"},
 	{0, "end-exec-sessions", NULL, OPTION_FLAG, offsetof(struct setup_options, end_exec_sessions),
 	 "migrate: end them instead of refusing"},
+	{0, "lost-pages", "POLICY", OPTION_STRING, offsetof(struct setup_options, lost_pages), "migrate: stop or poison, should memory be lost"},
+	{0, "deadline", "PART=TIME", OPTION_LIST, offsetof(struct setup_options, deadlines), "migrate: how long a part may take until the commit"},
+	{0, "resume", NULL, OPTION_FLAG, offsetof(struct setup_options, is_resumed), "migrate: go on with a container in doubt"},
+	{0, "to", "SIDE", OPTION_STRING, offsetof(struct setup_options, to), "resolve: source or target"},
 	{0, "connection-fd", "FD", OPTION_INT, offsetof(struct setup_options, connection_fd), "receive: the accepted connection"},
 	{0, "images", "DIR", OPTION_STRING, offsetof(struct setup_options, images), "checkpoint, restore: the folder"},
 	{0, "leave-running", NULL, OPTION_FLAG, offsetof(struct setup_options, leave_running), "checkpoint: do not stop it"},
@@ -58,6 +64,7 @@ static const char about[] = "hydra-setup [OPTIONS] COMMAND: creates, starts and 
 			    "  start        start ID, which is stopped\n"
 			    "  remove       remove ID with all it wrote\n"
 			    "  migrate      move ID to another host\n"
+			    "  resolve      decide where ID lives, which is in doubt\n"
 			    "  receive      take a container from another host\n"
 			    "  checkpoint   save ID to disk\n"
 			    "  restore      make ID of what checkpoint saved\n\n"
@@ -89,10 +96,13 @@ static int migrate(const struct setup_options *options, const char *id, struct e
 {
 	struct migrate_request request = {.root = options->root, .namespace = options->namespace, .id = id, .host = options->host,
 					  .certificates = options->certificates, .migration = options->migration,
-					  .bandwidth = options->bandwidth, .compress = options->compress, .mode = options->mode,
-					  .downtime = options->downtime, .is_dry_run = options->dry_run,
-					  .ends_exec_sessions = options->end_exec_sessions};
-	int r = need(options->host, "host", err);
+					  .bandwidth = options->bandwidth, .compress = options->compress, .lost_pages = options->lost_pages,
+					  .deadlines = &options->deadlines, .mode = options->mode, .downtime = options->downtime,
+					  .is_dry_run = options->dry_run, .ends_exec_sessions = options->end_exec_sessions};
+	int r = options->is_resumed ? 0 : need(options->host, "host", err);
+
+	if (options->is_resumed)
+		return container_migrate_on(&request, err);
 
 	if (r == 0)
 		r = need(options->certificates, "certificates", err);
@@ -132,7 +142,7 @@ static int run(const struct setup_options *options, const struct option_rest *re
 	if (strcmp(command, "receive") == 0 && rest->count == 1)
 		return receive(options, err);
 	if (id == NULL || id_check("container name", id, err) < 0)
-		return fail_because(err, EINVAL, "expected one of: create, receive, start ID, remove [--force] ID, migrate ID, "
+		return fail_because(err, EINVAL, "expected one of: create, receive, start ID, remove [--force] ID, migrate ID, resolve ID, "
 						 "checkpoint ID, restore ID");
 	if (strcmp(command, "remove") == 0)
 		return options->containerd ? container_remove_task(options->root, options->namespace, id, err)
@@ -141,6 +151,8 @@ static int run(const struct setup_options *options, const struct option_rest *re
 		return container_start_again(options->root, options->namespace, id, err);
 	if (strcmp(command, "migrate") == 0)
 		return migrate(options, id, err);
+	if (strcmp(command, "resolve") == 0)
+		return need(options->to, "to", err) < 0 ? err->code : container_resolve(options->root, options->namespace, id, options->to, err);
 	if (strcmp(command, "checkpoint") == 0 || strcmp(command, "restore") == 0)
 		return to_or_from_disk(options, strcmp(command, "restore") == 0, id, err);
 	return fail_because(err, EINVAL, "unknown command '%s'", command);

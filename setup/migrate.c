@@ -16,6 +16,7 @@
 #include "setup/setup.h"
 #include "shim.pb-c.h"
 #include "state/migration_file.h"
+#include "state/migration_log.h"
 #include "state/shim_process.h"
 
 #include <errno.h>
@@ -210,6 +211,9 @@ static int add_all(struct migrate *self, struct error *err)
 	add(self, "--compress", request->compress != NULL ? request->compress : "");
 	add(self, "--mode", request->mode != NULL ? request->mode : "");
 	add(self, "--downtime", request->downtime != NULL ? request->downtime : "");
+	add(self, "--lost-pages", request->lost_pages != NULL ? request->lost_pages : "");
+	for (size_t i = 0; request->deadlines != NULL && i < request->deadlines->count; i++)
+		add(self, "--deadline", request->deadlines->items[i]);
 	if (network != NULL && network->host_interface[0] != '\0') {
 		add(self, "--veth", network->host_interface);
 		add(self, "--bridge", network->bridge);
@@ -229,9 +233,9 @@ static int run_worker(struct migrate *self, int *ret_status, struct error *err)
 {
 	auto_free char *program = child_program("hydra-pager");
 	struct child_spec spec = {.path = program, .argv = self->argv, .cwd = "/", .death_signal = SIGTERM,
-				  .fds = {{STDERR_FILENO, 2}, {self->file_fd, PROGRESS_NUMBER}, {self->lease_fd, LEASE_NUMBER},
-					  {self->dir.lock_fd, LOCK_NUMBER}},
-				  .fd_count = 4};
+				  .fds = {{STDERR_FILENO, 2}, {self->file_fd, PROGRESS_NUMBER}, {self->dir.lock_fd, LOCK_NUMBER},
+					  {self->lease_fd, LEASE_NUMBER}},
+				  .fd_count = self->lease_fd >= 0 ? 4 : 3};
 	pid_t pid;
 	int r;
 
@@ -310,10 +314,13 @@ static int conclude(struct migrate *self, int status, struct error *err)
 static int migrate(struct migrate *self, struct error *err)
 {
 	const struct migrate_request *request = self->request;
+	struct migration_start start = {.id = request->migration, .namespace = request->namespace, .container = request->id,
+					.peer = request->host};
 	struct error ignored;
 	int status = 0;
 	int r;
 
+	migration_log_begin(&start, self->file_fd);
 	say(self, "starting", "", false, false);
 	r = run_dir_open(&self->dir, request->root, request->namespace, request->id, err);
 	if (r == 0 && request->ends_exec_sessions)
@@ -386,24 +393,80 @@ int container_preflight(const struct migrate_request *request, struct error *err
 	return r;
 }
 
+static void watch_signals(void)
+{
+	struct sigaction action = {.sa_handler = cancel};
+
+	(void) sigaction(SIGTERM, &action, NULL);
+	(void) sigaction(SIGINT, &action, NULL);
+}
+
+static void clean_up(struct migrate *self)
+{
+	forget_arguments(self);
+	free(self->work);
+	record_free(self->container);
+	run_dir_close(&self->dir);
+	owned_fd_release(&self->file_fd);
+}
+
 int container_migrate(const struct migrate_request *request, struct error *err)
 {
 	struct migrate self = {.request = request, .dir = RUN_DIR_CLOSED, .lease_fd = FD_NONE, .file_fd = FD_NONE};
-	struct sigaction action = {.sa_handler = cancel};
 	int r = migration_file_make(request->root, request->migration, &self.file_fd, err);
 
 	if (r < 0)
 		return r;
 	self.work = text_format("%s/.work/out-%s", request->root, request->migration);
-	(void) sigaction(SIGTERM, &action, NULL);
-	(void) sigaction(SIGINT, &action, NULL);
+	watch_signals();
 	r = migrate(&self, err);
 	owned_fd_release(&self.lease_fd);
 	say(&self, r == 0 ? "done" : "failed", r == 0 ? "" : err->message, true, r < 0);
-	forget_arguments(&self);
-	free(self.work);
-	record_free(self.container);
-	run_dir_close(&self.dir);
-	owned_fd_release(&self.file_fd);
+	migration_log_end(request->root, request->migration);
+	clean_up(&self);
+	return r;
+}
+
+static int check_doubt(const struct migrate *self, struct error *err)
+{
+	const Hydra__V1__Migration *migration = self->container->migration;
+
+	if (migration != NULL && migration->is_handed_over && self->container->state == HYDRA__V1__CONTAINER_STATE__STATE_MIGRATING)
+		return 0;
+	return fail_because(err, EINVAL, "container '%s' is not in doubt: it is %s", self->request->id, state_name(self->container->state));
+}
+
+/* Without the lock, which who works on it has, nobody does. */
+static int migrate_on(struct migrate *self, struct migrate_request *request, struct error *err)
+{
+	int status = KILLED; /* as if a worker had just died */
+	int r = run_dir_open(&self->dir, request->root, request->namespace, request->id, err);
+
+	if (r == 0)
+		r = record_load(self->dir.fd, &self->container, err);
+	if (r == 0)
+		r = check_doubt(self, err);
+	if (r == 0)
+		r = run_dir_lock(&self->dir, LOCK_MIGRATION, err);
+	if (r < 0)
+		return r;
+	request->migration = self->container->migration->id;
+	request->host = self->container->migration->peer;
+	self->work = text_format("%s/.work/out-%s", request->root, request->migration);
+	self->count = 2;
+	r = resume(self, &status, err);
+	return r == 0 ? conclude(self, status, err) : r;
+}
+
+int container_migrate_on(const struct migrate_request *request, struct error *err)
+{
+	struct migrate_request known = *request;
+	struct migrate self = {.request = &known, .dir = RUN_DIR_CLOSED, .lease_fd = FD_NONE};
+	int r;
+
+	self.file_fd = open("/dev/null", O_WRONLY | O_CLOEXEC); /* the worker's progress: it has a file already, which is complete */
+	watch_signals();
+	r = migrate_on(&self, &known, err);
+	clean_up(&self);
 	return r;
 }

@@ -4,6 +4,7 @@
  * here and its shim told to restore it. Whatever fails before the commit leaves nothing behind.
  */
 #include "base/child.h"
+#include "base/clock.h"
 #include "base/fault.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -11,13 +12,16 @@
 #include "base/text.h"
 #include "setup/setup.h"
 #include "state/migration_file.h"
+#include "state/migration_log.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -40,6 +44,8 @@ struct reception {
 	pid_t caller; /* asks the shim to restore, and waits for it */
 	int caller_fd;
 	struct error failure;
+	char migration[128], peer[80];
+	int file_fd; /* progress, for who wants to know */
 };
 
 static volatile sig_atomic_t worker_pid;
@@ -84,24 +90,49 @@ static int start_caller(struct reception *self, struct error *err)
 	return 0;
 }
 
+/* What can't be noted is no reason to refuse a container. */
+static void begin_log(struct reception *self)
+{
+	struct migration_start start = {.id = self->migration, .namespace = self->namespace, .container = self->id, .peer = self->peer,
+					.is_arrival = true};
+	struct error ignored;
+
+	if (migration_file_make(self->root, self->migration, &self->file_fd, &ignored) == 0)
+		migration_log_begin(&start, self->file_fd);
+}
+
+static void end_log(struct reception *self, const struct error *err)
+{
+	auto_free char *safe = progress_safe(err != NULL ? err->message : "");
+
+	if (self->file_fd < 0)
+		return;
+	(void) dprintf(self->file_fd, "{\"phase\":\"%s\",\"message\":\"%s\",\"time_ns\":%llu,\"is_final\":true%s}\n", err == NULL ? "done" : "failed",
+		       safe, (unsigned long long) clock_realtime_ns(), err != NULL ? ",\"has_failed\":true" : "");
+	migration_log_end(self->root, self->migration);
+	owned_fd_release(&self->file_fd);
+	self->file_fd = FD_NONE;
+}
+
 static int prepare(struct reception *self, const char *line, struct error *err)
 {
-	char migration[128] = "";
 	unsigned long long epoch = 0;
 	struct target target = {.root = self->root, .namespace = self->namespace, .id = self->id, .images = self->work,
-				.migration = migration, .peer = "", .epoch = 0};
+				.migration = self->migration, .peer = "", .epoch = 0};
 	int r;
 
 	if (!progress_text(line, "id", self->id, sizeof(self->id)) ||
 	    !progress_text(line, "namespace", self->namespace, sizeof(self->namespace)) ||
 	    !progress_text(line, "work", self->work, sizeof(self->work)) ||
-	    !progress_text(line, "migration", migration, sizeof(migration)))
+	    !progress_text(line, "migration", self->migration, sizeof(self->migration)))
 		return fail_because(err, EPROTO, "hydra-pager did not say what comes");
 	(void) progress_number(line, "epoch", &epoch);
 	target.epoch = epoch;
 	r = id_check("namespace", self->namespace, err);
 	if (r == 0)
 		r = id_check("container name", self->id, err);
+	if (r == 0)
+		begin_log(self);
 	if (r == 0)
 		r = target_make(&target, &self->dir, err);
 	self->has_container = r == 0;
@@ -114,6 +145,8 @@ static void handle_line(struct reception *self, const char *line)
 	char phase[64] = "", message[400] = "";
 	struct error err;
 
+	if (self->file_fd >= 0)
+		(void) dprintf(self->file_fd, "%s\n", line);
 	(void) progress_text(line, "phase", phase, sizeof(phase));
 	(void) progress_text(line, "message", message, sizeof(message));
 	if (strcmp(phase, "prepare") == 0 && self->work[0] == '\0' && prepare(self, line, &err) < 0)
@@ -234,9 +267,31 @@ static void undo(struct reception *self)
 	}
 }
 
+/* The address alone: the port is another one each time. */
+static void name_peer(struct reception *self, int connection_fd)
+{
+	struct sockaddr_storage address;
+	socklen_t size = sizeof(address);
+
+	if (getpeername(connection_fd, (struct sockaddr *) &address, &size) < 0 ||
+	    getnameinfo((struct sockaddr *) &address, size, self->peer, sizeof(self->peer), NULL, 0, NI_NUMERICHOST) != 0)
+		self->peer[0] = '\0';
+}
+
+static int conclude(const struct reception *self, int status, struct error *err)
+{
+	if (status == RECEIVE_DONE && self->failure.code == 0)
+		return 0;
+	if (self->failure.code < 0)
+		return fail_because(err, EIO, "receive container '%s': %s", self->id, self->failure.message);
+	if (self->id[0] == '\0') /* another connection of a migration that others work on; the source sees its end */
+		return fail_because(err, EIO, "the connection led nowhere (status %d)", status);
+	return fail_because(err, EIO, "receive container '%s': the receive worker was killed", self->id);
+}
+
 int container_receive(const char *root, const char *certificates, int connection_fd, struct error *err)
 {
-	struct reception self = {.root = root, .certificates = certificates, .progress_fd = FD_NONE, .caller_fd = FD_NONE,
+	struct reception self = {.root = root, .certificates = certificates, .progress_fd = FD_NONE, .caller_fd = FD_NONE, .file_fd = FD_NONE,
 				 .dir = RUN_DIR_CLOSED};
 	struct sigaction action = {.sa_handler = cancel};
 	int status;
@@ -244,6 +299,7 @@ int container_receive(const char *root, const char *certificates, int connection
 
 	(void) sigaction(SIGTERM, &action, NULL);
 	(void) sigaction(SIGINT, &action, NULL);
+	name_peer(&self, connection_fd);
 	r = start_worker(&self, connection_fd, err);
 	(void) close(connection_fd);
 	if (r < 0)
@@ -254,11 +310,7 @@ int container_receive(const char *root, const char *certificates, int connection
 	if (status != RECEIVE_DONE && !self.is_committed)
 		undo(&self);
 	run_dir_close(&self.dir);
-	if (status == RECEIVE_DONE && self.failure.code == 0)
-		return 0;
-	if (self.failure.code < 0)
-		return fail_because(err, EIO, "receive container '%s': %s", self.id, self.failure.message);
-	if (self.id[0] == '\0') /* another connection of a migration that others work on; the source sees its end */
-		return fail_because(err, EIO, "the connection led nowhere (status %d)", status);
-	return fail_because(err, EIO, "receive container '%s': the receive worker was killed", self.id);
+	r = conclude(&self, status, err);
+	end_log(&self, r < 0 ? err : NULL);
+	return r;
 }

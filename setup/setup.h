@@ -6,6 +6,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "base/options.h"
 #include "daemon.pb-c.h"
 #include "state/record.h"
 #include "state/run_dir.h"
@@ -71,11 +72,16 @@ struct migrate_request {
 	const char *certificates; /* folder */
 	const char *migration;    /* name of this migration */
 	const char *bandwidth;    /* as hydra-pager takes them; NULL: its defaults */
-	const char *compress;
+	const char *compress, *lost_pages;
+	const struct string_list *deadlines;
 	const char *mode, *downtime;
 	bool is_dry_run;         /* only what is in the way: printed on standard error, nothing changes */
 	bool ends_exec_sessions;
 };
+/* Of a container in doubt that could be served on: as a worker that was killed is followed. */
+int container_migrate_on(const struct migrate_request *request, struct error *err);
+/* resolve.c: an administrator says where a container in doubt lives ("source" or "target"). */
+int container_resolve(const char *root, const char *namespace, const char *id, const char *to, struct error *err);
 int container_migrate(const struct migrate_request *request, struct error *err);
 /* What would be in the way: a JSON object on standard error. */
 int container_preflight(const struct migrate_request *request, struct error *err);

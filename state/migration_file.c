@@ -15,6 +15,9 @@
 #include <unistd.h>
 
 #define SIZE_LIMIT (16U << 20)
+#define TASKS_MAX  64U
+#define TASKS_SIZE 8192U
+
 char *migration_folder(const char *root)
 {
 	struct error ignored;
@@ -62,6 +65,17 @@ int migration_file_make(const char *root, const char *id, int *ret_fd, struct er
 	*ret_fd = take_fd(&fd);
 	forget_oldest(folder);
 	return 0;
+}
+
+char *progress_safe(const char *text)
+{
+	char *safe = text_copy(text);
+
+	for (char *at = safe; *at != '\0'; at++) {
+		if (*at == '"' || *at == '\\' || (unsigned char) *at < 0x20)
+			*at = '\'';
+	}
+	return safe;
 }
 
 static const char *value_of(const char *line, const char *name)
@@ -129,12 +143,99 @@ static void take_time(Hydra__V1__MigrationStatus *status, const char *phase, con
 		return;
 	if (strcmp(phase, "freeze") == 0)
 		status->frozen_ns = time_ns;
-	else if (strcmp(phase, "paging") == 0 && status->downtime_us == 0 && status->frozen_ns > 0)
-		status->downtime_us = (time_ns - status->frozen_ns) / 1000;
+	if (strcmp(phase, "paging") == 0 && status->running_ns == 0) {
+		status->running_ns = time_ns;
+		if (status->frozen_ns > 0)
+			status->downtime_us = (time_ns - status->frozen_ns) / 1000;
+	}
 }
 
-static void take_line(Hydra__V1__MigrationStatus *status, pid_t *pid, const char *line)
+/* What is known while the lines are read one after the other. */
+struct reading {
+	Hydra__V1__MigrationStatus *status;
+	pid_t pid;
+	uint64_t bytes_sent, faults; /* as the last line says */
+};
+
+/* A worker that goes on where another one died counts from 0. */
+static void add_growth(uint64_t *sum, uint64_t *last, const char *line, const char *name)
 {
+	uint64_t now = number(line, name, *last);
+
+	*sum += now >= *last ? now - *last : now;
+	*last = now;
+}
+
+static void take_counters(struct reading *self, const char *line)
+{
+	uint64_t time_ns = number(line, "time_ns", self->status->time_ns);
+
+	add_growth(&self->status->bytes_sent, &self->bytes_sent, line, "bytes_sent");
+	add_growth(&self->status->faults, &self->faults, line, "faults");
+	if (self->status->started_ns == 0)
+		self->status->started_ns = time_ns;
+	self->status->time_ns = time_ns;
+}
+
+/* "PID/STALLS/US/MAX_US PID/..." */
+static void take_tasks(Hydra__V1__MigrationStatus *status, const char *line)
+{
+	char text[TASKS_SIZE], *rest = NULL;
+
+	if (!progress_text(line, "tasks", text, sizeof(text)))
+		return;
+	for (char *word = strtok_r(text, " ", &rest); word != NULL && status->n_tasks < TASKS_MAX; word = strtok_r(NULL, " ", &rest)) {
+		Hydra__V1__MigrationTask **grown = reallocarray(status->tasks, status->n_tasks + 1, sizeof(Hydra__V1__MigrationTask *));
+		Hydra__V1__MigrationTask *task = malloc(sizeof(*task));
+		unsigned long long stalls, stall_us, max_us;
+		int pid;
+
+		if (grown != NULL)
+			status->tasks = grown;
+		if (grown == NULL || task == NULL || sscanf(word, "%d/%llu/%llu/%llu", &pid, &stalls, &stall_us, &max_us) != 4) {
+			free(task);
+			return;
+		}
+		hydra__v1__migration_task__init(task);
+		task->pid = pid;
+		task->stalls = stalls;
+		task->stall_us = stall_us;
+		task->stall_max_us = max_us;
+		status->tasks[status->n_tasks++] = task;
+	}
+}
+
+/* At the end. */
+static void take_sums(Hydra__V1__MigrationStatus *status, const char *line)
+{
+	status->downtime_us = number(line, "downtime_us", status->downtime_us);
+	status->lazy_us = number(line, "lazy_us", status->lazy_us);
+	status->stalls = number(line, "stalls", status->stalls);
+	status->stall_us = number(line, "stall_us", status->stall_us);
+	status->stall_max_us = number(line, "stall_max_us", status->stall_max_us);
+	status->is_arrival = status->is_arrival || strstr(line, "\"is_arrival\":true") != NULL;
+	if (status->n_tasks == 0)
+		take_tasks(status, line);
+}
+
+static void take_names(Hydra__V1__MigrationStatus *status, const char *line)
+{
+	const struct {
+		const char *name;
+		char **field;
+	} names[] = {{"container", &status->container_id}, {"container_namespace", &status->namespace_}, {"peer", &status->peer},
+		     {"mode", &status->mode}};
+	char text[512];
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (progress_text(line, names[i].name, text, sizeof(text)))
+			(void) message_set_string(names[i].field, text);
+	}
+}
+
+static void take_line(struct reading *self, const char *line)
+{
+	Hydra__V1__MigrationStatus *status = self->status;
 	char text[512];
 
 	status->sequence++;
@@ -144,19 +245,21 @@ static void take_line(Hydra__V1__MigrationStatus *status, pid_t *pid, const char
 	}
 	if (progress_text(line, "message", text, sizeof(text)) && text[0] != '\0')
 		(void) message_set_string(&status->message, text);
-	if (progress_text(line, "container", text, sizeof(text)))
-		(void) message_set_string(&status->container_id, text);
+	take_names(status, line);
+	take_counters(self, line);
+	take_sums(status, line);
 	status->bytes_done = number(line, "bytes_done", status->bytes_done);
+	status->bytes_total = number(line, "bytes_total", status->bytes_total);
 	status->pages_done = number(line, "pages_done", status->pages_done);
 	status->pages_total = number(line, "pages_total", status->pages_total);
-	status->faults = number(line, "faults", status->faults);
 	status->eta_ms = number(line, "eta_ms", 0);
-	*pid = (pid_t) number(line, "setup_pid", (uint64_t) *pid);
+	self->pid = (pid_t) number(line, "setup_pid", (uint64_t) self->pid);
 	status->is_done = strstr(line, "\"is_final\":true") != NULL;
+	status->ended_ns = status->is_done ? status->time_ns : 0;
 	status->has_failed = status->is_done && strstr(line, "\"has_failed\":true") != NULL;
 }
 
-static int read_lines(int fd, const char *path, Hydra__V1__MigrationStatus *status, pid_t *pid, struct error *err)
+static int read_lines(int fd, const char *path, struct reading *reading, struct error *err)
 {
 	auto_free char *data = NULL;
 	char *rest;
@@ -168,10 +271,30 @@ static int read_lines(int fd, const char *path, Hydra__V1__MigrationStatus *stat
 	rest = data;
 	for (char *end = strchr(rest, '\n'); end != NULL; end = strchr(rest, '\n')) {
 		*end = '\0';
-		take_line(status, pid, rest);
+		take_line(reading, rest);
 		rest = end + 1;
 	}
 	return 0;
+}
+
+/* Nobody writes any more, and the last line is no end. */
+static void conclude_for_dead(Hydra__V1__MigrationStatus *status)
+{
+	static const char *const perhaps_here[] = {"prepared", "committed", "paging", "source-lost", NULL};
+	bool is_complete = strcmp(status->phase, "done") == 0;
+
+	status->sequence++;
+	status->is_done = true;
+	status->ended_ns = status->time_ns;
+	if (is_complete)
+		return;
+	if (status->is_arrival && text_is_one_of(status->phase, perhaps_here)) {
+		(void) message_set_string(&status->message, "who watched it was killed when it may have been handed over: ps tells whether the container is here");
+		return;
+	}
+	status->has_failed = true;
+	(void) message_set_string(&status->phase, "failed");
+	(void) message_set_string(&status->message, "the programs that did it were killed");
 }
 
 int migration_file_read(const char *root, const char *id, Hydra__V1__MigrationStatus **ret_status, pid_t *ret_pid,
@@ -180,7 +303,7 @@ int migration_file_read(const char *root, const char *id, Hydra__V1__MigrationSt
 	auto_free char *path = text_format("%s/.migrations/%s", root, id);
 	auto_message Hydra__V1__MigrationStatus *status = malloc(sizeof(*status));
 	auto_close int fd = FD_NONE;
-	pid_t pid = 0;
+	struct reading reading = {.status = status};
 	bool is_alive;
 	int r = id_check("migration", id, err);
 
@@ -194,17 +317,13 @@ int migration_file_read(const char *root, const char *id, Hydra__V1__MigrationSt
 	if (fd < 0)
 		return errno == ENOENT ? fail_because(err, ENOENT, "no migration '%s'", id) : fail_errno(err, errno, "open '%s'", path);
 	is_alive = file_is_locked(fd); /* before reading: what a living one writes last is then read */
-	r = read_lines(fd, path, status, &pid, err);
+	r = read_lines(fd, path, &reading, err);
 	if (r < 0)
 		return r;
-	if (!is_alive && !status->is_done && status->sequence > 0) {
-		status->sequence++;
-		status->is_done = status->has_failed = true;
-		(void) message_set_string(&status->phase, "failed");
-		(void) message_set_string(&status->message, "the programs that did it were killed");
-	}
+	if (!is_alive && !status->is_done && status->sequence > 0)
+		conclude_for_dead(status);
 	*ret_status = take_ptr(&status);
 	if (ret_pid != NULL)
-		*ret_pid = pid;
+		*ret_pid = reading.pid;
 	return 0;
 }

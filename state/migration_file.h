@@ -24,6 +24,8 @@ char *migration_folder(const char *root);
 int migration_file_read(const char *root, const char *id, Hydra__V1__MigrationStatus **ret_status, pid_t *ret_pid,
 			struct error *err);
 
+/* text without what would end a string of a line; the caller frees. */
+char *progress_safe(const char *text);
 /* Members of a line, found by name: our own lines only, flat. false: not there. */
 bool progress_text(const char *line, const char *name, char *buffer, size_t size);
 bool progress_number(const char *line, const char *name, unsigned long long *ret_value);

@@ -266,3 +266,56 @@ TEST(the_file_of_version_1_is_read_and_others_are_refused_by_name)
 	CHECK(view(&ledger, "ns/web", 5000).state == STATE(UNREACHABLE) && view(&ledger, "ns/web", 5000).unreachable_ns == 2000);
 	ledger_deinit(&ledger);
 }
+
+static bool add_migration(struct ledger *ledger, unsigned number, bool has_failed)
+{
+	Hydra__V1__LedgerMigration facts = HYDRA__V1__LEDGER_MIGRATION__INIT;
+	auto_free char *id = text_format("m%u", number);
+
+	facts.id = id;
+	facts.name = facts.peer = (char *) (uintptr_t) "ns/web";
+	facts.is_arrival = number % 2 == 1;
+	facts.has_failed = has_failed;
+	facts.downtime_us = 30000;
+	facts.lazy_us = 2000000000;
+	facts.stalls = 2;
+	facts.stall_us = 50;
+	facts.bytes = 1000;
+	return migration_book_add(&ledger->migrations, &facts);
+}
+
+TEST(a_migration_is_counted_once_and_by_its_direction)
+{
+	struct ledger ledger;
+	const struct migration_sums *out = &ledger.migrations.sums[0];
+
+	CHECK(ledger_init(&ledger));
+	CHECK(add_migration(&ledger, 0, false) && !add_migration(&ledger, 0, false) && add_migration(&ledger, 2, true));
+	CHECK(add_migration(&ledger, 1, false));
+	CHECK(out->done == 1 && out->failed == 1 && out->bytes == 2000 && out->stall_us == 100);
+	CHECK(out->downtime.counts[3] == 1 && out->lazy.counts[MIGRATION_BUCKETS - 1] == 1 && out->stall_max.counts[0] == 1);
+	CHECK(ledger.migrations.sums[1].done == 1);
+	ledger_deinit(&ledger);
+}
+
+TEST(migrations_and_their_sums_survive_in_the_file)
+{
+	char place[] = "/tmp/hydra-ledger-XXXXXX";
+	struct ledger first, second;
+	struct ledger_file file;
+	struct error err;
+
+	CHECK(mkdtemp(place) != NULL && ledger_init(&first) && ledger_init(&second));
+	for (unsigned i = 0; i < MIGRATIONS_KEPT + 10; i++)
+		CHECK(add_migration(&first, i, false));
+	CHECK(ledger_file_open(&file, place, &first, &err) == 0);
+	ledger_file_close(&file);
+	CHECK(ledger_file_open(&file, place, &second, &err) == 0);
+	CHECK(second.migrations.sums[0].done == first.migrations.sums[0].done && second.migrations.count == MIGRATIONS_KEPT);
+	CHECK(second.migrations.sums[1].lazy.sum_seconds == first.migrations.sums[1].lazy.sum_seconds);
+	CHECK(!add_migration(&second, MIGRATIONS_KEPT, false) && add_migration(&second, 100000, false));
+	ledger_file_close(&file);
+	ledger_deinit(&first);
+	ledger_deinit(&second);
+	CHECK(dir_remove_all(AT_FDCWD, place, &err) == 0);
+}

@@ -227,14 +227,15 @@ def parse(text):
             families[current] = {"type": None, "samples": {}}
         elif line.startswith("# TYPE "):
             name, kind = line.split()[2:]
-            assert name == current and kind in ("counter", "gauge") and not families[name]["samples"]
+            assert name == current and kind in ("counter", "gauge", "histogram") and not families[name]["samples"]
             families[name]["type"] = kind
         else:
             sample = SAMPLE.fullmatch(line)
-            assert sample and sample[1] == current and families[current]["type"], line
+            name = re.sub("_(bucket|sum|count)$", "", sample[1]) if families[current]["type"] == "histogram" else sample[1]
+            assert sample and name == current and families[current]["type"], line
             assert line.rsplit(" ", 1)[0] not in seen, line
             seen.add(line.rsplit(" ", 1)[0])
-            families[current]["samples"][sample[2] or ""] = float(sample[3])
+            families[current]["samples"][sample[1].removeprefix(current) + (sample[2] or "")] = float(sample[3])
     for name, family in families.items():
         assert re.fullmatch(r"hydra_[a-z_]+", name) and (family["type"] == "counter") == name.endswith("_total"), name
         assert not re.search(r"_(ns|ms|us|kib|mib|milliseconds|kilobytes)(_|$)", name), name

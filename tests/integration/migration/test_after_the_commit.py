@@ -20,10 +20,10 @@ def events(host, name):
     return host.ctl("events", name).stdout
 
 
-def migrate_redis(cluster, redis_rootfs):
+def migrate_redis(cluster, redis_rootfs, *options):
     """redis with 256 MiB that a client uses, about to be moved; returns the client and hydractl."""
     client = Client(cluster, start_redis(cluster, redis_rootfs))
-    moving = cluster.a.popen([cluster.a.program("hydractl"), "--plain", "migrate", "redis", cluster.b.address])
+    moving = cluster.a.popen([cluster.a.program("hydractl"), "--plain", "migrate", *options, "redis", cluster.b.address])
     wait_for(lambda: has_phase(cluster.a, "paging"), "the copy to run at the target")
     return client, moving
 
@@ -46,7 +46,7 @@ def test_pagers_that_die_again_and_again_do_not_leave_a_damaged_container(cluste
     client = Client(cluster, start_redis(cluster, redis_rootfs))
     cluster.a.order_fault("send.committed", "stop")
     cluster.b.order_fault("receive.committed", "stop")
-    moving = cluster.a.popen([cluster.a.program("hydractl"), "--plain", "migrate", "redis", cluster.b.address])
+    moving = cluster.a.popen([cluster.a.program("hydractl"), "--plain", "migrate", *options, "redis", cluster.b.address])
     wait_for(lambda: cluster.a.has_arrived("send.committed"), "the commit")
     cluster.a.kill("hydra-pager", signal.SIGCONT)
     wait_for(lambda: cluster.b.has_arrived("receive.committed"), "the target to hear of it")
