@@ -89,6 +89,7 @@ int receive_preflight(struct receiver *self, struct error *err);
 int receive_check(struct receiver *self, const Hydra__V1__HandoffFacts *ours, struct error *err);
 /* Makes the work folder with what the shim needs and listens for the restore process. */
 int receive_prepare(struct receiver *self, struct error *err);
+mode_t receive_images_mode(const struct receiver *self);
 /* SYNC and the images. */
 int receive_layer(struct receiver *self, struct error *err);
 int receive_images(struct receiver *self, struct error *err);

@@ -30,7 +30,7 @@ static int take_round(struct receiver *self, struct error *err)
 	auto_close int dir_fd = FD_NONE;
 	int r = 0;
 
-	if (mkdir(path, 0700) < 0 || (dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) < 0)
+	if (mkdir(path, receive_images_mode(self)) < 0 || (dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) < 0)
 		return fail_errno(err, errno, "make '%s'", path);
 	if (self->rounds > 0)
 		r = link_parent(dir_fd, parent, err);

@@ -109,6 +109,12 @@ int receive_preflight(struct receiver *self, struct error *err)
 	return self->offer->is_dry_run ? 0 : r;
 }
 
+/* The root of a user namespace is nobody here, and reads images through the folder that CRIU holds. */
+mode_t receive_images_mode(const struct receiver *self)
+{
+	return self->offer->has_user_namespace ? 0711 : 0700;
+}
+
 static int keep_passed(const char *folder, const char *name, const ProtobufCBinaryData *data, struct error *err)
 {
 	auto_free char *path = text_format("%s/%s", folder, name);
@@ -119,7 +125,10 @@ static int keep_passed(const char *folder, const char *name, const ProtobufCBina
 int receive_prepare(struct receiver *self, struct error *err)
 {
 	auto_free char *socket_path = text_format("%s/" LOCAL_SOCKET, self->work);
-	int r = dir_make_all(self->images, 0700, err);
+	int r = dir_make_all(self->work, 0700, err); /* nobody else comes further than this */
+
+	if (r == 0)
+		r = dir_make_all(self->images, receive_images_mode(self), err);
 
 	self->owns_work = true;
 	if (r == 0)
@@ -195,7 +204,8 @@ static int take_image(struct receiver *self, int dir_fd, const Hydra__V1__Handof
 
 	if (!is_image_name(image->name) || image->size > IMAGES_MAX)
 		return fail_because(err, EPROTO, "an image has an impossible name or size");
-	fd = openat(dir_fd, image->name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	fd = openat(dir_fd, image->name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
+		    self->offer->has_user_namespace ? 0644 : 0600);
 	if (fd < 0)
 		return fail_errno(err, errno, "make image '%s'", image->name);
 	while (left > 0) {

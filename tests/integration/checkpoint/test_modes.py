@@ -2,6 +2,7 @@
 """Modes of migration, on one host: when the memory moves, and that none of it is lost whatever fails."""
 import json
 import os
+import pathlib
 import signal
 import subprocess
 
@@ -175,3 +176,39 @@ def test_without_soft_dirty_it_is_refused_with_the_reason(container, migrate, na
     said = move.sender.stderr
     assert "soft-dirty" in said and "choose another mode" in said
     assert "freeze" not in move.sender.phases()
+
+
+@pytest.fixture
+def userfaultfd_for_all():
+    """Sets vm.unprivileged_userfaultfd."""
+    setting = pathlib.Path("/proc/sys/vm/unprivileged_userfaultfd")
+    before = setting.read_text()
+    yield lambda value: setting.write_text(value)
+    setting.write_text(before)
+
+
+def start_with_ids(container, tmp_path):
+    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        folder.chmod(0o711)
+    one = container("/bin/ticker", "8", ids=100000)
+    one.stdio.stdout.line("START")
+    return one
+
+
+@pytest.mark.parametrize("asked, is_allowed", [("cold", "0"), ("auto", "0"), ("post-copy", "1")])
+def test_a_container_with_a_user_namespace(container, migrate, userfaultfd_for_all, tmp_path, asked, is_allowed):
+    """Memory can be served later only where that is allowed; other modes need nothing."""
+    userfaultfd_for_all(is_allowed)
+    one = start_with_ids(container, tmp_path)
+    move = migrate(one, source_args=mode(asked))
+    pid = move.expect_moved()
+    assert move.stdio.ask("verify", "VERIFY") == "VERIFY bad=0 pages=2048"
+    assert pathlib.Path(f"/proc/{pid}/uid_map").read_text().split() == ["0", "100000", "65536"]
+
+
+def test_post_copy_of_a_user_namespace_is_refused_where_it_is_not_allowed(container, migrate, userfaultfd_for_all, tmp_path):
+    userfaultfd_for_all("0")
+    one = start_with_ids(container, tmp_path)
+    move = migrate(one, source_args=mode("post-copy"))
+    expect_stayed(one, move, 2048)
+    assert "vm.unprivileged_userfaultfd=1" in move.sender.stderr
