@@ -14,7 +14,7 @@
 
 enum local_kind {
 	LOCAL_HELLO = 1,   /* restore -> worker; carries the shim's keeper socket when there is one */
-	LOCAL_START,       /* worker -> restore: the images are complete; text: their folder */
+	LOCAL_START,       /* worker -> restore: the images are complete; text: their folder; value 1: they have all memory, too */
 	LOCAL_PREPARED,    /* restore -> worker: tasks exist, not running; value: init's pid */
 	LOCAL_GO,          /* worker -> restore: let them run */
 	LOCAL_VETO,        /* worker -> restore: kill them */

@@ -17,6 +17,7 @@
 #include "shim/shim.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,7 @@
 #define HANDOVER_FILE "handover"
 #define HANDOVER_VERSION 1U
 #define HANDOVER_MAX  65536U
+#define INPUT_PIPE_SIZE (1 << 20)
 
 bool migration_is_under_way(const struct container *self)
 {
@@ -92,6 +94,17 @@ static int check(const struct container *self, struct error *err)
 	return 0;
 }
 
+/* What clients sent and the pipe had no room for: who copies the pipe then finds it there. */
+static void make_room_for_input(struct container *self)
+{
+	int fd = process_input_fd(self->init);
+
+	if (self->init->is_terminal || self->init->input_size == 0 || fd < 0)
+		return;
+	(void) fcntl(fd, F_SETPIPE_SZ, INPUT_PIPE_SIZE);
+	(void) process_write_input(self->init, NULL, 0);
+}
+
 int migration_begin(struct container *self, const Hydra__V1__MigrationBeginRequest *request, struct error *err)
 {
 	Hydra__V1__Migration *migration = malloc(sizeof(*migration));
@@ -114,6 +127,8 @@ int migration_begin(struct container *self, const Hydra__V1__MigrationBeginReque
 	self->record->migration = migration;
 	r = container_move(self, EVENT_MIGRATION_BEGUN, err);
 	fault_point("shim.migration-begun");
+	if (r == 0)
+		make_room_for_input(self);
 	if (r == 0)
 		container_note(self, "migration-begun", self->init, migration->peer);
 	return r;
