@@ -62,7 +62,7 @@ def test_the_worker_is_killed_while_criu_is_in_the_tasks(cluster, rootfs):
     cluster.a.order_fault("phase.source.freeze", "stop")
     moving = cluster.a.popen([cluster.a.program("hydractl"), "--plain", "migrate", "witness", cluster.b.address])
     wait_for(lambda: cluster.a.has_arrived("phase.source.freeze"), "the freeze")
-    criu, = cluster.a.pids("criu")
+    criu, = wait_for(lambda: cluster.a.pids("criu"), "CRIU")
     status = cluster.a.path(f"/proc/{cluster.a.inspect('witness')['pid']}/status")
     end = time.monotonic() + DEADLINE
     cluster.a.kill("hydra-pager", signal.SIGCONT)
