@@ -16,6 +16,7 @@
 #include "base/number.h"
 #include "base/owned.h"
 #include "base/text.h"
+#include "checkpoint/departure.h"
 #include "checkpoint/bridge.h"
 #include "checkpoint/receive.h"
 #include "checkpoint/send.h"
@@ -41,7 +42,7 @@ struct worker_options {
 struct send_options {
 	struct worker_options worker;
 	const char *connect, *id, *container_namespace, *migration, *epoch, *work, *state, *layer;
-	const char *record, *config, *limits, *veth, *bridge, *bandwidth, *compress, *mode, *downtime, *lost_pages;
+	const char *record, *config, *limits, *veth, *bridge, *bandwidth, *compress, *mode, *downtime, *lost_pages, *departures;
 	struct string_list required, obstacles;
 	struct string_list deadlines;
 	int pid, reconnect_s;
@@ -162,7 +163,7 @@ static enum send_outcome send_with(const struct send_options *options, const str
 		.record = options->record, .config = options->config, .limits = options->limits, .veth = options->veth,
 		.bridge = options->bridge, .progress_fd = options->worker.progress_fd, .patience_ms = options->worker.patience_s * 1000,
 		.reconnect_ms = options->reconnect_s * 1000, .compress = options->compress,
-		.is_dry_run = options->is_dry_run, .obstacles = &options->obstacles};
+		.is_dry_run = options->is_dry_run, .obstacles = &options->obstacles, .departures = options->departures};
 
 	if (options->is_resumed)
 		return send_resume(&spec, err);
@@ -348,6 +349,32 @@ const struct command command_resolve = {
 	.defaults = &(const struct resolve_options){.patience_s = 5},
 	.options_size = sizeof(struct resolve_options),
 	.run = resolve,
+};
+
+struct farewell_options {
+	const char *record;
+};
+
+static const struct option_entry farewell_entries[] = {
+	{0, "record", "FILE", OPTION_STRING, offsetof(struct farewell_options, record), "of a departure (--departures of send)"},
+	{0},
+};
+
+static int farewell(void *options, struct error *err)
+{
+	const struct farewell_options *self = options;
+	int r = command_line_need(self->record != NULL, "record", err);
+
+	return r == 0 ? departure_farewell(self->record, err) : r;
+}
+
+const struct command command_farewell = {
+	.name = "farewell",
+	.purpose = "tell the target of a departure that this host was restarted meanwhile and has lost the container's memory",
+	.entries = farewell_entries,
+	.defaults = &(const struct farewell_options){.record = NULL},
+	.options_size = sizeof(struct farewell_options),
+	.run = farewell,
 };
 
 struct lost_options {

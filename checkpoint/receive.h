@@ -78,7 +78,6 @@ struct receiver {
 	int keeper_fd;
 	struct error error;
 	bool has_failed, is_source_lost, is_acknowledged;
-	bool may_run; /* CRIU was told, or is about to be */
 	uint64_t complete_ns, running_ns;
 	Hydra__V1__HandoffSums *sums; /* what it cost, when all memory is here */
 };

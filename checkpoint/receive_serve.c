@@ -128,7 +128,7 @@ static void handle_go(struct receiver *self)
 /* The restore ended before CRIU was told that the tasks may run: it is as if they had never been given to us. */
 static void take_back_commitment(struct receiver *self)
 {
-	if (self->stage == STAGE_COMMITTED && !self->may_run)
+	if (self->stage == STAGE_COMMITTED && local_claim(self->work, "aborted"))
 		self->stage = STAGE_PREPARED;
 }
 
@@ -145,9 +145,6 @@ static void handle_restore_message(struct receiver *self, const struct local_mes
 	case LOCAL_PREPARED:
 		if (self->stage == STAGE_RESTORING)
 			handle_prepared(self);
-		break;
-	case LOCAL_RESUMING:
-		self->may_run = true;
 		break;
 	case LOCAL_RUNNING:
 		handle_running(self, message);

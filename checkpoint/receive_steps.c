@@ -125,11 +125,14 @@ static int keep_passed(const char *folder, const char *name, const ProtobufCBina
 int receive_prepare(struct receiver *self, struct error *err)
 {
 	auto_free char *socket_path = text_format("%s/" LOCAL_SOCKET, self->work);
-	int r = dir_make_all(self->work, 0700, err); /* nobody else comes further than this */
+	auto_free char *quoted = progress_quote(self->work);
+	auto_free char *folder = text_format(",\"folder\":%s", quoted);
+	int r;
 
+	progress_tell(&self->progress, folder); /* should we be killed, somebody has to remove it */
+	r = dir_make_all(self->work, 0700, err); /* nobody else comes further than this */
 	if (r == 0)
 		r = dir_make_all(self->images, receive_images_mode(self), err);
-
 	self->owns_work = true;
 	if (r == 0)
 		r = receive_begin_verdict(self, err);

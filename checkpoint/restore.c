@@ -49,9 +49,19 @@ static int hear(struct restore *self, enum local_kind wanted, struct error *err)
 	return r;
 }
 
+/* From here on they run, whoever dies. */
+static int claim(struct restore *self, struct error *err)
+{
+	auto_free char *folder = text_copy(self->spec->handoff);
+	char *slash = strrchr(folder, '/');
+
+	if (slash != NULL)
+		*slash = '\0';
+	return local_claim(folder, "resumed") ? 0 : fail_because(err, ECANCELED, "the migration was called off when its worker died");
+}
+
 static int vote(struct restore *self, struct error *err)
 {
-	struct error ignored;
 	int r = 0;
 
 	fault_point("restore.before-vote");
@@ -66,9 +76,7 @@ static int vote(struct restore *self, struct error *err)
 	if (r == 0 && self->spec->veth != NULL)
 		announce_addresses(self->spec->net_namespace_fd);
 	fault_point("restore.voted");
-	if (r == 0 && self->handoff_fd >= 0) /* nobody there to hear it: the tasks are ours all the same */
-		(void) local_send(self->handoff_fd, LOCAL_RESUMING, 0, NULL, FD_NONE, &ignored);
-	return r;
+	return r == 0 && self->handoff_fd >= 0 ? claim(self, err) : r;
 }
 
 static int deliver_console(struct restore *self, int fd, struct error *err)

@@ -20,6 +20,7 @@
 #include "base/owned.h"
 #include "base/text.h"
 #include "checkpoint/bridge.h"
+#include "checkpoint/departure.h"
 #include "checkpoint/facts.h"
 #include "checkpoint/image_timers.h"
 #include "checkpoint/rounds.h"
@@ -349,6 +350,8 @@ void send_clean_up(struct sender_state *self)
 	layer_list_deinit(&self->layer_before);
 	problems_deinit(&self->problems);
 	free(self->record.stopped_pids);
+	free(self->boot_id);
+	free(self->departure);
 	owned_fd_release(&self->layer_fd);
 	hydra__v1__checkpoint_metadata__free_unpacked(self->metadata, NULL);
 }
@@ -392,6 +395,8 @@ enum send_outcome send_run(const struct send_spec *spec, struct error *err)
 		send_bury(&self);
 		tell_done(&self);
 	}
+	if (outcome != SEND_IN_DOUBT)
+		departure_forget(&self.record);
 	if (outcome != SEND_IN_DOUBT)
 		(void) dir_remove_all(AT_FDCWD, spec->work, &(struct error){0});
 	send_clean_up(&self);

@@ -44,6 +44,7 @@ struct send_spec {
 	const struct string_list *obstacles; /* OBJECT<tab>REASON<tab>REMEDY each: what the caller knows to be in the way */
 	uint64_t downtime_ms; /* pre-copy: how long the container may stand still for what is left */
 	Hydra__V1__LostPages lost_pages;
+	const char *departures; /* folder (checkpoint/departure.h); NULL: none */
 };
 
 enum send_outcome {
@@ -88,6 +89,7 @@ struct sender_state {
 	Hydra__V1__HandoverRecord record;
 	Hydra__V1__HandoverState verdict; /* the target's word, when it has given one */
 	bool is_lost_there;
+	char *boot_id, *departure; /* of the record */
 	uint64_t began_ns; /* by clock_monotonic_ns() */
 	uint64_t frozen_ns, parked_ns, sent_ns; /* real time: the freeze was asked for; CRIU holds still; the target has the images */
 	uint64_t running_ns;          /* the same: it was heard to run at the target */
@@ -119,6 +121,8 @@ void send_bury(struct sender_state *self);
 int send_take_verdict(struct sender_state *self, const struct frame *frame, struct error *err);
 /* The target has said that it never ran there: it goes on here. */
 int send_take_back(struct sender_state *self, struct error *err);
+/* Tells the target that no more memory comes, until it has answered. -ECANCELED: a signal came before. */
+int send_tell_loss(struct sender_state *self);
 /* What a worker needs that goes on where another was; times and progress as given. */
 struct send_spec send_spec_of(const struct send_spec *given, const Hydra__V1__HandoverRecord *fence);
 /* BEGUN: with the tasks that stand still by themselves. To be written just before the freeze. */

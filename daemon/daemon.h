@@ -125,6 +125,9 @@ void service_remove_host(struct ttrpc_call *call, const ProtobufCMessage *messag
 /* A request to migrate names its host by an address or by a name. */
 int hosts_resolve(struct daemon *daemon, const Hydra__V1__MigrateRequest *request, Hydra__V1__KnownHost **ret_host, struct error *err);
 
+/* farewells.c: for departures that a restart of the host has cut. */
+void farewells_begin(struct daemon *daemon);
+
 /* migration.c; listen_fd: FD_NONE, or that of the binary before. */
 int migrations_init(struct daemon *daemon, int listen_fd, struct error *err);
 /* preflight.c: what would be in the way of a migration. */

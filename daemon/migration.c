@@ -166,6 +166,7 @@ int migrations_init(struct daemon *daemon, int listen_fd, struct error *err)
 {
 	int r = watch_progress(daemon, err);
 
+	farewells_begin(daemon);
 	return r == 0 ? listen_for_hosts(daemon, listen_fd, err) : r;
 }
 

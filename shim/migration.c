@@ -259,6 +259,11 @@ static void settle(struct container *self)
 	}
 }
 
+static bool is_moved(const struct container *self)
+{
+	return self->record->migration != NULL && fencing_state(self) == HYDRA__V1__HANDOVER_STATE__HANDOVER_DONE;
+}
+
 static void drop_lease(struct container *self)
 {
 	int fd = self->lease.fd;
@@ -274,6 +279,10 @@ static void handle_lease(struct event_source *source, uint32_t events)
 	(void) events;
 	drop_lease(self);
 	settle(self);
+	/* its tasks have ended by then, and who would have removed it is dead */
+	if (!migration_is_under_way(self) && is_moved(self))
+		self->record->remove_on_exit = true;
+	shim_consider_end(self->shim);
 }
 
 void migration_hold(struct container *self, int lease_fd)
@@ -294,11 +303,6 @@ void migration_hold(struct container *self, int lease_fd)
 bool migration_is(const struct container *self, const char *migration_id)
 {
 	return migration_is_under_way(self) && strcmp(self->record->migration->id, migration_id) == 0;
-}
-
-static bool is_moved(const struct container *self)
-{
-	return self->record->migration != NULL && fencing_state(self) == HYDRA__V1__HANDOVER_STATE__HANDOVER_DONE;
 }
 
 static void awaited(struct shim *shim, int exit_status, void *context)
@@ -339,7 +343,13 @@ void migration_ended_unseen(struct container *self)
 
 int migration_end(struct container *self, const Hydra__V1__MigrationEndRequest *request, struct error *err)
 {
-	if (!migration_is_under_way(self) || strcmp(self->record->migration->id, request->migration_id) != 0)
+	if (self->record->migration != NULL && strcmp(self->record->migration->id, request->migration_id) == 0 &&
+	    !migration_is_under_way(self)) {
+		drop_lease(self);
+		shim_consider_end(self->shim);
+		return 0;
+	}
+	if (!migration_is(self, request->migration_id))
 		return fail_because(err, EBUSY, "container '%s' is not in migration '%s'", self->dir.id, request->migration_id);
 	drop_lease(self);
 	self->awaits_workers = false; /* who asks finishes it */

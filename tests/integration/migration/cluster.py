@@ -143,6 +143,14 @@ class Cluster:
         host.start("hydra-monitor", "--", *host.options)
         wait_for(lambda: host.answers("hydrad.sock"), "hydrad")
 
+    def cut(self, host):
+        """Its connections break and no more come up, until the result is called."""
+        number = (self.a, self.b).index(host) + 1
+        sh(*self.switch.inside("ip", "link", "set", f"p{number}", "down"))
+        for each in (self.a, self.b):
+            each.run("ss", "-K", "dport", "=", f":{PORT}", "or", "sport", "=", f":{PORT}", check=False)
+        return lambda: sh(*self.switch.inside("ip", "link", "set", f"p{number}", "up"))
+
     def other(self, host):
         return self.b if host is self.a else self.a
 
