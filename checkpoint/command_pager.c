@@ -73,6 +73,7 @@ static const struct option_entry send_entries[] = {
 	{0, "reconnect", "SECONDS", OPTION_INT, AT(reconnect_s), "how long to try again after a loss (default 0: without end)"},
 	{0, "bandwidth", "RATE", OPTION_STRING, AT(bandwidth), "bytes a second for what nobody waits for, also 10m (default: all there is)"},
 	{0, "compress", "HOW", OPTION_STRING, AT(compress), "pages that nobody waits for: auto, none, lz4 or zstd (default: auto)"},
+	{0, "departures", "DIR", OPTION_STRING, AT(departures), "it is noted here that the container leaves, also over a restart of the host"},
 	{0, "mode", "MODE", OPTION_STRING, AT(mode), "auto, post-copy, pre-copy, hybrid or cold (default: auto)"},
 	{0, "downtime", "TIME", OPTION_STRING, AT(downtime), "pre-copy: the standstill that sending the rest may take (default 100ms)"},
 	{0, "dry-run", NULL, OPTION_FLAG, AT(is_dry_run), "only print what is in the way and what to expect, as a JSON object"},
@@ -163,7 +164,7 @@ static enum send_outcome send_with(const struct send_options *options, const str
 		.record = options->record, .config = options->config, .limits = options->limits, .veth = options->veth,
 		.bridge = options->bridge, .progress_fd = options->worker.progress_fd, .patience_ms = options->worker.patience_s * 1000,
 		.reconnect_ms = options->reconnect_s * 1000, .compress = options->compress,
-		.is_dry_run = options->is_dry_run, .obstacles = &options->obstacles, .departures = options->departures};
+		.departures = options->departures, .is_dry_run = options->is_dry_run, .obstacles = &options->obstacles};
 
 	if (options->is_resumed)
 		return send_resume(&spec, err);

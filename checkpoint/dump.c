@@ -7,11 +7,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/owned.h"
 #include "base/text.h"
@@ -27,6 +29,7 @@
 #define PARK_PEER     11
 #define PARK_CONFIG   "park.conf"
 #define PARK_CLOSE    0x1023
+#define PARK_NS       (30 * NS_PER_S)
 
 /* 24 bytes up to CRIU 4.1, 32 from 4.2 on, which wait for all of theirs; the command is first in both and nobody
  * reads what is behind it. */
@@ -251,6 +254,7 @@ int dump_park_start(struct parked_dump *self, const struct dump_spec *spec,
 {
 	int r = request_parked(self, spec, metadata, err);
 
+	self->is_at_work = r == 0;
 	if (r < 0)
 		dump_abort(self);
 	return r;
@@ -275,6 +279,7 @@ int dump_park_continue(struct parked_dump *self, struct error *err)
 		return criu_log_explain(err, self->images_fd, self->images, DUMP_LOG);
 	}
 	r = is_last_word ? 0 : criu_worker_acknowledge(&self->worker, true, err);
+	self->is_at_work = self->is_at_work && !is_parked;
 	return r < 0 ? r : is_parked ? 0 : DUMP_GOES_ON;
 }
 
@@ -311,8 +316,25 @@ int dump_commit(struct parked_dump *self, struct error *err)
 	return 0;
 }
 
+/* CRIU runs code of its own in the tasks. Killed just then it leaves that code there, and the tasks die of it (SIGTRAP). So it goes on until
+ * the tasks stand still, which is soon; only one that hangs is killed nevertheless. */
+void dump_settle(struct parked_dump *self)
+{
+	uint64_t end = clock_monotonic_ns() + PARK_NS;
+	struct error ignored;
+
+	while (self->is_at_work && clock_monotonic_ns() < end) {
+		struct pollfd event = {.fd = self->worker.socket_fd, .events = POLLIN};
+		int r = poll(&event, 1, (int) ((end - clock_monotonic_ns()) / NS_PER_MS) + 1);
+
+		if (r > 0 && dump_park_continue(self, &ignored) < 0)
+			self->is_at_work = false;
+	}
+}
+
 void dump_abort(struct parked_dump *self)
 {
+	dump_settle(self);
 	criu_worker_stop(&self->worker);
 	close_parked(self);
 }

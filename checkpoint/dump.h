@@ -35,6 +35,7 @@ int dump_round(const struct dump_spec *spec, Hydra__V1__CheckpointMetadata *meta
 /* A dump whose page server never serves, or one that is complete and waits to be agreed to: the tasks stay frozen until dump_commit (they die) or dump_abort (they run). */
 struct parked_dump {
 	struct criu_worker worker;
+	bool is_at_work; /* CRIU is in the tasks, which do not all stand still yet */
 	int park_fd; /* our end of the page socket */
 	int images_fd;
 	const char *images;
@@ -51,9 +52,11 @@ int dump_park_prepare(struct parked_dump *self, const struct dump_spec *spec, st
 /* Starts what was prepared and returns at once; whenever worker.socket_fd is readable, call dump_park_continue. */
 int dump_park_start(struct parked_dump *self, const struct dump_spec *spec,
 		    const Hydra__V1__CheckpointMetadata *metadata, struct error *err);
+/* Waits until CRIU is out of the tasks, which it may be working on: only then do their sockets stay as we make them. */
+void dump_settle(struct parked_dump *self);
 /* 0: parked, images complete. DUMP_GOES_ON. Else the reason; the tasks run again when dump_abort has been called. */
 int dump_park_continue(struct parked_dump *self, struct error *err);
 /* The tasks are killed. */
 int dump_commit(struct parked_dump *self, struct error *err);
-/* The tasks run again. Accepts PARKED_DUMP_NONE. Switch TCP repair off before (tcp_repair.h). */
+/* The tasks run again. Waits until CRIU is not in the middle of something. Accepts PARKED_DUMP_NONE. Switch TCP repair off before (tcp_repair.h). */
 void dump_abort(struct parked_dump *self);

@@ -35,9 +35,9 @@ struct command {
 	int (*run)(const struct cli *cli, void *options, const struct option_rest *rest, struct error *err);
 };
 
-extern const struct command command_attach, command_checkpoint, command_create, command_daemon, command_events, command_exec,
+extern const struct command command_attach, command_checkpoint, command_create, command_daemon, command_drain, command_events, command_exec,
 	command_host, command_host_check, command_inspect, command_kill, command_ledger, command_logs, command_migrate, command_migrations, command_pause, command_ps,
-	command_restore, command_resume, command_rm, command_run, command_start, command_stats, command_stop, command_top, command_update,
+	command_rebalance, command_restore, command_resume, command_rm, command_run, command_start, command_stats, command_stop, command_top, command_update,
 	command_upgrade, command_wait;
 
 /* Exit statuses of hydractl itself, as Docker's. */
@@ -95,6 +95,9 @@ int parse_restart(const char *text, Hydra__V1__RestartPolicy *policy, struct err
 #define LOG_OPTION_HELP \
 	"format=cri|json-file|raw|journald, max-size=SIZE, max-files=N, path=FILE, policy=spill|block|drop-oldest, spill-size=SIZE"
 int log_options_parse(const struct string_list *list, Hydra__V1__LogConfig *log, struct error *err);
+
+/* publish_options.c: "[IP:]HOSTPORT:PORT[/PROTOCOL]" as --publish takes it; strings are to be freed with message_free(). */
+int publish_parse(const char *text, Hydra__V1__PublishedPort **ret_port, struct error *err);
 
 /* find.c: what is known of a container. is_reachable: by its shim, else from disk. */
 struct container_view {

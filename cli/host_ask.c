@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cli/host.h"
+#include "cli/host_report.h"
 
 #include "base/child.h"
 #include "base/file.h"
@@ -81,4 +81,12 @@ int host_ask_json(const struct cli *cli, const known_host *host, char **ret_json
 	if (r == 0 && lseek(fd, 0, SEEK_SET) < 0)
 		r = fail_errno(err, errno, "read an answer");
 	return r == 0 ? file_read_fd(fd, "the answer", ANSWER_SIZE_MAX, ret_json, NULL, err) : r;
+}
+
+int host_report_ask(struct host_report *self, const struct cli *cli, const known_host *host, struct error *err)
+{
+	auto_free char *json = NULL;
+	int r = host_ask_json(cli, host, &json, err);
+
+	return r < 0 ? r : host_report_parse(self, host != NULL ? host->name : "", json, err);
 }

@@ -178,18 +178,22 @@ const struct command command_migrate = {
 struct disk_options {
 	const char *images;
 	const char *name;
-	bool leave_running;
+	const char *key_file;
+	bool leave_running, encrypt;
 };
 
 static const struct option_entry checkpoint_entries[] = {
 	{0, "images", "DIR", OPTION_STRING, offsetof(struct disk_options, images), "where it goes (made when missing)"},
 	{0, "leave-running", NULL, OPTION_FLAG, offsetof(struct disk_options, leave_running), "do not stop the container"},
+	{0, "encrypt", NULL, OPTION_FLAG, offsetof(struct disk_options, encrypt), "nothing of it reaches the disk as it is; needs --key-file"},
+	{0, "key-file", "FILE", OPTION_STRING, offsetof(struct disk_options, key_file), "the key: 32 bytes or 64 hexadecimal digits"},
 	{0, NULL, NULL, OPTION_FLAG, 0, NULL},
 };
 
 static const struct option_entry restore_entries[] = {
 	{0, "images", "DIR", OPTION_STRING, offsetof(struct disk_options, images), "what checkpoint wrote"},
 	{0, "name", "NAME", OPTION_STRING, offsetof(struct disk_options, name), "of the container"},
+	{0, "key-file", "FILE", OPTION_STRING, offsetof(struct disk_options, key_file), "of an encrypted one: its key"},
 	{0, NULL, NULL, OPTION_FLAG, 0, NULL},
 };
 
@@ -203,11 +207,21 @@ static char *absolute(const char *path)
 static int disk(const struct cli *cli, const struct disk_options *options, const char *operation, const char *id, struct error *err)
 {
 	auto_free char *images = options->images != NULL ? absolute(options->images) : NULL;
-	const char *const arguments[] = {operation, "--images", images, options->leave_running ? "--leave-running" : "--", id, NULL};
+	auto_free char *images_option = images != NULL ? text_format("--images=%s", images) : NULL;
+	auto_free char *key_file = options->key_file != NULL ? absolute(options->key_file) : NULL;
+	auto_free char *key_option = key_file != NULL ? text_format("--key-file=%s", key_file) : NULL;
+	const char *arguments[7] = {operation, images_option};
+	size_t count = 2;
 	int r;
 
 	if (images == NULL)
 		return fail_because(err, EINVAL, "missing option: --images DIR");
+	if (options->leave_running)
+		arguments[count++] = "--leave-running";
+	if (key_option != NULL)
+		arguments[count++] = key_option;
+	arguments[count++] = "--";
+	arguments[count] = id;
 	r = cli_setup(cli, arguments, NULL, 0, err);
 	if (r == 0)
 		(void) puts(id);
@@ -216,7 +230,11 @@ static int disk(const struct cli *cli, const struct disk_options *options, const
 
 static int checkpoint(const struct cli *cli, void *context, const struct option_rest *rest, struct error *err)
 {
-	return disk(cli, context, "checkpoint", rest->positional[0], err);
+	const struct disk_options *options = context;
+
+	if (options->encrypt != (options->key_file != NULL))
+		return fail_because(err, EINVAL, "--encrypt and --key-file FILE belong together");
+	return disk(cli, options, "checkpoint", rest->positional[0], err);
 }
 
 static int restore(const struct cli *cli, void *context, const struct option_rest *rest, struct error *err)
@@ -230,8 +248,8 @@ static int restore(const struct cli *cli, void *context, const struct option_res
 }
 
 const struct command command_checkpoint = {
-	"checkpoint", "--images DIR [--leave-running] CONTAINER", "save a running container to disk", checkpoint_entries,
+	"checkpoint", "--images DIR [OPTIONS] CONTAINER", "save a running container to disk", checkpoint_entries,
 	sizeof(struct disk_options), 1, 1, false, checkpoint};
 const struct command command_restore = {
-	"restore", "--images DIR --name NAME", "bring a saved container back", restore_entries, sizeof(struct disk_options), 0, 0, false,
+	"restore", "--images DIR --name NAME [--key-file FILE]", "bring a saved container back", restore_entries, sizeof(struct disk_options), 0, 0, false,
 	restore};

@@ -19,7 +19,7 @@ struct run_options {
 	const char *rootfs, *bundle, *name, *memory, *cpus, *pids, *network, *ip, *mac, *restart, *hostname, *cwd, *user,
 		*stop_timeout;
 	bool detach, input, terminal, remove, privileged, read_only;
-	struct string_list env, mounts, log, labels, cap_add, cap_drop;
+	struct string_list env, mounts, ports, log, labels, cap_add, cap_drop;
 	struct health_options health;
 };
 
@@ -41,6 +41,7 @@ static const struct option_entry run_entries[] = {
 	{0, "network", "NAME", OPTION_STRING, AT(network), "none (default), host, or a CNI network"},
 	{0, "ip", "ADDRESS", OPTION_STRING, AT(ip), "address asked of the CNI network"},
 	{0, "mac", "ADDRESS", OPTION_STRING, AT(mac), "hardware address asked of the CNI network"},
+	{'p', "publish", "[IP:]HOSTPORT:PORT[/PROTOCOL]", OPTION_LIST, AT(ports), "a port of the host leads to one of the container (CNI network)"},
 	{0, "log-opt", "KEY=VALUE", OPTION_LIST, AT(log), LOG_OPTION_HELP},
 	{0, "restart", "POLICY", OPTION_STRING, AT(restart), "no, on-failure[:N], always, unless-stopped"},
 	HEALTH_ENTRIES(struct run_options, health),
@@ -138,6 +139,7 @@ struct request_parts {
 	Hydra__V1__HealthCheck health;
 	Hydra__V1__Mount *mounts;
 	Hydra__V1__Mount **mount_pointers;
+	Hydra__V1__PublishedPort **ports;
 	char name[16];
 };
 
@@ -158,6 +160,21 @@ static int add_mounts(const struct run_options *options, create_request *request
 	request->mounts = parts->mount_pointers;
 	request->n_mounts = count;
 	return 0;
+}
+
+static int add_ports(const struct run_options *options, create_request *request, struct request_parts *parts, struct error *err)
+{
+	int r = 0;
+
+	if (options->ports.count > 0 && (options->network == NULL || strcmp(options->network, "none") == 0 || strcmp(options->network, "host") == 0))
+		return fail_because(err, EINVAL, "option --publish: needs --network with a CNI network");
+	parts->ports = calloc(options->ports.count + 1, sizeof(*parts->ports));
+	for (size_t i = 0; r == 0 && parts->ports != NULL && i < options->ports.count; i++) {
+		r = publish_parse(options->ports.items[i], &parts->ports[i], err);
+		request->network->n_ports += r == 0;
+	}
+	request->network->ports = parts->ports;
+	return r;
 }
 
 static char *optional(const char *text)
@@ -223,6 +240,8 @@ static int make_request(const struct cli *cli, const struct run_options *options
 		r = parse_restart(options->restart, &parts->restart, err);
 	if (r == 0)
 		r = add_mounts(options, request, parts, err);
+	if (r == 0)
+		r = add_ports(options, request, parts, err);
 	if (r == 0 && options->stop_timeout != NULL && number_parse_int(options->stop_timeout, 0, 86400, &timeout_s) < 0)
 		r = bad_value("stop-timeout", options->stop_timeout, "seconds from 0 to 86400", err);
 	request->stop_timeout_s = (uint32_t) timeout_s;
@@ -239,6 +258,9 @@ static void parts_deinit(struct request_parts *parts, size_t mount_count)
 	}
 	free(parts->mounts);
 	free(parts->mount_pointers);
+	for (size_t i = 0; i < parts->network.n_ports; i++)
+		message_free(parts->ports[i]);
+	free(parts->ports);
 }
 
 static int create_and_maybe_start(const struct cli *cli, const struct run_options *options, create_request *request,

@@ -23,6 +23,7 @@
 #define PLUGIN_FOLDERS  "/opt/cni/bin:/usr/lib/cni:/usr/libexec/cni"
 #define CONFIG_SIZE_MAX (1U << 20)
 #define INTERFACE       "eth0"
+#define PORTS_CAPABILITY "portMappings"
 
 static const char *environment(const char *name, const char *fallback)
 {
@@ -90,6 +91,20 @@ static bool has_capability(yyjson_val *plugin, const char *name)
 	return yyjson_get_bool(yyjson_obj_get(yyjson_obj_get(plugin, "capabilities"), name));
 }
 
+static void add_ports(yyjson_mut_doc *doc, yyjson_mut_val *list, const Hydra__V1__Network *network)
+{
+	for (size_t i = 0; i < network->n_ports; i++) {
+		const Hydra__V1__PublishedPort *port = network->ports[i];
+		yyjson_mut_val *item = yyjson_mut_arr_add_obj(doc, list);
+
+		(void) yyjson_mut_obj_add_uint(doc, item, "hostPort", port->host_port);
+		(void) yyjson_mut_obj_add_uint(doc, item, "containerPort", port->container_port);
+		(void) yyjson_mut_obj_add_strcpy(doc, item, "protocol", port->protocol);
+		if (port->host_ip[0] != '\0')
+			(void) yyjson_mut_obj_add_strcpy(doc, item, "hostIP", port->host_ip);
+	}
+}
+
 /* What the plugin gets on its standard input. */
 static char *plugin_input(yyjson_val *network, yyjson_val *plugin, const struct cni_call *call, const char *previous)
 {
@@ -109,6 +124,8 @@ static char *plugin_input(yyjson_val *network, yyjson_val *plugin, const struct 
 		(void) yyjson_mut_obj_add_strcpy(doc, runtime, "mac", call->mac);
 	if (call->ip[0] != '\0' && has_capability(plugin, "ips"))
 		(void) yyjson_mut_arr_add_strcpy(doc, yyjson_mut_obj_add_arr(doc, runtime, "ips"), call->ip);
+	if (call->ports != NULL && has_capability(plugin, PORTS_CAPABILITY))
+		add_ports(doc, yyjson_mut_obj_add_arr(doc, runtime, PORTS_CAPABILITY), call->ports);
 	(void) yyjson_mut_obj_add_val(doc, root, "runtimeConfig", runtime);
 	if (previous_doc != NULL)
 		(void) yyjson_mut_obj_add_val(doc, root, "prevResult",
@@ -204,6 +221,29 @@ static int call_plugin(yyjson_val *network, yyjson_val *plugin, const struct cni
 	return 0;
 }
 
+static bool is_wanted(const struct cni_call *call, yyjson_val *plugin)
+{
+	bool publishes = has_capability(plugin, PORTS_CAPABILITY);
+
+	return call->part == CNI_ALL || publishes == (call->part == CNI_PORTS_ONLY);
+}
+
+/* Somebody has to publish what is to be published. */
+static int check_ports(yyjson_val *network, const struct cni_call *call, struct error *err)
+{
+	yyjson_val *plugins = yyjson_obj_get(network, "plugins");
+	yyjson_arr_iter iterator = yyjson_arr_iter_with(plugins);
+
+	if (call->ports == NULL || call->ports->n_ports == 0 || strcmp(call->command, "ADD") != 0)
+		return 0;
+	for (yyjson_val *plugin = yyjson_arr_iter_next(&iterator); plugin != NULL; plugin = yyjson_arr_iter_next(&iterator)) {
+		if (has_capability(plugin, PORTS_CAPABILITY))
+			return 0;
+	}
+	return fail_because(err, EOPNOTSUPP, "network '%s' publishes no ports: its configuration needs "
+					     "{\"type\": \"portmap\", \"capabilities\": {\"" PORTS_CAPABILITY "\": true}}", call->network);
+}
+
 /* ADD goes through the plugins forwards, DEL backwards. */
 static int call_plugins(yyjson_val *network, const struct cni_call *call, char **result, struct error *err)
 {
@@ -211,11 +251,14 @@ static int call_plugins(yyjson_val *network, const struct cni_call *call, char *
 	bool is_list = yyjson_is_arr(plugins);
 	size_t count = is_list ? yyjson_arr_size(plugins) : 1;
 	bool backwards = strcmp(call->command, "DEL") == 0;
-	int r = 0;
+	int r = check_ports(network, call, err);
 
-	for (size_t i = 0; i < count && r == 0; i++)
-		r = call_plugin(network, is_list ? yyjson_arr_get(plugins, backwards ? count - 1 - i : i) : network, call, result,
-				err);
+	for (size_t i = 0; i < count && r == 0; i++) {
+		yyjson_val *plugin = is_list ? yyjson_arr_get(plugins, backwards ? count - 1 - i : i) : network;
+
+		if (is_wanted(call, plugin))
+			r = call_plugin(network, plugin, call, result, err);
+	}
 	return r;
 }
 

@@ -23,7 +23,7 @@
 struct setup_options {
 	const char *root;
 	const char *namespace;
-	const char *host, *certificates, *migration, *images, *bandwidth, *compress, *lost_pages, *to, *mode, *downtime;
+	const char *host, *certificates, *migration, *images, *key_file, *bandwidth, *compress, *lost_pages, *to, *mode, *downtime;
 	struct string_list deadlines;
 	bool is_resumed;
 	int connection_fd;
@@ -54,6 +54,7 @@ static const struct option_entry option_entries[] = {
 	{0, "to", "SIDE", OPTION_STRING, offsetof(struct setup_options, to), "resolve: source or target"},
 	{0, "connection-fd", "FD", OPTION_INT, offsetof(struct setup_options, connection_fd), "receive: the accepted connection"},
 	{0, "images", "DIR", OPTION_STRING, offsetof(struct setup_options, images), "checkpoint, restore: the folder"},
+	{0, "key-file", "FILE", OPTION_STRING, offsetof(struct setup_options, key_file), "checkpoint, restore: it is encrypted with this key"},
 	{0, "leave-running", NULL, OPTION_FLAG, offsetof(struct setup_options, leave_running), "checkpoint: do not stop it"},
 	{0, NULL, NULL, OPTION_FLAG, 0, NULL},
 };
@@ -124,12 +125,13 @@ static int receive(const struct setup_options *options, struct error *err)
 
 static int to_or_from_disk(const struct setup_options *options, bool is_restore, const char *id, struct error *err)
 {
+	struct checkpoint_place where = {.images = options->images, .key_file = options->key_file};
 	int r = need(options->images, "images", err);
 
 	if (r < 0)
 		return r;
-	return is_restore ? container_restore(options->root, options->namespace, id, options->images, err)
-			  : container_checkpoint(options->root, options->namespace, id, options->images, options->leave_running, err);
+	return is_restore ? container_restore(options->root, options->namespace, id, &where, err)
+			  : container_checkpoint(options->root, options->namespace, id, &where, options->leave_running, err);
 }
 
 static int run(const struct setup_options *options, const struct option_rest *rest, struct error *err)

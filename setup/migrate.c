@@ -209,9 +209,9 @@ static int add_all(struct migrate *self, struct error *err)
 	add(self, "--progress-fd", "3");
 	add(self, "--bandwidth", request->bandwidth != NULL ? request->bandwidth : "");
 	add(self, "--compress", request->compress != NULL ? request->compress : "");
+	add_format(self, "--departures", data_root(), ".departures");
 	add(self, "--mode", request->mode != NULL ? request->mode : "");
 	add(self, "--downtime", request->downtime != NULL ? request->downtime : "");
-	add_format(self, "--departures", data_root(), ".departures");
 	add(self, "--lost-pages", request->lost_pages != NULL ? request->lost_pages : "");
 	for (size_t i = 0; request->deadlines != NULL && i < request->deadlines->count; i++)
 		add(self, "--deadline", request->deadlines->items[i]);

@@ -74,7 +74,7 @@ static char *container_name(const record *container)
 	return text_format("%s-%s", container->namespace_, container->id);
 }
 
-static int connect_network(struct run_dir *dir, record *container, struct error *err)
+static int connect_network(struct run_dir *dir, record *container, enum cni_part part, struct error *err)
 {
 	Hydra__V1__Network *network = container->network;
 	auto_free char *name = container_name(container);
@@ -84,7 +84,9 @@ static int connect_network(struct run_dir *dir, record *container, struct error 
 				.container_id = name,
 				.netns_path = network->netns_path,
 				.ip = network->ip,
-				.mac = network->mac};
+				.mac = network->mac,
+				.ports = network,
+				.part = part};
 	int r = cni_run(&call, &result, err);
 
 	if (r == 0)
@@ -92,7 +94,7 @@ static int connect_network(struct run_dir *dir, record *container, struct error 
 	return r < 0 ? r : cni_read_result(result, network, err);
 }
 
-int network_add(struct run_dir *dir, record *container, struct error *err)
+static int add(struct run_dir *dir, record *container, enum cni_part part, struct error *err)
 {
 	Hydra__V1__Network *network = container->network;
 	auto_free char *path = run_dir_path(dir, "netns");
@@ -104,8 +106,38 @@ int network_add(struct run_dir *dir, record *container, struct error *err)
 	if (r == 0 && !message_set_string(&network->netns_path, path))
 		r = fail_errno(err, ENOMEM, "make a network namespace");
 	if (r == 0 && needs_plugins(network))
-		r = connect_network(dir, container, err);
+		r = connect_network(dir, container, part, err);
 	return r;
+}
+
+int network_add(struct run_dir *dir, record *container, struct error *err)
+{
+	int r = ports_check(dir, container, err);
+
+	return r == 0 ? add(dir, container, CNI_ALL, err) : r;
+}
+
+int network_add_unpublished(struct run_dir *dir, record *container, struct error *err)
+{
+	int r = ports_check(dir, container, err);
+
+	return r == 0 ? add(dir, container, CNI_WITHOUT_PORTS, err) : r;
+}
+
+int network_publish(struct run_dir *dir, const record *container, struct error *err)
+{
+	const Hydra__V1__Network *network = container->network;
+	auto_free char *name = container_name(container);
+	auto_free char *previous = NULL;
+	auto_free char *result = NULL;
+	struct cni_call call = {.command = "ADD", .network = network->mode, .container_id = name, .netns_path = network->netns_path,
+				.ip = network->ip, .mac = network->mac, .ports = network, .part = CNI_PORTS_ONLY};
+	int r = network->n_ports > 0 ? file_read(dir->fd, "network.json", RESULT_SIZE_MAX, &previous, NULL, err) : 0;
+
+	if (r < 0 || network->n_ports == 0)
+		return r;
+	call.previous = previous;
+	return cni_run(&call, &result, err);
 }
 
 int network_remove(struct run_dir *dir, const record *container, struct error *err)
@@ -124,7 +156,8 @@ int network_remove(struct run_dir *dir, const record *container, struct error *e
 					.container_id = name,
 					.netns_path = path,
 					.ip = network->ip,
-					.mac = network->mac};
+					.mac = network->mac,
+					.ports = network};
 
 		if (file_read(dir->fd, "network.json", RESULT_SIZE_MAX, &previous, NULL, &ignored) == 0)
 			call.previous = previous;

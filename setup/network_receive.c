@@ -81,7 +81,7 @@ static int connect_in_decoy(struct run_dir *dir, record *container, int host_fd,
 	if (wanted == NULL || unshare(CLONE_NEWNET) < 0)
 		return fail_errno(err, wanted == NULL ? ENOMEM : errno, "make a network namespace");
 	decoy_fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-	r = network_add(dir, container, err);
+	r = network_add_unpublished(dir, container, err);
 	if (r == 0)
 		r = check(wanted, network, err);
 	if (r == 0 && network->host_interface[0] != '\0')
@@ -117,5 +117,5 @@ int network_receive(struct run_dir *dir, record *container, struct error *err)
 		r = fail_because(err, ENODEV, "bridge '%s' of network '%s' is missing on this host", network->bridge, network->mode);
 	if (r == 0 && network->bridge[0] != '\0' && network->host_interface[0] != '\0')
 		r = set_up(network->host_interface, err);
-	return r;
+	return r == 0 ? network_publish(dir, container, err) : r;
 }

@@ -33,10 +33,15 @@ int network_add(struct run_dir *dir, record *container, struct error *err);
 /* The same for a container that comes from another host: ip and mac must be the record's, and the host's end stays
  * unplugged, because the container still answers elsewhere. */
 int network_receive(struct run_dir *dir, record *container, struct error *err);
+/* Of network_receive() alone: the same as network_add() without, and then with nothing but, what publishes ports: rules are of use only in
+ * the host's own network namespace. */
+int network_add_unpublished(struct run_dir *dir, record *container, struct error *err);
+int network_publish(struct run_dir *dir, const record *container, struct error *err);
 /* The reverse; succeeds when there is nothing. */
 int network_remove(struct run_dir *dir, const record *container, struct error *err);
 
 /* cni.c: runs all plugins of a network. result_json is the caller's to free. */
+enum cni_part { CNI_ALL, CNI_WITHOUT_PORTS, CNI_PORTS_ONLY };
 struct cni_call {
 	const char *command;      /* "ADD" or "DEL" */
 	const char *network;      /* name in the configuration */
@@ -44,11 +49,16 @@ struct cni_call {
 	const char *netns_path;
 	const char *ip;           /* "" lets the plugin choose */
 	const char *mac;
-	const char *previous;     /* result of ADD, for DEL; NULL */
+	const char *previous;     /* result of ADD, for DEL and CNI_PORTS_ONLY; NULL */
+	const Hydra__V1__Network *ports; /* its published ports; NULL: none */
+	enum cni_part part;
 };
 int cni_run(const struct cni_call *call, char **ret_result_json, struct error *err);
 /* Takes addresses and interface names from a result. */
 int cni_read_result(const char *result_json, Hydra__V1__Network *network, struct error *err);
+
+/* ports.c: -EADDRINUSE: another container of this host publishes one of its ports. */
+int ports_check(const struct run_dir *dir, const record *container, struct error *err);
 
 /* launch.c: the first requests to a shim. */
 int launch_call(const char *root, const char *namespace, const char *id, const char *method, struct error *err);
@@ -104,9 +114,13 @@ struct target {
 int target_make(const struct target *target, struct run_dir *ret_dir, struct error *err);
 
 /* checkpoint.c: to disk and back; images is a folder that has all that is needed. */
-int container_checkpoint(const char *root, const char *namespace, const char *id, const char *images, bool leave_running,
+struct checkpoint_place {
+	const char *images;
+	const char *key_file; /* NULL: it is not encrypted */
+};
+int container_checkpoint(const char *root, const char *namespace, const char *id, const struct checkpoint_place *where, bool leave_running,
 			 struct error *err);
-int container_restore(const char *root, const char *namespace, const char *id, const char *images, struct error *err);
+int container_restore(const char *root, const char *namespace, const char *id, const struct checkpoint_place *where, struct error *err);
 
 /* create.c */
 int container_create(const char *root, const create_request *request, struct error *err);

@@ -199,6 +199,10 @@ int target_make(const struct target *target, struct run_dir *ret_dir, struct err
 		return r;
 	r = build(target, &dir, container, err);
 	if (r < 0) {
+		/* the folder of the worker is not ours to remove: it lives, and is to tell the source why */
+		message_free(container->migration);
+		container->migration = NULL;
+		(void) record_save(dir.fd, container, &ignored);
 		run_dir_close(&dir);
 		(void) container_remove(target->root, target->namespace, target->id, true, &ignored);
 		return r;

@@ -83,7 +83,8 @@ class Trial:
         there.order_fault(case.point, "stop")
         moving = self.a.popen([self.a.program("hydractl"), "--plain", "migrate", self.name, self.b.address],
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        wait_for(lambda: there.has_arrived(case.point), f"{case.point}")
+        wait_for(lambda: there.has_arrived(case.point) or moving.poll() is not None, f"{case.point}")
+        assert there.has_arrived(case.point), f"it ended without {case.point}: {moving.communicate()[0]}"
         before = self.a.inspect(self.name)["migration"]["id"]
         undo = self._do(case.deed)
         for host in (self.a, self.b):
