@@ -16,6 +16,7 @@
 #include "base/number.h"
 #include "base/owned.h"
 #include "base/text.h"
+#include "checkpoint/departure.h"
 #include "checkpoint/bridge.h"
 #include "checkpoint/receive.h"
 #include "checkpoint/send.h"
@@ -41,11 +42,11 @@ struct worker_options {
 struct send_options {
 	struct worker_options worker;
 	const char *connect, *id, *container_namespace, *migration, *epoch, *work, *state, *layer;
-	const char *record, *config, *limits, *veth, *bridge, *bandwidth, *compress, *lost_pages;
-	struct string_list required;
+	const char *record, *config, *limits, *veth, *bridge, *bandwidth, *compress, *mode, *downtime, *lost_pages, *departures;
+	struct string_list required, obstacles;
 	struct string_list deadlines;
 	int pid, reconnect_s;
-	bool is_resumed;
+	bool is_resumed, is_dry_run;
 };
 
 #define AT(field) offsetof(struct send_options, field)
@@ -72,6 +73,11 @@ static const struct option_entry send_entries[] = {
 	{0, "reconnect", "SECONDS", OPTION_INT, AT(reconnect_s), "how long to try again after a loss (default 0: without end)"},
 	{0, "bandwidth", "RATE", OPTION_STRING, AT(bandwidth), "bytes a second for what nobody waits for, also 10m (default: all there is)"},
 	{0, "compress", "HOW", OPTION_STRING, AT(compress), "pages that nobody waits for: auto, none, lz4 or zstd (default: auto)"},
+	{0, "departures", "DIR", OPTION_STRING, AT(departures), "it is noted here that the container leaves, also over a restart of the host"},
+	{0, "mode", "MODE", OPTION_STRING, AT(mode), "auto, post-copy, pre-copy, hybrid or cold (default: auto)"},
+	{0, "downtime", "TIME", OPTION_STRING, AT(downtime), "pre-copy: the standstill that sending the rest may take (default 100ms)"},
+	{0, "dry-run", NULL, OPTION_FLAG, AT(is_dry_run), "only print what is in the way and what to expect, as a JSON object"},
+	{0, "obstacle", "TEXT", OPTION_LIST, AT(obstacles), "something in the way: object, reason and remedy with tabs between"},
 	{0, "lost-pages", "POLICY", OPTION_STRING, AT(lost_pages),
 	 "what becomes of the copy should memory be lost: stop (killed, default) or poison (who touches it gets SIGBUS)"},
 	{0, "resume", NULL, OPTION_FLAG, AT(is_resumed), "go on where a worker died after the hand-over; needs --state and --migration"},
@@ -95,6 +101,18 @@ static int parse_rate(const char *text, uint64_t *ret_rate, struct error *err)
 {
 	if (text != NULL && number_parse_size(text, ret_rate) < 0)
 		return fail_because(err, EINVAL, "--bandwidth '%s' is no rate", text);
+	return 0;
+}
+
+static int parse_mode(const struct send_options *options, struct send_spec *spec, struct error *err)
+{
+	uint64_t downtime_ns = 0;
+
+	if (mode_parse(options->mode, &spec->mode) < 0)
+		return fail_because(err, EINVAL, "--mode '%s': expected auto, post-copy, pre-copy, hybrid or cold", options->mode);
+	if (number_parse_duration(options->downtime, &downtime_ns) < 0)
+		return fail_because(err, EINVAL, "--downtime '%s': expected a time, like 100ms or 1s", options->downtime);
+	spec->downtime_ms = downtime_ns / NS_PER_MS;
 	return 0;
 }
 
@@ -145,7 +163,8 @@ static enum send_outcome send_with(const struct send_options *options, const str
 		.work = options->work, .state = options->state, .layer = options->layer, .required = &options->required,
 		.record = options->record, .config = options->config, .limits = options->limits, .veth = options->veth,
 		.bridge = options->bridge, .progress_fd = options->worker.progress_fd, .patience_ms = options->worker.patience_s * 1000,
-		.reconnect_ms = options->reconnect_s * 1000, .compress = options->compress};
+		.reconnect_ms = options->reconnect_s * 1000, .compress = options->compress,
+		.departures = options->departures, .is_dry_run = options->is_dry_run, .obstacles = &options->obstacles};
 
 	if (options->is_resumed)
 		return send_resume(&spec, err);
@@ -154,7 +173,9 @@ static enum send_outcome send_with(const struct send_options *options, const str
 	if (parse_epoch(options->epoch, &spec.epoch, err) < 0 || parse_rate(options->bandwidth, &spec.bandwidth, err) < 0 ||
 	    parse_lost_pages(options->lost_pages, &spec.lost_pages, err) < 0)
 		return SEND_STAYED;
-	return send_run(&spec, err);
+	if (parse_mode(options, &spec, err) < 0)
+		return SEND_STAYED;
+	return spec.is_dry_run ? (send_dry_run(&spec, err) < 0 ? SEND_STAYED : SEND_MOVED) : send_run(&spec, err);
 }
 
 static int send_container(void *options, struct error *err)
@@ -174,7 +195,7 @@ const struct command command_send = {
 	.purpose = "move a container to another host (source side); exit status 1: it runs here, 4: in doubt, it is stopped here",
 	.entries = send_entries,
 	.defaults = &(const struct send_options){.worker = WORKER_DEFAULTS, .container_namespace = "default", .compress = "auto",
-						.lost_pages = "stop"},
+							  .mode = "auto", .downtime = "100ms", .lost_pages = "stop"},
 	.options_size = sizeof(struct send_options),
 	.run = send_container,
 };
@@ -329,6 +350,32 @@ const struct command command_resolve = {
 	.defaults = &(const struct resolve_options){.patience_s = 5},
 	.options_size = sizeof(struct resolve_options),
 	.run = resolve,
+};
+
+struct farewell_options {
+	const char *record;
+};
+
+static const struct option_entry farewell_entries[] = {
+	{0, "record", "FILE", OPTION_STRING, offsetof(struct farewell_options, record), "of a departure (--departures of send)"},
+	{0},
+};
+
+static int farewell(void *options, struct error *err)
+{
+	const struct farewell_options *self = options;
+	int r = command_line_need(self->record != NULL, "record", err);
+
+	return r == 0 ? departure_farewell(self->record, err) : r;
+}
+
+const struct command command_farewell = {
+	.name = "farewell",
+	.purpose = "tell the target of a departure that this host was restarted meanwhile and has lost the container's memory",
+	.entries = farewell_entries,
+	.defaults = &(const struct farewell_options){.record = NULL},
+	.options_size = sizeof(struct farewell_options),
+	.run = farewell,
 };
 
 struct lost_options {

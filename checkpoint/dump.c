@@ -19,7 +19,9 @@
 #include "base/text.h"
 #include "checkpoint/criu_log.h"
 #include "checkpoint/criu_options.h"
+#include "checkpoint/image_timers.h"
 #include "checkpoint/proc.h"
+#include "checkpoint/stdin_image.h"
 #include "checkpoint/survey.h"
 #include "checkpoint/tcp_repair.h"
 
@@ -58,6 +60,12 @@ static int open_net_namespace(pid_t init, struct error *err)
 	return fd >= 0 ? fd : fail_errno(err, errno, "open the network namespace of process %d", (int) init);
 }
 
+static void add_watches(struct criu_options *options, struct watches *watches)
+{
+	options->opts.irmap_scan_paths = watches->paths;
+	options->opts.n_irmap_scan_paths = watches->count;
+}
+
 static int fill_options(struct criu_options *options, const struct dump_spec *spec,
 			const Hydra__V1__CheckpointMetadata *metadata, struct error *err)
 {
@@ -74,31 +82,60 @@ static int fill_options(struct criu_options *options, const struct dump_spec *sp
 	for (size_t i = 0; i < metadata->n_mounts; i++)
 		criu_options_add_external(options, text_format("mnt[%s]:%s", metadata->mounts[i]->mountpoint,
 							       metadata->mounts[i]->mountpoint));
+	if (spec->parent != NULL) {
+		options->opts.has_track_mem = true;
+		options->opts.track_mem = true;
+		options->opts.parent_img = (char *) (uintptr_t) spec->parent;
+	}
 	return 0;
 }
 
-static int run_dump(const struct dump_spec *spec, const Hydra__V1__CheckpointMetadata *metadata, int images_fd,
+struct saving {
+	Hydra__V1__CheckpointMetadata *metadata;
+	pid_t init;
+	int images_fd;
+};
+
+/* All is saved, and the tasks stand still. */
+static int notified(void *context, const char *stage, int *fd, struct error *err)
+{
+	const struct saving *self = context;
+
+	(void) fd;
+	return strcmp(stage, "post-dump") == 0 ? stdin_image_save(self->metadata, self->init, self->images_fd, err) : 0;
+}
+
+static int run_dump(const struct dump_spec *spec, Hydra__V1__CheckpointMetadata *metadata, CriuReqType type, int images_fd,
 		    struct error *err)
 {
 	auto_close int net_fd = open_net_namespace(spec->init, err);
 	struct criu_worker_spec worker_spec = {.criu = spec->criu, .net_namespace_fd = net_fd};
 	struct criu_worker worker = CRIU_WORKER_NONE;
 	struct criu_options *options = malloc(sizeof(*options));
+	struct watches watches;
+	struct saving saving = {metadata, spec->init, images_fd};
 	int r = net_fd < 0 ? net_fd : criu_worker_start(&worker, &worker_spec, err);
 
 	if (options == NULL)
 		abort();
-	criu_options_init(options, CRIU_REQ_TYPE__DUMP, images_fd, DUMP_LOG);
+	watches_find(&watches, spec->init);
+	criu_options_init(options, type, images_fd, DUMP_LOG);
+	add_watches(options, &watches);
 	if (r == 0)
 		r = fill_options(options, spec, metadata, err);
+	if (type == CRIU_REQ_TYPE__SINGLE_PRE_DUMP)
+		options->opts.has_track_mem = options->opts.track_mem = true;
+	else
+		options->opts.has_notify_scripts = options->opts.notify_scripts = true;
 	if (r == 0)
 		r = criu_worker_request(&worker, &options->request, err);
 	if (r == 0) {
-		r = criu_worker_finish(&worker, NULL, NULL, NULL, err);
+		r = criu_worker_finish(&worker, notified, &saving, NULL, err);
 		if (r < 0)
 			(void) criu_log_explain(err, images_fd, spec->images, DUMP_LOG);
 	}
 	criu_worker_stop(&worker);
+	watches_deinit(&watches);
 	criu_options_deinit(options);
 	free(options);
 	return r;
@@ -127,13 +164,25 @@ int dump_to_disk(const struct dump_spec *spec, struct error *err)
 	if (r == 0)
 		r = metadata_collect(&metadata, spec->id, spec->init, spec->criu, err);
 	if (r == 0)
-		r = run_dump(spec, metadata, images_fd, err);
+		r = run_dump(spec, metadata, CRIU_REQ_TYPE__DUMP, images_fd, err);
 	if (r < 0)
 		(void) tcp_repair_off(spec->init, &(struct error){0});
+	if (r == 0)
+		r = image_timers_revive(images_fd, err);
 	if (r == 0)
 		r = metadata_write(metadata, images_fd, err);
 	hydra__v1__checkpoint_metadata__free_unpacked(metadata, NULL);
 	return r < 0 ? fail_while(err, "checkpoint '%s'", spec->id) : 0;
+}
+
+int dump_round(const struct dump_spec *spec, Hydra__V1__CheckpointMetadata *metadata, struct error *err)
+{
+	auto_close int images_fd = FD_NONE;
+	int r = open_images(spec->images, &images_fd, err);
+
+	if (r == 0)
+		r = run_dump(spec, metadata, CRIU_REQ_TYPE__SINGLE_PRE_DUMP, images_fd, err);
+	return r < 0 ? fail_while(err, "copy the memory of '%s' while it runs", spec->id) : 0;
 }
 
 static int write_park_config(int images_fd, struct error *err)
@@ -154,10 +203,12 @@ static int request_parked(struct parked_dump *self, const struct dump_spec *spec
 		abort();
 	criu_options_init(options, CRIU_REQ_TYPE__DUMP, self->images_fd, DUMP_LOG);
 	options->opts.has_lazy_pages = true;
-	options->opts.lazy_pages = true;
+	options->opts.lazy_pages = !spec->is_complete;
 	options->opts.has_notify_scripts = true;
 	options->opts.notify_scripts = true;
-	options->opts.config_file = config;
+	if (!spec->is_complete)
+		options->opts.config_file = config;
+	add_watches(options, &self->watches);
 	r = fill_options(options, spec, metadata, err);
 	if (r == 0)
 		r = criu_worker_request(&self->worker, &options->request, err);
@@ -174,7 +225,10 @@ int dump_park_prepare(struct parked_dump *self, const struct dump_spec *spec, st
 
 	*self = PARKED_DUMP_NONE;
 	self->images = spec->images;
+	self->is_complete = spec->is_complete;
 	worker_spec.net_namespace_fd = net_fd;
+	if (r == 0)
+		watches_find(&self->watches, spec->init);
 	if (r == 0)
 		r = open_images(spec->images, &self->images_fd, err);
 	if (r == 0)
@@ -210,20 +264,21 @@ int dump_park_continue(struct parked_dump *self, struct error *err)
 {
 	auto_close int fd = FD_NONE;
 	CriuResp *answer = NULL;
-	bool is_final, is_parked;
+	bool is_final, is_parked, is_last_word;
 	int r = criu_worker_receive(&self->worker, &answer, &fd, err);
 
 	if (r < 0)
 		return criu_log_explain(err, self->images_fd, self->images, DUMP_LOG);
 	is_final = answer->type != CRIU_REQ_TYPE__NOTIFY;
 	is_parked = !is_final && answer->notify != NULL && answer->notify->script != NULL &&
-		    strcmp(answer->notify->script, "status-ready") == 0;
+		    strcmp(answer->notify->script, self->is_complete ? "post-dump" : "status-ready") == 0;
+	is_last_word = is_parked && self->is_complete; /* agreeing to it kills the tasks */
 	criu_resp__free_unpacked(answer, NULL);
 	if (is_final) {
 		(void) fail_because(err, EIO, "CRIU could not freeze the container");
 		return criu_log_explain(err, self->images_fd, self->images, DUMP_LOG);
 	}
-	r = criu_worker_acknowledge(&self->worker, true, err);
+	r = is_last_word ? 0 : criu_worker_acknowledge(&self->worker, true, err);
 	self->is_at_work = self->is_at_work && !is_parked;
 	return r < 0 ? r : is_parked ? 0 : DUMP_GOES_ON;
 }
@@ -232,10 +287,11 @@ static void close_parked(struct parked_dump *self)
 {
 	owned_fd_release(&self->park_fd);
 	owned_fd_release(&self->images_fd);
+	watches_deinit(&self->watches);
 	*self = PARKED_DUMP_NONE;
 }
 
-int dump_commit(struct parked_dump *self, struct error *err)
+static int close_page_server(struct parked_dump *self, struct error *err)
 {
 	struct park_command command = {.command = PARK_CLOSE};
 	int32_t answer = -1;
@@ -243,8 +299,15 @@ int dump_commit(struct parked_dump *self, struct error *err)
 
 	if (r == 0)
 		r = fd_read_full(self->park_fd, &answer, sizeof(answer));
+	return r < 0 ? fail_errno(err, -r, "tell CRIU that the migration is complete") : 0;
+}
+
+int dump_commit(struct parked_dump *self, struct error *err)
+{
+	int r = self->is_complete ? criu_worker_acknowledge(&self->worker, true, err) : close_page_server(self, err);
+
 	if (r < 0)
-		return fail_errno(err, -r, "tell CRIU that the migration is complete");
+		return r;
 	r = criu_worker_finish(&self->worker, NULL, NULL, NULL, err);
 	if (r < 0)
 		return criu_log_explain(err, self->images_fd, self->images, DUMP_LOG);

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "checkpoint/criu_rpc.h"
 #include "checkpoint/metadata.h"
+#include "checkpoint/watches.h"
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -20,18 +21,26 @@ struct dump_spec {
 	const char *images; /* folder, made when missing */
 	bool leaves_running;
 	int timeout_s;      /* 0: CRIU's own */
+	bool is_complete;   /* parked: all memory is in the images, too */
+	const char *parent; /* images of the round before, as a path from images; NULL: none */
 };
 
 /* The whole container to disk. On failure it runs on, with its connections. */
 int dump_to_disk(const struct dump_spec *spec, struct error *err);
 
-/* A dump whose page server never serves: the tasks stay frozen until dump_commit (they die) or dump_abort (they run). */
+/* A round of pre-copy: the memory that was written since the round in parent (all without one). The tasks stand still only for as
+ * long as it takes to mark it. */
+int dump_round(const struct dump_spec *spec, Hydra__V1__CheckpointMetadata *metadata, struct error *err);
+
+/* A dump whose page server never serves, or one that is complete and waits to be agreed to: the tasks stay frozen until dump_commit (they die) or dump_abort (they run). */
 struct parked_dump {
 	struct criu_worker worker;
 	bool is_at_work; /* CRIU is in the tasks, which do not all stand still yet */
 	int park_fd; /* our end of the page socket */
 	int images_fd;
 	const char *images;
+	bool is_complete;
+	struct watches watches;
 };
 
 #define PARKED_DUMP_NONE ((struct parked_dump){.worker = CRIU_WORKER_NONE, .park_fd = -1, .images_fd = -1})

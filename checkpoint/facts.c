@@ -70,6 +70,7 @@ Hydra__V1__HandoffFacts *facts_collect(const struct criu *criu)
 	self->pipe_max_size = number_in("/proc/sys/fs/pipe-max-size");
 	self->page_size = (uint64_t) sysconf(_SC_PAGESIZE);
 	self->has_lazy_pages = uffd_is_complete();
+	self->has_soft_dirty = facts_can_track_memory();
 	self->has_unprivileged_userfaultfd = number_in("/proc/sys/vm/unprivileged_userfaultfd") == 1;
 	return self;
 }
@@ -123,29 +124,51 @@ bool facts_missing_word(const char *wanted, const char *offered, char *ret_word,
 	return false;
 }
 
-int facts_compare(const Hydra__V1__HandoffFacts *theirs, const Hydra__V1__HandoffFacts *ours, bool has_user_namespace,
-		  struct error *err)
+static void compare_machines(const Hydra__V1__HandoffFacts *theirs, const Hydra__V1__HandoffFacts *ours, struct problems *problems)
 {
-	int their_criu = 0, our_criu = 0;
 	char word[64];
 
 	if (strcmp(theirs->machine, ours->machine) != 0)
-		return fail_because(err, EOPNOTSUPP, "the source is %s, this host is %s", theirs->machine, ours->machine);
+		problems_add(problems, "choose a host of the same kind", "machine", "the source is %s, this host is %s", theirs->machine,
+			     ours->machine);
 	if (theirs->page_size != ours->page_size)
-		return fail_because(err, EOPNOTSUPP, "pages have %" PRIu64 " bytes at the source, %" PRIu64 " here",
-				    theirs->page_size, ours->page_size);
+		problems_add(problems, "choose a host of the same kind", "memory", "pages have %" PRIu64 " bytes at the source, %" PRIu64 " here",
+			     theirs->page_size, ours->page_size);
 	if (facts_missing_word(theirs->cpu_flags, ours->cpu_flags, word, sizeof(word)))
-		return fail_because(err, EOPNOTSUPP, "this host's CPU lacks '%s', which the source's has", word);
-	if (version_parse(theirs->criu_version, &their_criu) < 0 || version_parse(ours->criu_version, &our_criu) < 0)
-		return fail_because(err, EOPNOTSUPP, "no CRIU at the %s", their_criu == 0 ? "source" : "target");
-	if (their_criu / 100 > our_criu / 100)
-		return fail_because(err, EOPNOTSUPP, "CRIU %s here cannot be trusted to read images of %s",
-				    ours->criu_version, theirs->criu_version);
+		problems_add(problems, "choose a host with the same or a newer CPU", "CPU", "this host's CPU lacks '%s', which the source's has",
+			     word);
+}
+
+static void compare_criu(const Hydra__V1__HandoffFacts *theirs, const Hydra__V1__HandoffFacts *ours, struct problems *problems)
+{
+	int their_criu = 0, our_criu = 0;
+
+	if (version_parse(theirs->criu_version, &their_criu) < 0)
+		problems_add(problems, "install CRIU there", "CRIU", "no CRIU at the source");
+	else if (version_parse(ours->criu_version, &our_criu) < 0)
+		problems_add(problems, "install CRIU here", "CRIU", "no CRIU at the target");
+	else if (their_criu / 100 > our_criu / 100)
+		problems_add(problems, "upgrade CRIU here", "CRIU", "CRIU %s here cannot be trusted to read images of %s",
+			     ours->criu_version, theirs->criu_version);
+}
+
+void facts_compare(const Hydra__V1__HandoffFacts *theirs, const Hydra__V1__HandoffFacts *ours, struct problems *problems)
+{
+	compare_machines(theirs, ours, problems);
+	compare_criu(theirs, ours, problems);
+}
+
+void facts_check_mode(const Hydra__V1__HandoffFacts *ours, handoff_mode mode, bool has_user_namespace, struct problems *problems)
+{
+	static const char another[] = "choose another mode: cold, or pre-copy";
+
+	if (!mode_is_lazy(mode))
+		return;
 	if (!ours->has_lazy_pages)
-		return fail_because(err, EOPNOTSUPP, "this kernel's userfaultfd lacks what post-copy needs");
-	if (has_user_namespace && !ours->has_unprivileged_userfaultfd)
-		return fail_because(err, EPERM, "the container has a user namespace: set vm.unprivileged_userfaultfd=1 here");
-	return 0;
+		problems_add(problems, another, "kernel", "this kernel's userfaultfd lacks what %s needs", mode_name(mode));
+	else if (has_user_namespace && !ours->has_unprivileged_userfaultfd)
+		problems_add(problems, "set vm.unprivileged_userfaultfd=1 here, or choose another mode: cold, or pre-copy", "user namespace",
+			     "memory of a container with a user namespace can't be served later while vm.unprivileged_userfaultfd is 0 here");
 }
 
 /* Strings from the kernel and from a peer: control characters and quotes do not belong into JSON as they are. */

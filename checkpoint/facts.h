@@ -6,6 +6,8 @@
 
 #include "base/error.h"
 #include "checkpoint/criu_find.h"
+#include "checkpoint/mode.h"
+#include "checkpoint/problems.h"
 #include "handoff.pb-c.h"
 
 #include <stdbool.h>
@@ -20,10 +22,10 @@ bool facts_can_track_memory(void);
 /* Raises fs.pipe-max-size when it is too small and we may. -EPERM says so. */
 int facts_ensure_pipe_size(struct error *err);
 
-/* Whether a container described by offer, frozen at a host with theirs, can be restored at ours. The first reason
- * against it is reported. */
-int facts_compare(const Hydra__V1__HandoffFacts *theirs, const Hydra__V1__HandoffFacts *ours, bool has_user_namespace,
-		  struct error *err);
+/* What is against it that a container frozen at a host with theirs is restored at ours. */
+void facts_compare(const Hydra__V1__HandoffFacts *theirs, const Hydra__V1__HandoffFacts *ours, struct problems *problems);
+/* The same about the way its memory comes here. */
+void facts_check_mode(const Hydra__V1__HandoffFacts *ours, handoff_mode mode, bool has_user_namespace, struct problems *problems);
 /* The first word of wanted (separated by spaces) that is not in offered; false when all are there. */
 bool facts_missing_word(const char *wanted, const char *offered, char *ret_word, size_t size);
 

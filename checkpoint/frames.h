@@ -35,8 +35,9 @@ enum frame_type {
 	FRAME_PAGES,        /* source: struct page_frame, pages */
 	FRAME_DONE,         /* target: HandoffStage; every page has arrived */
 	FRAME_ABORT,        /* both ways: HandoffStage with the reason; only before GO */
-	FRAME_ACKNOWLEDGED, /* both ways: HandoffStage; LAYER_DONE and DONE were carried out */
+	FRAME_ACKNOWLEDGED, /* both ways: HandoffStage; LAYER_DONE, DONE and the images of a ROUND were carried out */
 	FRAME_VERDICT,      /* target: HandoffVerdict; answers QUERY, LOST, and RESUME when there is nothing to go on with */
+	FRAME_ROUND,        /* source: HandoffStage; pages is the number of a round of pre-copy, whose images follow; 0: no more */
 	FRAME_TYPE_COUNT,
 };
 

@@ -17,6 +17,12 @@
 int handover_read(const char *folder, Hydra__V1__HandoverRecord **ret_record, struct error *err)
 {
 	auto_free char *path = text_format("%s/" HANDOVER_FILE, folder);
+
+	return handover_read_file(path, ret_record, err);
+}
+
+int handover_read_file(const char *path, Hydra__V1__HandoverRecord **ret_record, struct error *err)
+{
 	auto_free char *data = NULL;
 	Hydra__V1__HandoverRecord *record;
 	size_t size;

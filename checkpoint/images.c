@@ -15,84 +15,25 @@
 #include "base/owned.h"
 #include "base/text.h"
 #include "checkpoint/frames.h"
+#include "checkpoint/image_cursor.h"
 
 #define PAGEMAP_MAGIC_COMMON 0x54564319U
 #define PAGEMAP_MAGIC        0x56084025U
 #define PAGEMAP_LAZY         2U
+#define PAGEMAP_PRESENT      4U /* it could have been left behind, but is in the images */
 #define RECORD_MAX           4096U
-
-struct cursor {
-	const unsigned char *at, *end;
-};
-
-static bool take_varint(struct cursor *self, uint64_t *ret_value)
-{
-	uint64_t value = 0;
-
-	for (unsigned int shift = 0; shift < 64 && self->at < self->end; shift += 7) {
-		unsigned char byte = *self->at++;
-
-		value |= (uint64_t) (byte & 0x7f) << shift;
-		if ((byte & 0x80) == 0) {
-			*ret_value = value;
-			return true;
-		}
-	}
-	return false;
-}
-
-static bool skip(struct cursor *self, uint64_t size)
-{
-	if (size > (uint64_t) (self->end - self->at))
-		return false;
-	self->at += size;
-	return true;
-}
-
-/* One field. Values of other wire types than varint are skipped and reported as field 0. */
-static bool take_field(struct cursor *self, uint64_t *ret_number, uint64_t *ret_value)
-{
-	uint64_t tag, size;
-
-	if (!take_varint(self, &tag))
-		return false;
-	*ret_number = 0;
-	switch (tag & 7) {
-	case 0:
-		*ret_number = tag >> 3;
-		return take_varint(self, ret_value);
-	case 1:
-		return skip(self, 8);
-	case 2:
-		return take_varint(self, &size) && skip(self, size);
-	case 5:
-		return skip(self, 4);
-	default:
-		return false;
-	}
-}
-
-static bool take_u32(struct cursor *self, uint32_t *ret_value)
-{
-	if (self->end - self->at < 4)
-		return false;
-	*ret_value = (uint32_t) self->at[0] | (uint32_t) self->at[1] << 8 | (uint32_t) self->at[2] << 16 |
-		     (uint32_t) self->at[3] << 24;
-	self->at += 4;
-	return true;
-}
 
 struct pagemap_entry {
 	uint64_t address, page_count, flags;
 };
 
-static bool parse_entry(struct cursor record, struct pagemap_entry *ret_entry)
+static bool parse_entry(struct image_cursor record, struct pagemap_entry *ret_entry)
 {
 	*ret_entry = (struct pagemap_entry){0};
 	while (record.at < record.end) {
 		uint64_t number, value = 0;
 
-		if (!take_field(&record, &number, &value))
+		if (!image_cursor_take_field(&record, &number, &value))
 			return false;
 		if (number == 1)
 			ret_entry->address = value;
@@ -106,26 +47,26 @@ static bool parse_entry(struct cursor record, struct pagemap_entry *ret_entry)
 
 int pagemap_parse(const void *data, size_t size, size_t pages_max, struct page_set *set, struct error *err)
 {
-	struct cursor cursor = {.at = data, .end = (const unsigned char *) data + size};
+	struct image_cursor cursor = {.at = data, .end = (const unsigned char *) data + size};
 	uint32_t common, magic, length;
 	bool is_head = true;
 
-	if (!take_u32(&cursor, &common) || !take_u32(&cursor, &magic) || common != PAGEMAP_MAGIC_COMMON ||
+	if (!image_cursor_take_u32(&cursor, &common) || !image_cursor_take_u32(&cursor, &magic) || common != PAGEMAP_MAGIC_COMMON ||
 	    magic != PAGEMAP_MAGIC)
 		return fail_because(err, EPROTO, "a pagemap begins with something else than its magic");
 	for (; cursor.at < cursor.end; is_head = false) {
 		struct pagemap_entry entry;
-		struct cursor record;
+		struct image_cursor record;
 
-		if (!take_u32(&cursor, &length) || length > RECORD_MAX || length > cursor.end - cursor.at)
+		if (!image_cursor_take_u32(&cursor, &length) || length > RECORD_MAX || length > cursor.end - cursor.at)
 			return fail_because(err, EPROTO, "a pagemap ends in the middle of a record");
-		record = (struct cursor){cursor.at, cursor.at + length};
+		record = (struct image_cursor){cursor.at, cursor.at + length};
 		cursor.at += length;
 		if (is_head)
 			continue;
 		if (!parse_entry(record, &entry))
 			return fail_because(err, EPROTO, "a record of a pagemap is damaged");
-		if ((entry.flags & PAGEMAP_LAZY) == 0)
+		if ((entry.flags & (PAGEMAP_LAZY | PAGEMAP_PRESENT)) != PAGEMAP_LAZY)
 			continue;
 		if (entry.page_count > pages_max - set->open_count || page_set_add(set, entry.address, entry.page_count) < 0)
 			return fail_because(err, EPROTO, "a pagemap's records are out of order or too many");

@@ -2,12 +2,23 @@
 #include "checkpoint/local.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 #include "base/fd_pass.h"
 #include "base/file.h"
 #include "base/owned.h"
 #include "base/text.h"
+
+#define FATE_FILE "fate"
+
+bool local_claim(const char *folder, const char *fate)
+{
+	auto_free char *path = text_format("%s/" FATE_FILE, folder);
+	auto_close int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	return fd >= 0 && fd_write_full(fd, fate, strlen(fate)) == 0;
+}
 
 int local_send(int fd, enum local_kind kind, int value, const char *text, int passed_fd, struct error *err)
 {

@@ -7,17 +7,17 @@
 
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define LOCAL_SOCKET "handoff.sock"
 
 enum local_kind {
 	LOCAL_HELLO = 1,   /* restore -> worker; carries the shim's keeper socket when there is one */
-	LOCAL_START,       /* worker -> restore: the images are complete; text: their folder */
+	LOCAL_START,       /* worker -> restore: the images are complete; text: their folder; value 1: they have all memory, too */
 	LOCAL_PREPARED,    /* restore -> worker: tasks exist, not running; value: init's pid */
 	LOCAL_GO,          /* worker -> restore: let them run */
 	LOCAL_VETO,        /* worker -> restore: kill them */
-	LOCAL_RESUMING,    /* restore -> worker: CRIU is about to be told; before this nothing of them ever ran */
 	LOCAL_RUNNING,     /* restore -> worker: they run */
 	LOCAL_FAILED,      /* restore -> worker: nothing runs, text says why */
 	LOCAL_RESUME,      /* a later connection's worker -> worker: carries a socket with the source behind it; value: what it can */
@@ -37,6 +37,11 @@ struct local_message {
 	int32_t value;
 	char text[248];
 };
+
+/* The fate of the tasks, between the commit and their first instruction: who restores them claims "resumed" before CRIU lets them run, and
+ * who finds that nobody will ever do that claims "aborted". The first one wins. folder: the worker's. False: somebody else was first, or
+ * the folder is gone. */
+bool local_claim(const char *folder, const char *fate);
 
 int local_send(int fd, enum local_kind kind, int value, const char *text, int passed_fd, struct error *err);
 /* Blocks for a whole message. *ret_fd is FD_NONE mostly. -EPIPE: the other side is gone. */

@@ -15,6 +15,7 @@ static const char *const sides[] = {[SIDE_SOURCE] = "source", [SIDE_TARGET] = "t
 static const struct migration_phase_info phases[MIGRATION_PHASES] = {
 	[SOURCE_PREFLIGHT] = {SIDE_SOURCE, "preflight", false, "the target is asked whether it can take the container, which runs"},
 	[SOURCE_SYNC] = {SIDE_SOURCE, "sync", false, "its writable layer is copied while it runs"},
+	[SOURCE_PRE_COPY] = {SIDE_SOURCE, "pre-copy", true, "its memory is copied while it runs (modes pre-copy and hybrid)"},
 	[SOURCE_FREEZE] = {SIDE_SOURCE, "freeze", false, "it stands still from here on; CRIU writes what its tasks are"},
 	[SOURCE_IMAGES] = {SIDE_SOURCE, "images", false, "what changed in its layer, and CRIU's images, are sent"},
 	[SOURCE_VOTE] = {SIDE_SOURCE, "vote", false, "the target restores it, and says when its copy could run"},
@@ -26,6 +27,7 @@ static const struct migration_phase_info phases[MIGRATION_PHASES] = {
 	[SOURCE_IN_DOUBT] = {SIDE_SOURCE, "in-doubt", true, "it is stopped here until an administrator decides"},
 	[TARGET_PREFLIGHT] = {SIDE_TARGET, "preflight", false, "an offer is looked at"},
 	[TARGET_PREPARE] = {SIDE_TARGET, "prepare", false, "folders, cgroup, network and shim are made, the layer comes"},
+	[TARGET_PRE_COPY] = {SIDE_TARGET, "pre-copy", true, "memory comes while it runs at the source (modes pre-copy and hybrid)"},
 	[TARGET_IMAGES] = {SIDE_TARGET, "images", false, "the rest of the layer and CRIU's images come"},
 	[TARGET_RESTORE] = {SIDE_TARGET, "restore", false, "CRIU builds the tasks"},
 	[TARGET_PREPARED] = {SIDE_TARGET, "prepared", false, "they exist, and have not run"},

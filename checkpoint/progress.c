@@ -67,6 +67,11 @@ void progress_phase(struct progress *self, enum migration_phase phase, const cha
 	migration_phase_entered(phase);
 }
 
+void progress_tell(struct progress *self, const char *extra)
+{
+	tell(self, NULL, extra);
+}
+
 void progress_update(struct progress *self)
 {
 	if (clock_monotonic_ns() - self->told_ns >= INTERVAL_NS)

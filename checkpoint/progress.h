@@ -18,6 +18,8 @@ struct progress {
 /* Begins a phase, says so at once, and passes the phase's point. message and extra may be NULL; extra is more members of the object
  * (","key":value..."). */
 void progress_phase(struct progress *self, enum migration_phase phase, const char *message, const char *extra);
+/* Says more members of the object in between; no point is passed. */
+void progress_tell(struct progress *self, const char *extra);
 /* Says it when the last time is long enough ago. */
 void progress_update(struct progress *self);
 /* text as a JSON string with quotes; the caller frees. */

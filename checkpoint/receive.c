@@ -44,6 +44,8 @@ static int run(struct receiver *self, struct error *err)
 	self->is_relay = self->hello->purpose != HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_MIGRATE;
 	if (self->hello->purpose == HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_DESCRIBE)
 		return receive_describe(self, err);
+	if (!self->is_relay && self->offer->is_dry_run)
+		return 0;
 	if (self->is_relay)
 		return receive_relay(self, err);
 	self->record.migration_id = self->hello->migration_id;
@@ -57,6 +59,8 @@ static int run(struct receiver *self, struct error *err)
 		announce(self);
 		r = receive_layer(self, err);
 	}
+	if (r == 0 && mode_has_rounds(self->mode))
+		r = receive_rounds(self, err);
 	fault_point("receive.before-images");
 	progress_phase(&self->progress, TARGET_IMAGES, NULL, NULL);
 	if (r == 0)
@@ -166,6 +170,7 @@ void receive_clean_up(struct receiver *self)
 	owned_fd_release(&self->layer_fd);
 	owned_fd_release(&self->listen_fd);
 	owned_fd_release(&self->restore_fd);
+	problems_deinit(&self->problems);
 	hydra__v1__handoff_hello__free_unpacked(self->hello, NULL);
 	hydra__v1__handoff_offer__free_unpacked(self->offer, NULL);
 	hydra__v1__handoff_sums__free_unpacked(self->sums, NULL);

@@ -11,7 +11,9 @@
 #include "checkpoint/handover.h"
 #include "checkpoint/layer.h"
 #include "checkpoint/local.h"
+#include "checkpoint/mode.h"
 #include "checkpoint/pager.h"
+#include "checkpoint/problems.h"
 #include "checkpoint/progress.h"
 #include "checkpoint/session.h"
 #include "checkpoint/verdict.h"
@@ -61,6 +63,10 @@ struct receiver {
 	char *work, *images, *layer;
 	struct layer_sink sink;
 	int layer_fd;
+	handoff_mode mode;
+	const char *mode_reason;
+	struct problems problems; /* in the way of this container */
+	uint64_t rounds; /* of pre-copy, that have arrived */
 	bool owns_work, owns_layer, is_relay;
 	/* while restoring and paging */
 	enum receive_stage stage;
@@ -72,18 +78,26 @@ struct receiver {
 	int keeper_fd;
 	struct error error;
 	bool has_failed, is_source_lost, is_acknowledged;
-	bool may_run; /* CRIU was told, or is about to be */
 	uint64_t complete_ns, running_ns;
 	Hydra__V1__HandoffSums *sums; /* what it cost, when all memory is here */
 };
 
 /* PREFLIGHT: greets, checks the offer, answers. */
 int receive_preflight(struct receiver *self, struct error *err);
+/* Everything that is in the way here; chooses the mode. */
+int receive_check(struct receiver *self, const Hydra__V1__HandoffFacts *ours, struct error *err);
 /* Makes the work folder with what the shim needs and listens for the restore process. */
 int receive_prepare(struct receiver *self, struct error *err);
+mode_t receive_images_mode(const struct receiver *self);
 /* SYNC and the images. */
 int receive_layer(struct receiver *self, struct error *err);
 int receive_images(struct receiver *self, struct error *err);
+/* Images into the open folder until the source says that these are all. */
+int receive_image_files(struct receiver *self, int dir_fd, struct error *err);
+/* Pre-copy: what comes while the container runs. */
+int receive_rounds(struct receiver *self, struct error *err);
+/* The final images are what has changed since the last round. */
+int receive_link_rounds(const struct receiver *self, int images_fd, struct error *err);
 /* Our greeting. */
 int receive_say_hello(struct receiver *self, struct error *err);
 /* What serves the pages, besides the pager. */

@@ -162,18 +162,24 @@ static bool is_copy_lost(const struct receiver *self, const Hydra__V1__HandoverR
 		*ret_why = "the target was restarted after it had taken the container over";
 	else if (path_exists(AT_FDCWD, lost))
 		*ret_why = "its copy was killed, because memory it needed was lost";
-	else if (!path_exists(AT_FDCWD, self->work))
-		*ret_why = "its copy is not there any more";
 	else
 		return false;
 	return true;
 }
 
-static int answer_committed(struct receiver *self, const Hydra__V1__HandoverRecord *record, struct error *err)
+/* Its worker died after the commit, before the tasks could run. The folder is gone only when nobody was told to let them. */
+static bool never_ran(const struct receiver *self)
+{
+	return !path_exists(AT_FDCWD, self->work) || local_claim(self->work, "aborted");
+}
+
+static int answer_committed(struct receiver *self, Hydra__V1__HandoverRecord *record, bool is_locked, struct error *err)
 {
 	const char *why;
 	bool is_lost = is_copy_lost(self, record, &why);
 
+	if (!is_locked && !is_lost && never_ran(self))
+		return abort_for_good(self, record, false, err);
 	if (!is_lost && self->hello->purpose == HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_RESUME)
 		return go_between(self, err);
 	if (is_lost || self->hello->purpose == HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_QUERY) {
@@ -196,7 +202,7 @@ static int answer_by(struct receiver *self, Hydra__V1__HandoverRecord *record, b
 			return say_done(self, record->epoch, err);
 		return say_verdict(self, record, false, "it runs there and has all of its memory", err);
 	case HYDRA__V1__HANDOVER_STATE__HANDOVER_COMMITTED:
-		return answer_committed(self, record, err);
+		return answer_committed(self, record, is_locked, err);
 	case HYDRA__V1__HANDOVER_STATE__HANDOVER_ABORTED:
 		return say_verdict(self, record, false, "it never ran there", err);
 	default:

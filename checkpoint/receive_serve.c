@@ -77,7 +77,7 @@ static void tell_restore(struct receiver *self, enum local_kind kind, const char
 {
 	struct error err;
 
-	if (self->restore_fd >= 0 && local_send(self->restore_fd, kind, 0, text, FD_NONE, &err) < 0)
+	if (self->restore_fd >= 0 && local_send(self->restore_fd, kind, kind == LOCAL_START && !mode_is_lazy(self->mode), text, FD_NONE, &err) < 0)
 		fail(self, &err);
 }
 
@@ -99,6 +99,7 @@ static void handle_running(struct receiver *self, const struct local_message *me
 	struct error err;
 
 	self->stage = STAGE_PAGING;
+	self->pager.is_restored |= !mode_is_lazy(self->mode); /* else CRIU tells */
 	self->running_ns = clock_monotonic_ns();
 	progress_phase(&self->progress, TARGET_PAGING, NULL, extra);
 	if (!self->is_source_lost && session_say(&self->session, FRAME_RUNNING, self->offer->epoch, NULL, &err) < 0)
@@ -127,7 +128,7 @@ static void handle_go(struct receiver *self)
 /* The restore ended before CRIU was told that the tasks may run: it is as if they had never been given to us. */
 static void take_back_commitment(struct receiver *self)
 {
-	if (self->stage == STAGE_COMMITTED && !self->may_run)
+	if (self->stage == STAGE_COMMITTED && local_claim(self->work, "aborted"))
 		self->stage = STAGE_PREPARED;
 }
 
@@ -144,9 +145,6 @@ static void handle_restore_message(struct receiver *self, const struct local_mes
 	case LOCAL_PREPARED:
 		if (self->stage == STAGE_RESTORING)
 			handle_prepared(self);
-		break;
-	case LOCAL_RESUMING:
-		self->may_run = true;
 		break;
 	case LOCAL_RUNNING:
 		handle_running(self, message);
@@ -490,7 +488,6 @@ int receive_serve(struct receiver *self, struct error *err)
 	if (r < 0)
 		return r;
 	self->stage = STAGE_RESTORING;
-	self->restore_fd = FD_NONE;
 	r = pager_start(&self->pager, &self->loop, &self->session.link, &places, err);
 	self->pager.is_sealed = has_checksums(self->hello->capabilities);
 	if (r == 0)

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 
 #include "base/fault.h"
 #include "base/fd_pass.h"
@@ -21,7 +20,6 @@
 #include "checkpoint/metadata.h"
 
 #define NAME_LENGTH_MAX 200U
-#define SPARE_BYTES     (64ULL << 20)
 #define IMAGES_MAX      (64ULL << 30)
 
 static bool is_name(const char *text)
@@ -38,68 +36,6 @@ static int check_names(const struct receiver *self, struct error *err)
 	if (!is_name(self->offer->container_id) || !is_name(self->offer->container_namespace))
 		return fail_because(err, EPROTO, "the container's name is not one");
 	return 0;
-}
-
-static int check_room(const struct receiver *self, struct error *err)
-{
-	struct statvfs disk;
-	auto_free char *text = NULL;
-	struct error ignored;
-	const char *available;
-
-	if (self->offer->has_layer && self->spec->layer_root == NULL)
-		return fail_because(err, EOPNOTSUPP, "this host has no place for writable layers");
-	if (self->offer->has_layer && statvfs(self->spec->layer_root, &disk) == 0 &&
-	    (uint64_t) disk.f_bavail * disk.f_frsize < self->offer->layer_bytes + SPARE_BYTES)
-		return fail_because(err, ENOSPC, "the writable layer needs %llu MiB, '%s' has %llu MiB left",
-				    (unsigned long long) self->offer->layer_bytes >> 20, self->spec->layer_root,
-				    (unsigned long long) disk.f_bavail * disk.f_frsize >> 20);
-	if (file_read(AT_FDCWD, "/proc/meminfo", 65536, &text, NULL, &ignored) < 0)
-		return 0;
-	available = strstr(text, "MemAvailable:");
-	if (available != NULL && strtoull(available + 13, NULL, 10) * 1024 < self->offer->memory_bytes)
-		return fail_because(err, ENOMEM, "the container uses %llu MiB of memory, %llu MiB are left here",
-				    (unsigned long long) self->offer->memory_bytes >> 20, strtoull(available + 13, NULL, 10) >> 10);
-	return 0;
-}
-
-static int check_paths(const struct receiver *self, struct error *err)
-{
-	const Hydra__V1__HandoffOffer *offer = self->offer;
-
-	for (size_t i = 0; i < offer->n_required_paths; i++) {
-		if (offer->required_paths[i][0] != '/' || !path_exists(AT_FDCWD, offer->required_paths[i]))
-			return fail_because(err, ENOENT, "'%.300s' is missing here", offer->required_paths[i]);
-	}
-	if (self->spec->run_root != NULL) {
-		auto_free char *path = text_format("%s/%s/%s", self->spec->run_root, offer->container_namespace, offer->container_id);
-
-		if (path_exists(AT_FDCWD, path))
-			return fail_because(err, EEXIST, "a container '%s' is here already", offer->container_id);
-	}
-	if (self->layer != NULL && path_exists(AT_FDCWD, self->layer))
-		return fail_because(err, EEXIST, "'%s' exists already", self->layer);
-	return 0;
-}
-
-static int check_offer(struct receiver *self, const Hydra__V1__HandoffFacts *ours, struct error *err)
-{
-	Hydra__V1__CheckpointMetadata *metadata = NULL;
-	int r = check_names(self, err);
-
-	if (r < 0)
-		return r;
-	if (self->offer->has_layer && self->spec->layer_root != NULL)
-		self->layer = text_format("%s/%s/%s/upper", self->spec->layer_root, self->offer->container_namespace,
-					  self->offer->container_id);
-	r = self->offer->facts == NULL ? fail_because(err, EPROTO, "the source says nothing about itself")
-				       : facts_compare(self->offer->facts, ours, self->offer->has_user_namespace, err);
-	if (r == 0)
-		r = metadata_unpack(&metadata, self->offer->metadata.data, self->offer->metadata.len, err);
-	hydra__v1__checkpoint_metadata__free_unpacked(metadata, NULL);
-	if (r == 0)
-		r = check_paths(self, err);
-	return r == 0 ? check_room(self, err) : r;
 }
 
 int receive_say_hello(struct receiver *self, struct error *err)
@@ -139,6 +75,10 @@ static int answer(struct receiver *self, int result, Hydra__V1__HandoffFacts *ou
 	message.is_accepted = result == 0;
 	message.reason = (char *) (uintptr_t) (result < 0 ? err->message : "");
 	message.facts = ours;
+	message.mode = self->mode;
+	message.mode_reason = (char *) (uintptr_t) self->mode_reason;
+	message.problems = self->problems.items;
+	message.n_problems = self->problems.count;
 	r = link_queue_message(&self->session.link, FRAME_ANSWER, &message, &problem);
 	return r == 0 ? session_flush(&self->session, 0, &problem) : r;
 }
@@ -160,12 +100,19 @@ int receive_preflight(struct receiver *self, struct error *err)
 	r = criu_find(&self->criu, self->spec->criu_path, err);
 	ours = facts_collect(r == 0 ? &self->criu : NULL);
 	if (r == 0)
-		r = check_offer(self, ours, err);
-	if (r == 0 && path_exists(AT_FDCWD, self->work))
-		r = fail_because(err, EEXIST, "migration '%s' is under way already", self->hello->migration_id);
+		r = check_names(self, err);
+	if (r == 0)
+		r = receive_check(self, ours, err);
 	(void) answer(self, r, ours, err);
+	self->problems.host = NULL;
 	hydra__v1__handoff_facts__free_unpacked(ours, NULL);
-	return r;
+	return self->offer->is_dry_run ? 0 : r;
+}
+
+/* The root of a user namespace is nobody here, and reads images through the folder that CRIU holds. */
+mode_t receive_images_mode(const struct receiver *self)
+{
+	return self->offer->has_user_namespace ? 0711 : 0700;
 }
 
 static int keep_passed(const char *folder, const char *name, const ProtobufCBinaryData *data, struct error *err)
@@ -178,8 +125,14 @@ static int keep_passed(const char *folder, const char *name, const ProtobufCBina
 int receive_prepare(struct receiver *self, struct error *err)
 {
 	auto_free char *socket_path = text_format("%s/" LOCAL_SOCKET, self->work);
-	int r = dir_make_all(self->images, 0700, err);
+	auto_free char *quoted = progress_quote(self->work);
+	auto_free char *folder = text_format(",\"folder\":%s", quoted);
+	int r;
 
+	progress_tell(&self->progress, folder); /* should we be killed, somebody has to remove it */
+	r = dir_make_all(self->work, 0700, err); /* nobody else comes further than this */
+	if (r == 0)
+		r = dir_make_all(self->images, receive_images_mode(self), err);
 	self->owns_work = true;
 	if (r == 0)
 		r = receive_begin_verdict(self, err);
@@ -254,7 +207,8 @@ static int take_image(struct receiver *self, int dir_fd, const Hydra__V1__Handof
 
 	if (!is_image_name(image->name) || image->size > IMAGES_MAX)
 		return fail_because(err, EPROTO, "an image has an impossible name or size");
-	fd = openat(dir_fd, image->name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	fd = openat(dir_fd, image->name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
+		    self->offer->has_user_namespace ? 0644 : 0600);
 	if (fd < 0)
 		return fail_errno(err, errno, "make image '%s'", image->name);
 	while (left > 0) {
@@ -276,6 +230,15 @@ int receive_images(struct receiver *self, struct error *err)
 {
 	auto_close int dir_fd = open(self->images, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int r = dir_fd < 0 ? fail_errno(err, errno, "open '%s'", self->images) : take_layer(self, err);
+
+	if (r == 0)
+		r = receive_link_rounds(self, dir_fd, err);
+	return r == 0 ? receive_image_files(self, dir_fd, err) : r;
+}
+
+int receive_image_files(struct receiver *self, int dir_fd, struct error *err)
+{
+	int r = 0;
 
 	while (r == 0) {
 		Hydra__V1__HandoffImage *image;

@@ -23,6 +23,7 @@
 #include "checkpoint/criu_rpc.h"
 #include "checkpoint/local.h"
 #include "checkpoint/metadata.h"
+#include "checkpoint/stdin_image.h"
 
 #define STDIO_NUMBER 10
 
@@ -32,7 +33,7 @@ struct restore {
 	Hydra__V1__CheckpointMetadata *metadata;
 	int images_fd;
 	int handoff_fd;
-	bool is_mounted;
+	bool is_mounted, has_all_memory;
 };
 
 /* What the receive worker says next; anything but wanted calls the migration off. */
@@ -42,14 +43,25 @@ static int hear(struct restore *self, enum local_kind wanted, struct error *err)
 	auto_close int ignored = FD_NONE;
 	int r = local_receive(self->handoff_fd, &message, &ignored, err);
 
+	self->has_all_memory |= r == 0 && message.kind == LOCAL_START && message.value == 1;
 	if (r == 0 && message.kind != wanted)
 		r = fail_because(err, ECANCELED, "the migration was called off: %s", message.text);
 	return r;
 }
 
+/* From here on they run, whoever dies. */
+static int claim(struct restore *self, struct error *err)
+{
+	auto_free char *folder = text_copy(self->spec->handoff);
+	char *slash = strrchr(folder, '/');
+
+	if (slash != NULL)
+		*slash = '\0';
+	return local_claim(folder, "resumed") ? 0 : fail_because(err, ECANCELED, "the migration was called off when its worker died");
+}
+
 static int vote(struct restore *self, struct error *err)
 {
-	struct error ignored;
 	int r = 0;
 
 	fault_point("restore.before-vote");
@@ -64,9 +76,7 @@ static int vote(struct restore *self, struct error *err)
 	if (r == 0 && self->spec->veth != NULL)
 		announce_addresses(self->spec->net_namespace_fd);
 	fault_point("restore.voted");
-	if (r == 0 && self->handoff_fd >= 0) /* nobody there to hear it: the tasks are ours all the same */
-		(void) local_send(self->handoff_fd, LOCAL_RESUMING, 0, NULL, FD_NONE, &ignored);
-	return r;
+	return r == 0 && self->handoff_fd >= 0 ? claim(self, err) : r;
 }
 
 static int deliver_console(struct restore *self, int fd, struct error *err)
@@ -153,13 +163,16 @@ static int fill_options(struct criu_options *options, struct restore *self, stru
 	options->opts.has_notify_scripts = true;
 	options->opts.notify_scripts = true;
 	options->opts.has_lazy_pages = true;
-	options->opts.lazy_pages = spec->is_lazy;
+	options->opts.lazy_pages = spec->is_lazy && !self->has_all_memory;
 	for (int number = 0; number < 3; number++) {
 		const char *key = self->metadata->stdio[number];
 		bool is_repeated = false;
 
 		for (int earlier = 0; earlier < number; earlier++)
 			is_repeated |= strcmp(self->metadata->stdio[earlier], key) == 0;
+		/* one that has ended CRIU makes again by itself, with what is in it */
+		if (number == 0 && self->metadata->stdin_is_closed)
+			continue;
 		if (*key != '\0' && !is_repeated && spec->stdio[number] >= 0)
 			criu_options_inherit(options, key, STDIO_NUMBER + number);
 	}
@@ -203,6 +216,8 @@ static int await_images(struct restore *self, struct error *err)
 	if (self->images_fd < 0)
 		return fail_errno(err, errno, "open '%s'", self->spec->images);
 	r = metadata_read(&self->metadata, self->images_fd, err);
+	if (r == 0 && self->spec->stdio[0] >= 0 && !self->metadata->stdin_is_closed)
+		r = stdin_image_feed(self->images_fd, self->spec->stdio[0], err);
 	return r == 0 ? mount_overlay(self, err) : r;
 }
 

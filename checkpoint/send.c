@@ -6,7 +6,6 @@
  */
 #include "checkpoint/send.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -21,14 +20,16 @@
 #include "base/owned.h"
 #include "base/text.h"
 #include "checkpoint/bridge.h"
+#include "checkpoint/departure.h"
 #include "checkpoint/facts.h"
+#include "checkpoint/image_timers.h"
+#include "checkpoint/rounds.h"
+#include "checkpoint/stdin_image.h"
 #include "checkpoint/sums.h"
-#include "checkpoint/survey.h"
 #include "checkpoint/tcp_repair.h"
 #include "state/record.h"
 
 #define PASSED_FILE_MAX (4U << 20)
-#define QUEUE_BYTES     (1U << 20)
 
 static int load_passed(const char *path, ProtobufCBinaryData *ret_data, struct error *err)
 {
@@ -59,9 +60,10 @@ static int fill_offer(struct sender_state *self, Hydra__V1__HandoffOffer *offer,
 
 	if (r < 0)
 		return r;
-	r = survey_tasks(&tasks, err);
 	offer->memory_bytes = proc_memory(&tasks);
 	self->progress.pages_total = offer->memory_bytes / PAGE_BYTES;
+	offer->facts = facts_collect(spec->criu);
+	send_find_problems(self, &tasks, offer->facts);
 	proc_tasks_deinit(&tasks);
 	offer->container_id = text_copy(spec->id);
 	offer->container_namespace = text_copy(spec->container_namespace);
@@ -71,7 +73,7 @@ static int fill_offer(struct sender_state *self, Hydra__V1__HandoffOffer *offer,
 	offer->has_layer = spec->layer != NULL;
 	offer->lost_pages = spec->lost_pages;
 	offer->has_user_namespace = has_user_namespace(spec->pid);
-	offer->facts = facts_collect(spec->criu);
+	offer->mode = self->mode;
 	offer->metadata.data = malloc(size + 1);
 	if (offer->metadata.data == NULL)
 		return fail_errno(err, ENOMEM, "describe the container");
@@ -99,8 +101,8 @@ static int expect_answer(struct sender_state *self, struct error *err)
 	answer = hydra__v1__handoff_answer__unpack(NULL, frame.size, frame.data);
 	if (answer == NULL)
 		r = fail_because(err, EPROTO, "the target's answer is not understood");
-	else if (!answer->is_accepted)
-		r = fail_because(err, EREMOTEIO, "the target cannot take it: %.400s", answer->reason);
+	else
+		r = send_heed_answer(self, answer, err);
 	hydra__v1__handoff_answer__free_unpacked(answer, NULL);
 	return r;
 }
@@ -128,7 +130,7 @@ static void begin_deadline(struct sender_state *self, enum deadline deadline)
 	}
 }
 
-static int preflight(struct sender_state *self, struct error *err)
+int send_preflight(struct sender_state *self, struct error *err)
 {
 	Hydra__V1__HandoffOffer *offer = malloc(sizeof(*offer));
 	int r;
@@ -139,7 +141,7 @@ static int preflight(struct sender_state *self, struct error *err)
 	begin_deadline(self, DEADLINE_PREFLIGHT);
 	progress_phase(&self->progress, SOURCE_PREFLIGHT, NULL, NULL);
 	hydra__v1__handoff_offer__init(offer);
-	r = facts_ensure_pipe_size(err);
+	r = self->spec->is_dry_run ? 0 : facts_ensure_pipe_size(err);
 	if (r == 0)
 		r = list_layer(self, err);
 	if (r == 0)
@@ -149,9 +151,12 @@ static int preflight(struct sender_state *self, struct error *err)
 	if (r == 0)
 		r = send_connect(self, HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_MIGRATE, err);
 	if (r == 0)
+		r = send_agree(self, offer, err);
+	if (r == 0)
 		r = link_queue_message(&self->session.link, FRAME_OFFER, offer, err);
 	if (r == 0)
 		r = expect_answer(self, err);
+	self->problems.host = NULL; /* it was the offer's */
 	hydra__v1__handoff_offer__free_unpacked(offer, NULL);
 	return r;
 }
@@ -204,22 +209,25 @@ static int sync_rest(struct sender_state *self, struct error *err)
 
 static int prepare_images(struct sender_state *self, struct error *err)
 {
-	auto_close int fd = FD_NONE;
 	int r = dir_remove_all(AT_FDCWD, self->spec->work, err);
 
-	if (r == 0)
-		r = dir_make_all(self->spec->work, 0700, err);
-	if (r < 0)
-		return r;
-	fd = open(self->spec->work, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return r == 0 ? dir_make_all(self->spec->work, 0700, err) : r;
+}
+
+static int write_metadata(struct sender_state *self, struct error *err)
+{
+	auto_close int fd = open(self->spec->work, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
 	return fd < 0 ? fail_errno(err, errno, "open '%s'", self->spec->work) : metadata_write(self->metadata, fd, err);
 }
 
 static int freeze(struct sender_state *self, struct error *err)
 {
+	auto_free char *parent = text_format(ROUND_FOLDER "%u", self->rounds);
 	struct dump_spec dump = {.criu = self->spec->criu, .id = self->spec->id, .init = self->spec->pid, .images = self->spec->work,
-				 .timeout_s = (int) ((self->spec->deadlines_ns[DEADLINE_FREEZE] + NS_PER_S - 1) / NS_PER_S)};
-	int r = prepare_images(self, err);
+				 .timeout_s = (int) ((self->spec->deadlines_ns[DEADLINE_FREEZE] + NS_PER_S - 1) / NS_PER_S),
+				 .is_complete = !mode_is_lazy(self->mode), .parent = self->rounds > 0 ? parent : NULL};
+	int r = write_metadata(self, err);
 
 	if (r == 0)
 		r = dump_park_prepare(&self->dump, &dump, err);
@@ -247,59 +255,13 @@ static int freeze(struct sender_state *self, struct error *err)
 	fault_point("send.frozen");
 	progress_phase(&self->progress, SOURCE_IMAGES, NULL, NULL);
 	if (r == 0)
+		r = image_timers_revive(self->dump.images_fd, err);
+	if (r == 0)
+		r = stdin_image_save(self->metadata, self->spec->pid, self->dump.images_fd, err);
+	if (r == 0)
 		r = page_server_init(&self->pages, self->spec->pid, err);
 	if (r == 0)
 		send_choose_compression(self);
-	return r;
-}
-
-static bool is_sent_image(const char *name)
-{
-	return (text_has_suffix(name, ".img") && !text_has_prefix(name, "stats-")) || strcmp(name, METADATA_FILE) == 0;
-}
-
-static int send_image(struct sender_state *self, const char *name, struct error *err)
-{
-	Hydra__V1__HandoffImage image = HYDRA__V1__HANDOFF_IMAGE__INIT;
-	auto_close int fd = openat(self->dump.images_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-	struct link *link = &self->session.link;
-	struct stat status;
-	int r;
-
-	if (fd < 0 || fstat(fd, &status) < 0)
-		return fail_errno(err, errno, "open image '%s'", name);
-	image.name = (char *) (uintptr_t) name;
-	image.size = (uint64_t) status.st_size;
-	r = link_queue_message(link, FRAME_IMAGE, &image, err);
-	for (uint64_t left = image.size; left > 0 && r == 0;) {
-		size_t part = left < FRAME_DATA_MAX ? (size_t) left : FRAME_DATA_MAX;
-		void *room = link_reserve(link, FRAME_IMAGE_DATA, part);
-
-		if (room == NULL)
-			return fail_errno(err, ENOMEM, "send image '%s'", name);
-		r = fd_read_full(fd, room, part);
-		if (r < 0)
-			return fail_errno(err, -r, "read image '%s'", name);
-		left -= part;
-		r = session_flush(&self->session, QUEUE_BYTES, err);
-	}
-	return r;
-}
-
-static int send_images(struct sender_state *self, struct error *err)
-{
-	DIR *folder = opendir(self->spec->work);
-	struct dirent *entry;
-	int r = folder == NULL ? fail_errno(err, errno, "open '%s'", self->spec->work) : 0;
-
-	while (r == 0 && (entry = readdir(folder)) != NULL) {
-		if (is_sent_image(entry->d_name))
-			r = send_image(self, entry->d_name, err);
-	}
-	if (folder != NULL)
-		(void) closedir(folder);
-	if (r == 0)
-		r = link_queue(&self->session.link, FRAME_IMAGES_DONE, NULL, 0, err);
 	return r;
 }
 
@@ -339,18 +301,22 @@ static int commit(struct sender_state *self, struct error *err)
 
 static int run_until_commit(struct sender_state *self, struct error *err)
 {
-	int r = preflight(self, err);
+	int r = send_preflight(self, err);
 
 	if (r == 0)
 		r = sync_layer(self, err);
 	if (r == 0)
+		r = prepare_images(self, err);
+	if (r == 0 && mode_has_rounds(self->mode))
+		r = send_rounds(self, err);
+	if (r == 0 && mode_is_lazy(self->mode))
 		send_connect_faults(self);
 	if (r == 0)
 		r = freeze(self, err);
 	if (r == 0)
 		r = sync_rest(self, err);
 	if (r == 0)
-		r = send_images(self, err);
+		r = send_images(self, self->spec->work, err);
 	if (r == 0)
 		r = session_flush(&self->session, 0, err);
 	self->sent_ns = clock_realtime_ns();
@@ -375,14 +341,17 @@ static void give_back(struct sender_state *self)
 		log_error("tasks could not be continued", "container=%s reason=\"%s\"", self->spec->id, err.message);
 }
 
-static void clean_up(struct sender_state *self)
+void send_clean_up(struct sender_state *self)
 {
 	session_close(&self->session);
 	link_deinit(&self->faults);
 	page_server_deinit(&self->pages);
 	hydra__v1__handoff_sums__free_unpacked(self->sums, NULL);
 	layer_list_deinit(&self->layer_before);
+	problems_deinit(&self->problems);
 	free(self->record.stopped_pids);
+	free(self->boot_id);
+	free(self->departure);
 	owned_fd_release(&self->layer_fd);
 	hydra__v1__checkpoint_metadata__free_unpacked(self->metadata, NULL);
 }
@@ -394,7 +363,7 @@ static char *known(const char *text)
 
 enum send_outcome send_run(const struct send_spec *spec, struct error *err)
 {
-	struct sender_state self = {.spec = spec, .dump = PARKED_DUMP_NONE, .layer_fd = FD_NONE,
+	struct sender_state self = {.spec = spec, .mode = spec->mode, .dump = PARKED_DUMP_NONE, .layer_fd = FD_NONE,
 				    .progress = {.fd = spec->progress_fd}, .record = HYDRA__V1__HANDOVER_RECORD__INIT};
 	enum send_outcome outcome = SEND_MOVED;
 
@@ -427,7 +396,9 @@ enum send_outcome send_run(const struct send_spec *spec, struct error *err)
 		tell_done(&self);
 	}
 	if (outcome != SEND_IN_DOUBT)
+		departure_forget(&self.record);
+	if (outcome != SEND_IN_DOUBT)
 		(void) dir_remove_all(AT_FDCWD, spec->work, &(struct error){0});
-	clean_up(&self);
+	send_clean_up(&self);
 	return outcome;
 }

@@ -12,7 +12,9 @@
 #include "checkpoint/dump.h"
 #include "checkpoint/handover.h"
 #include "checkpoint/layer.h"
+#include "checkpoint/mode.h"
 #include "checkpoint/page_server.h"
+#include "checkpoint/problems.h"
 #include "checkpoint/progress.h"
 #include "checkpoint/session.h"
 
@@ -37,7 +39,12 @@ struct send_spec {
 	int reconnect_ms; /* 0: without end */
 	uint64_t bandwidth;   /* bytes a second for what nobody waits for; 0: all there is */
 	const char *compress; /* "auto", or the name of a method */
+	handoff_mode mode;
+	bool is_dry_run;
+	const struct string_list *obstacles; /* OBJECT<tab>REASON<tab>REMEDY each: what the caller knows to be in the way */
+	uint64_t downtime_ms; /* pre-copy: how long the container may stand still for what is left */
 	Hydra__V1__LostPages lost_pages;
+	const char *departures; /* folder (checkpoint/departure.h); NULL: none */
 };
 
 enum send_outcome {
@@ -47,6 +54,8 @@ enum send_outcome {
 			    * known not to run it */
 };
 
+/* Prints what is in the way and what to expect, as a JSON object; nothing is changed. */
+int send_dry_run(const struct send_spec *spec, struct error *err);
 enum send_outcome send_run(const struct send_spec *spec, struct error *err);
 /* Goes on where a worker was that died after the commit. Of the spec only state, progress_fd and the times are used; the
  * rest is in the fencing record. */
@@ -68,6 +77,11 @@ struct sender_state {
 	struct page_server pages;
 	struct link faults; /* for what tasks wait for; transport.fd is FD_NONE when there is none */
 	uint64_t target_capabilities;
+	handoff_mode mode;   /* what was agreed on */
+	unsigned int rounds; /* of pre-copy, that the target has */
+	char mode_reason[200];
+	size_t task_count;
+	struct problems problems;
 	uint64_t busy_ns, busy_bytes; /* since when there was always more to send than the network took, and what went out before */
 	struct layer_list layer_before;
 	int layer_fd;
@@ -75,6 +89,7 @@ struct sender_state {
 	Hydra__V1__HandoverRecord record;
 	Hydra__V1__HandoverState verdict; /* the target's word, when it has given one */
 	bool is_lost_there;
+	char *boot_id, *departure; /* of the record */
 	uint64_t began_ns; /* by clock_monotonic_ns() */
 	uint64_t frozen_ns, parked_ns, sent_ns; /* real time: the freeze was asked for; CRIU holds still; the target has the images */
 	uint64_t running_ns;          /* the same: it was heard to run at the target */
@@ -83,6 +98,19 @@ struct sender_state {
 	bool is_unplugged, is_committed, is_running_there, is_done;
 };
 
+/* PREFLIGHT: offers the container and hears the answer. Nothing has changed then. */
+int send_preflight(struct sender_state *self, struct error *err);
+/* What is in the way here. */
+void send_find_problems(struct sender_state *self, const struct proc_tasks *tasks, const Hydra__V1__HandoffFacts *facts);
+/* What the target, which has greeted, can be asked for. */
+int send_agree(struct sender_state *self, Hydra__V1__HandoffOffer *offer, struct error *err);
+void send_clean_up(struct sender_state *self);
+/* The mode that was agreed on; -EREMOTEIO: why it can't be. */
+int send_heed_answer(struct sender_state *self, const Hydra__V1__HandoffAnswer *answer, struct error *err);
+/* Pre-copy, until it has come far enough. */
+int send_rounds(struct sender_state *self, struct error *err);
+/* Every image in the folder. */
+int send_images(struct sender_state *self, const char *path, struct error *err);
 /* Pages until the target has all of them, over as many connections as it takes. */
 int send_until_done(struct sender_state *self, struct error *err);
 /* When send_until_done() failed: it goes on here if the target gave it up, else it is in doubt. */
@@ -93,6 +121,8 @@ void send_bury(struct sender_state *self);
 int send_take_verdict(struct sender_state *self, const struct frame *frame, struct error *err);
 /* The target has said that it never ran there: it goes on here. */
 int send_take_back(struct sender_state *self, struct error *err);
+/* Tells the target that no more memory comes, until it has answered. -ECANCELED: a signal came before. */
+int send_tell_loss(struct sender_state *self);
 /* What a worker needs that goes on where another was; times and progress as given. */
 struct send_spec send_spec_of(const struct send_spec *given, const Hydra__V1__HandoverRecord *fence);
 /* BEGUN: with the tasks that stand still by themselves. To be written just before the freeze. */

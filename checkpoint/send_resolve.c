@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/owned.h"
+#include "checkpoint/departure.h"
 
 int send_ask(struct sender_state *self, int purpose, Hydra__V1__HandoffVerdict **ret_verdict, struct error *err)
 {
@@ -43,9 +44,14 @@ static int check_verdict(const Hydra__V1__HandoffVerdict *verdict, bool to_sourc
 
 static int decide(struct sender_state *self, bool to_source, struct error *err)
 {
+	int r;
+
 	self->record.is_resolved = true;
-	return handover_write(self->spec->state, &self->record, to_source ? HYDRA__V1__HANDOVER_STATE__HANDOVER_ABORTED
+	r = handover_write(self->spec->state, &self->record, to_source ? HYDRA__V1__HANDOVER_STATE__HANDOVER_ABORTED
 									   : HYDRA__V1__HANDOVER_STATE__HANDOVER_DONE, err);
+	if (r == 0)
+		departure_forget(&self->record);
+	return r;
 }
 
 static int ask_and_decide(struct sender_state *self, bool to_source, struct error *err)

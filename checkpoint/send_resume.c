@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/owned.h"
 #include "base/text.h"
+#include "checkpoint/departure.h"
 #include "state/record.h"
 
 #define PAUSE_FIRST_MS 100
@@ -102,7 +103,7 @@ static int reconnect(struct sender_state *self, struct error *err)
 }
 
 /* The target waits for pages that will never come: it has to know. */
-static void tell_loss(struct sender_state *self)
+int send_tell_loss(struct sender_state *self)
 {
 	int pause_ms = PAUSE_FIRST_MS;
 
@@ -112,8 +113,10 @@ static void tell_loss(struct sender_state *self)
 		int r = send_ask(self, HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_LOST, &verdict, &err);
 
 		hydra__v1__handoff_verdict__free_unpacked(verdict, NULL);
-		if (r == 0 || self->spec->connect == NULL || pause_is_cancelled(pause_ms))
-			return;
+		if (r == 0 || self->spec->connect == NULL)
+			return 0;
+		if (pause_is_cancelled(pause_ms))
+			return -ECANCELED;
 		pause_ms = pause_ms * 2 < PAUSE_MAX_MS ? pause_ms * 2 : PAUSE_MAX_MS;
 	}
 }
@@ -207,7 +210,7 @@ enum send_outcome send_end_without_done(struct sender_state *self, struct error 
 		*err = problem;
 	}
 	if (err->code == -EFAULT || check_memory(self, &problem) < 0)
-		tell_loss(self);
+		(void) send_tell_loss(self);
 	progress_phase(&self->progress, SOURCE_IN_DOUBT, err->message, NULL);
 	return SEND_IN_DOUBT;
 }
@@ -264,6 +267,8 @@ enum send_outcome send_resume(const struct send_spec *spec, struct error *err)
 	whole = send_spec_of(spec, fence);
 	self.record = *fence;
 	outcome = run(&self, err);
+	if (outcome != SEND_IN_DOUBT)
+		departure_forget(&self.record);
 	session_close(&self.session);
 	link_deinit(&self.faults);
 	page_server_deinit(&self.pages);

@@ -15,7 +15,9 @@
 #include "base/owned.h"
 #include "base/text.h"
 #include "checkpoint/bridge.h"
+#include "checkpoint/departure.h"
 #include "checkpoint/tcp_repair.h"
+#include "checkpoint/verdict.h"
 
 #define STATUS_MAX 65536U
 
@@ -51,7 +53,13 @@ int send_record_begun(struct sender_state *self, struct error *err)
 			self->record.stopped_pids[self->record.n_stopped_pids++] = (uint32_t) tasks.items[i].pid;
 	}
 	proc_tasks_deinit(&tasks);
-	return handover_write(self->spec->state, &self->record, HYDRA__V1__HANDOVER_STATE__HANDOVER_BEGUN, err);
+	self->boot_id = verdict_boot_id();
+	self->record.boot_id = self->boot_id;
+	self->departure = departure_path(self->spec->departures, &self->record);
+	self->record.departure = self->departure;
+	/* in this order: who finds the record knows what to remove */
+	r = handover_write(self->spec->state, &self->record, HYDRA__V1__HANDOVER_STATE__HANDOVER_BEGUN, err);
+	return r < 0 ? r : departure_note(&self->record, err);
 }
 
 static bool stood_still(const Hydra__V1__HandoverRecord *record, pid_t pid)
@@ -160,6 +168,7 @@ int send_recover(const char *state, const char *migration_id, int pid, const cha
 		return r; /* nothing was stopped by then */
 	if (migration_id != NULL && strcmp(record->migration_id, migration_id) == 0 && continue_tasks(record, pid, &ignored) < 0)
 		log_warning("tasks not continued", "container=%s reason=\"%s\"", record->container_id, ignored.message);
+	departure_forget(record);
 	hydra__v1__handover_record__free_unpacked(record, NULL);
 	return r;
 }

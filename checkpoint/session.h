@@ -15,8 +15,8 @@
 /* What this program can do besides: enum HandoffCapability */
 #define SESSION_CAPABILITIES                                                                                              \
 	(HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_CHECKSUMS | HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_TWO_LINKS |                            \
-	 HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_LZ4 | HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_ZSTD |                                     \
-	 HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_VERDICTS)
+	 HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_LZ4 | HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_ZSTD |                                      \
+	 HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_MODES | HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_VERDICTS)
 
 struct session {
 	struct link link;

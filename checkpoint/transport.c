@@ -83,7 +83,8 @@ static SSL *make_tls(int fd, bool is_server, const struct transport_files *files
 	SSL_CTX_set_read_ahead(context, 1);
 	SSL_CTX_set_default_read_buffer_len(context, READ_BUFFER_BYTES);
 	(void) SSL_CTX_set_num_tickets(context, 0);
-	(void) SSL_CTX_set_options(context, SSL_OP_ENABLE_KTLS);
+	/* not the kernel's TLS: OpenSSL does not copy what waits to be sent then, though our buffers move, and connections broke with
+	 * "wrong version number" on kernels that have it */
 	if (load_own(context, is_server, files, err) == 0) {
 		tls = SSL_new(context);
 		if (tls == NULL || SSL_set_fd(tls, fd) != 1)

@@ -4,10 +4,10 @@
  *
  * hydrad starts a migration; how it goes is read from its progress file, so that a daemon that dies is not in the way.
  */
-#include "base/number.h"
 #include "base/owned.h"
 #include "base/text.h"
 #include "cli/cli.h"
+#include "cli/migrate.h"
 #include "cli/migrate_display.h"
 #include "proto/message.h"
 #include "state/migration_file.h"
@@ -24,53 +24,6 @@
 
 #define LOOK_MS        1000 /* the file is told of when it is written, but not when the lock of its dead writer goes */
 #define START_MS       30000 /* until the worker has begun */
-
-struct migrate_options {
-	const char *certificates, *bandwidth, *compress, *lost_pages, *resolve;
-	struct string_list deadlines;
-	bool is_resumed, force;
-};
-
-static const struct option_entry migrate_entries[] = {
-	{0, "certificates", "DIR", OPTION_STRING, offsetof(struct migrate_options, certificates),
-	 "folder with ca.pem, cert.pem, key.pem (default: the daemon's)"},
-	{0, "bandwidth", "RATE", OPTION_STRING, offsetof(struct migrate_options, bandwidth),
-	 "bytes a second for what nobody waits for, also 10m (default: all there is)"},
-	{0, "compress", "HOW", OPTION_STRING, offsetof(struct migrate_options, compress),
-	 "pages that nobody waits for: auto, none, lz4 or zstd (default: auto)"},
-	{0, "lost-pages", "POLICY", OPTION_STRING, offsetof(struct migrate_options, lost_pages),
-	 "should the source's memory be lost after the commit: stop (the copy is killed, default) or poison (who touches a missing page gets SIGBUS)"},
-	{0, "deadline", "PART=TIME", OPTION_LIST, offsetof(struct migrate_options, deadlines),
-	 "how long preflight, sync, freeze (from the standstill to the commit) or commit (all until then) may take; else it stays here"},
-	{0, "resume", NULL, OPTION_FLAG, offsetof(struct migrate_options, is_resumed), "of a container in doubt: ask its target again, go on"},
-	{0, "resolve", "SIDE", OPTION_STRING, offsetof(struct migrate_options, resolve),
-	 "of a container in doubt: decide that it lives here (source) or there (target)"},
-	{'f', "force", NULL, OPTION_FLAG, offsetof(struct migrate_options, force), "with --resolve: do it"},
-	{0, NULL, NULL, OPTION_FLAG, 0, NULL},
-};
-
-static const char *const ways_to_compress[] = {"auto", "none", "lz4", "zstd"};
-
-static int parse_link_options(const struct migrate_options *options, Hydra__V1__MigrateRequest *request, struct error *err)
-{
-	size_t way = 0;
-
-	if (options->bandwidth != NULL && number_parse_size(options->bandwidth, &request->bandwidth) < 0)
-		return fail_because(err, EINVAL, "--bandwidth '%s': expected bytes a second, like 500k, 10m or 1g", options->bandwidth);
-	if (options->lost_pages != NULL && strcmp(options->lost_pages, "stop") != 0 && strcmp(options->lost_pages, "poison") != 0)
-		return fail_because(err, EINVAL, "--lost-pages '%s': expected stop or poison", options->lost_pages);
-	request->lost_pages = (char *) (uintptr_t) (options->lost_pages != NULL ? options->lost_pages : "");
-	request->deadlines = (char **) (uintptr_t) options->deadlines.items;
-	request->n_deadlines = options->deadlines.count;
-	if (options->compress == NULL)
-		return 0;
-	while (way < sizeof(ways_to_compress) / sizeof(ways_to_compress[0]) && strcmp(ways_to_compress[way], options->compress) != 0)
-		way++;
-	if (way == sizeof(ways_to_compress) / sizeof(ways_to_compress[0]))
-		return fail_because(err, EINVAL, "--compress '%s': expected auto, none, lz4 or zstd", options->compress);
-	request->compress = (char *) (uintptr_t) options->compress;
-	return 0;
-}
 
 static volatile sig_atomic_t was_interrupted;
 
@@ -193,13 +146,15 @@ static int migrate(const struct cli *cli, void *context, const struct option_res
 		return fail_because(err, EINVAL, "expected CONTAINER HOST");
 	if (options->certificates != NULL && certificates == NULL)
 		return fail_errno(err, errno, "certificates '%s'", options->certificates);
-	r = parse_link_options(options, &request, err);
+	r = migrate_options_parse(options, &request, err);
 	if (r < 0)
 		return r;
 	request.namespace_ = (char *) (uintptr_t) cli->namespace;
 	request.id = (char *) (uintptr_t) rest->positional[0];
 	request.host = (char *) (uintptr_t) rest->positional[1];
 	request.certificates = certificates != NULL ? certificates : (char *) (uintptr_t) "";
+	if (options->dry_run)
+		return preflight_run(cli, &request, err);
 	(void) sigaction(SIGINT, &action, NULL);
 	(void) sigaction(SIGTERM, &action, NULL);
 	(void) sigaction(SIGWINCH, &(struct sigaction){.sa_handler = look_again}, NULL);

@@ -125,8 +125,22 @@ void service_remove_host(struct ttrpc_call *call, const ProtobufCMessage *messag
 /* A request to migrate names its host by an address or by a name. */
 int hosts_resolve(struct daemon *daemon, const Hydra__V1__MigrateRequest *request, Hydra__V1__KnownHost **ret_host, struct error *err);
 
+/* farewells.c: for departures that a restart of the host has cut. */
+void farewells_begin(struct daemon *daemon);
+
 /* migration.c; listen_fd: FD_NONE, or that of the binary before. */
 int migrations_init(struct daemon *daemon, int listen_fd, struct error *err);
+/* preflight.c: what would be in the way of a migration. */
+void service_preflight(struct ttrpc_call *call, const ProtobufCMessage *message);
+/* migration.c: where to and how, and the words for hydra-setup that say so; the array has room for MIGRATE_WORDS_MAX, and its end is NULL. */
+#define MIGRATE_WORDS_MAX 58
+struct migrate_place {
+	const Hydra__V1__KnownHost *host;
+	const char *migration, *bandwidth;
+};
+int migrate_check(struct daemon *daemon, const Hydra__V1__MigrateRequest *request, Hydra__V1__KnownHost **ret_host, struct error *err);
+size_t migrate_words(const struct daemon *daemon, const Hydra__V1__MigrateRequest *request, const struct migrate_place *place,
+		     const char **ret_words);
 void service_migrate(struct ttrpc_call *call, const ProtobufCMessage *message);
 void service_migration(struct ttrpc_call *call, const ProtobufCMessage *message);
 void service_cancel_migration(struct ttrpc_call *call, const ProtobufCMessage *message);

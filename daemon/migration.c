@@ -22,7 +22,6 @@
 #include <unistd.h>
 
 #define BACKLOG       64
-#define ARGUMENTS_MAX 60
 
 /* A call that waits for news of a migration. */
 struct waiting {
@@ -167,6 +166,7 @@ int migrations_init(struct daemon *daemon, int listen_fd, struct error *err)
 {
 	int r = watch_progress(daemon, err);
 
+	farewells_begin(daemon);
 	return r == 0 ? listen_for_hosts(daemon, listen_fd, err) : r;
 }
 
@@ -187,29 +187,70 @@ static void departed(struct daemon *daemon, int exit_status, const char *message
 	free(departure);
 }
 
+int migrate_check(struct daemon *daemon, const Hydra__V1__MigrateRequest *request, Hydra__V1__KnownHost **ret_host, struct error *err)
+{
+	int r = id_check("namespace", request->namespace_, err);
+
+	if (r == 0)
+		r = id_check("container name", request->id, err);
+	if (r == 0 && entry_find(daemon, request->namespace_, request->id) == NULL)
+		entry_refresh(daemon, request->namespace_, request->id);
+	if (r == 0 && entry_find(daemon, request->namespace_, request->id) == NULL)
+		r = fail_because(err, ENOENT, "no container '%s'", request->id);
+	if (r == 0)
+		r = hosts_resolve(daemon, request, ret_host, err);
+	if (r == 0 && (*ret_host)->certificates[0] == '\0' && daemon->certificates == NULL)
+		r = fail_because(err, EINVAL, "migrate container '%s': hydrad runs without --certificates, and none were given",
+				 request->id);
+	return r;
+}
+
+static void add_word(const char **words, size_t *count, const char *name, const char *value)
+{
+	if (value[0] == '\0')
+		return;
+	words[(*count)++] = name;
+	words[(*count)++] = value;
+}
+
+size_t migrate_words(const struct daemon *daemon, const Hydra__V1__MigrateRequest *request, const struct migrate_place *place,
+		     const char **ret_words)
+{
+	const Hydra__V1__KnownHost *host = place->host;
+	size_t count = 0;
+
+	add_word(ret_words, &count, "--root", daemon->root);
+	add_word(ret_words, &count, "--namespace", request->namespace_);
+	add_word(ret_words, &count, "--host", host->address);
+	add_word(ret_words, &count, "--certificates", host->certificates[0] != '\0' ? host->certificates : daemon->certificates);
+	add_word(ret_words, &count, "--migration", place->migration);
+	add_word(ret_words, &count, "--bandwidth", place->bandwidth);
+	add_word(ret_words, &count, "--compress", request->compress);
+	add_word(ret_words, &count, "--lost-pages", request->lost_pages);
+	add_word(ret_words, &count, "--mode", request->mode);
+	add_word(ret_words, &count, "--downtime", request->downtime);
+	for (size_t i = 0; i < request->n_deadlines && count + 6 < MIGRATE_WORDS_MAX; i++)
+		add_word(ret_words, &count, "--deadline", request->deadlines[i]);
+	if (request->end_exec_sessions)
+		ret_words[count++] = "--end-exec-sessions";
+	ret_words[count++] = "migrate";
+	ret_words[count++] = request->id;
+	ret_words[count] = NULL;
+	return count;
+}
+
 static int start_departure(struct daemon *daemon, const Hydra__V1__MigrateRequest *request, const Hydra__V1__KnownHost *host,
 			   const char *migration, struct error *err)
 {
-	const char *certificates = host->certificates[0] != '\0' ? host->certificates : daemon->certificates;
 	auto_free char *bandwidth = text_format("%llu", (unsigned long long) request->bandwidth);
-	const char *arguments[ARGUMENTS_MAX] = {
-		"--root", daemon->root, "--namespace", request->namespace_, "--host", host->address, "--certificates", certificates,
-		"--migration", migration, "--bandwidth", bandwidth, "--compress", request->compress[0] != '\0' ? request->compress : "auto",
-		"--lost-pages", request->lost_pages[0] != '\0' ? request->lost_pages : "stop", "migrate", request->id};
-	size_t count = 18;
-	struct departure *departure;
+	const struct migrate_place place = {host, migration, bandwidth};
+	const char *arguments[MIGRATE_WORDS_MAX];
+	struct departure *departure = calloc(1, sizeof(*departure));
 	int r;
 
-	if (certificates == NULL)
-		return fail_because(err, EINVAL, "migrate container '%s': hydrad runs without --certificates, and none were given",
-				    request->id);
-	departure = calloc(1, sizeof(*departure));
 	if (departure == NULL)
 		return fail_errno(err, ENOMEM, "migrate container '%s'", request->id);
-	for (size_t i = 0; i < request->n_deadlines && count + 2 < ARGUMENTS_MAX; i++) {
-		arguments[count++] = "--deadline";
-		arguments[count++] = request->deadlines[i];
-	}
+	(void) migrate_words(daemon, request, &place, arguments);
 	departure->namespace = text_copy(request->namespace_);
 	departure->id = text_copy(request->id);
 	r = worker_start_with(daemon, "hydra-setup", arguments, FD_NONE, departed, departure, err);
@@ -229,18 +270,11 @@ void service_migrate(struct ttrpc_call *call, const ProtobufCMessage *message)
 	auto_message Hydra__V1__KnownHost *host = NULL;
 	auto_free char *migration = text_format("%.40s-%llx", request->id, (unsigned long long) clock_realtime_ns());
 	struct error err;
-	int r = id_check("namespace", request->namespace_, &err);
+	int r;
 
 	if (upgrade_holds(call, message))
 		return;
-	if (r == 0)
-		r = id_check("container name", request->id, &err);
-	if (r == 0)
-		r = hosts_resolve(daemon, request, &host, &err);
-	if (r == 0 && entry_find(daemon, request->namespace_, request->id) == NULL)
-		entry_refresh(daemon, request->namespace_, request->id);
-	if (r == 0 && entry_find(daemon, request->namespace_, request->id) == NULL)
-		r = fail_because(&err, ENOENT, "no container '%s'", request->id);
+	r = migrate_check(daemon, request, &host, &err);
 	if (r == 0)
 		r = start_departure(daemon, request, host, migration, &err);
 	if (r < 0) {

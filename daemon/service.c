@@ -183,6 +183,7 @@ const struct ttrpc_method daemon_methods[] = {
 	DAEMON("Events", all_events_request, handle_events),
 	DAEMON("Upgrade", upgrade_request, upgrade_ask),
 	DAEMON("Migrate", migrate_request, service_migrate),
+	DAEMON("Preflight", migrate_request, service_preflight),
 	DAEMON("Migration", migration_request, service_migration),
 	DAEMON("CancelMigration", migration_request, service_cancel_migration),
 	DAEMON("AddHost", known_host, service_add_host),

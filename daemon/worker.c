@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define MESSAGE_MAX   8192
+#define MESSAGE_MAX 65536 /* the report of a preflight with everything in the way */
 #define ARGUMENTS_MAX 60
 
 struct worker {

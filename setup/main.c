@@ -23,11 +23,11 @@
 struct setup_options {
 	const char *root;
 	const char *namespace;
-	const char *host, *certificates, *migration, *images, *key_file, *bandwidth, *compress, *lost_pages, *to;
+	const char *host, *certificates, *migration, *images, *key_file, *bandwidth, *compress, *lost_pages, *to, *mode, *downtime;
 	struct string_list deadlines;
 	bool is_resumed;
 	int connection_fd;
-	bool leave_running;
+	bool leave_running, dry_run, end_exec_sessions;
 	bool force;
 	bool containerd;
 };
@@ -43,6 +43,11 @@ static const struct option_entry option_entries[] = {
 	{0, "migration", "ID", OPTION_STRING, offsetof(struct setup_options, migration), "migrate: its name, unique"},
 	{0, "bandwidth", "RATE", OPTION_STRING, offsetof(struct setup_options, bandwidth), "migrate: bytes a second for what nobody waits for"},
 	{0, "compress", "HOW", OPTION_STRING, offsetof(struct setup_options, compress), "migrate: auto, none, lz4 or zstd"},
+	{0, "mode", "MODE", OPTION_STRING, offsetof(struct setup_options, mode), "migrate: auto, post-copy, pre-copy, hybrid or cold"},
+	{0, "downtime", "TIME", OPTION_STRING, offsetof(struct setup_options, downtime), "migrate: the standstill that pre-copy aims at"},
+	{0, "dry-run", NULL, OPTION_FLAG, offsetof(struct setup_options, dry_run), "migrate: only say what is in the way, on standard error"},
+	{0, "end-exec-sessions", NULL, OPTION_FLAG, offsetof(struct setup_options, end_exec_sessions),
+	 "migrate: end them instead of refusing"},
 	{0, "lost-pages", "POLICY", OPTION_STRING, offsetof(struct setup_options, lost_pages), "migrate: stop or poison, should memory be lost"},
 	{0, "deadline", "PART=TIME", OPTION_LIST, offsetof(struct setup_options, deadlines), "migrate: how long a part may take until the commit"},
 	{0, "resume", NULL, OPTION_FLAG, offsetof(struct setup_options, is_resumed), "migrate: go on with a container in doubt"},
@@ -93,7 +98,8 @@ static int migrate(const struct setup_options *options, const char *id, struct e
 	struct migrate_request request = {.root = options->root, .namespace = options->namespace, .id = id, .host = options->host,
 					  .certificates = options->certificates, .migration = options->migration,
 					  .bandwidth = options->bandwidth, .compress = options->compress, .lost_pages = options->lost_pages,
-					  .deadlines = &options->deadlines};
+					  .deadlines = &options->deadlines, .mode = options->mode, .downtime = options->downtime,
+					  .is_dry_run = options->dry_run, .ends_exec_sessions = options->end_exec_sessions};
 	int r = options->is_resumed ? 0 : need(options->host, "host", err);
 
 	if (options->is_resumed)
@@ -103,7 +109,9 @@ static int migrate(const struct setup_options *options, const char *id, struct e
 		r = need(options->certificates, "certificates", err);
 	if (r == 0)
 		r = need(options->migration, "migration", err);
-	return r < 0 ? r : container_migrate(&request, err);
+	if (r == 0)
+		r = options->dry_run ? container_preflight(&request, err) : container_migrate(&request, err);
+	return r;
 }
 
 static int receive(const struct setup_options *options, struct error *err)

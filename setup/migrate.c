@@ -131,6 +131,14 @@ static void add(struct migrate *self, const char *name, const char *value)
 	self->argv[self->count++] = text_copy(value);
 }
 
+/* Something in the way that hydra-pager can't know of; it reports it with all others. */
+static void add_obstacle(struct migrate *self, const char *object, const char *reason, const char *remedy)
+{
+	auto_free char *text = text_format("%s\t%s\t%s", object, reason, remedy);
+
+	add(self, "--obstacle", text);
+}
+
 static void add_format(struct migrate *self, const char *name, const char *folder, const char *file)
 {
 	auto_free char *path = text_format("%s/%s", folder, file);
@@ -167,9 +175,10 @@ static int add_rootfs(struct migrate *self, struct error *err)
 {
 	const Hydra__V1__Rootfs *rootfs = self->container->rootfs;
 
-	if (rootfs == NULL)
-		return fail_because(err, EOPNOTSUPP, "migrate container '%s': it was made from a bundle; containers made with --rootfs "
-						     "can be moved", self->request->id);
+	if (rootfs == NULL) {
+		add_obstacle(self, "bundle", "it was made from a bundle", "make the container with --rootfs");
+		return 0;
+	}
 	add(self, "--require", rootfs->lower);
 	add(self, "--layer", rootfs->upper);
 	return add_binds(self, err);
@@ -179,11 +188,11 @@ static int add_all(struct migrate *self, struct error *err)
 {
 	const struct migrate_request *request = self->request;
 	const Hydra__V1__Network *network = self->container->network;
-	auto_free char *epoch = text_format("%llu", (unsigned long long) self->container->migration->epoch);
+	auto_free char *epoch = self->container->migration == NULL ? text_copy("") : text_format("%llu", (unsigned long long) self->container->migration->epoch);
 	auto_free char *pid = text_format("%d", self->container->pid);
 
 	if (network != NULL && strcmp(network->mode, "host") == 0)
-		return fail_because(err, EOPNOTSUPP, "migrate container '%s': it uses the network of this host", request->id);
+		add_obstacle(self, "network", "it uses the network of this host", "run it with a network of its own");
 	add(self, "--connect", request->host);
 	add_format(self, "--ca", request->certificates, "ca.pem");
 	add_format(self, "--cert", request->certificates, "cert.pem");
@@ -200,6 +209,9 @@ static int add_all(struct migrate *self, struct error *err)
 	add(self, "--progress-fd", "3");
 	add(self, "--bandwidth", request->bandwidth != NULL ? request->bandwidth : "");
 	add(self, "--compress", request->compress != NULL ? request->compress : "");
+	add_format(self, "--departures", data_root(), ".departures");
+	add(self, "--mode", request->mode != NULL ? request->mode : "");
+	add(self, "--downtime", request->downtime != NULL ? request->downtime : "");
 	add(self, "--lost-pages", request->lost_pages != NULL ? request->lost_pages : "");
 	for (size_t i = 0; request->deadlines != NULL && i < request->deadlines->count; i++)
 		add(self, "--deadline", request->deadlines->items[i]);
@@ -228,6 +240,10 @@ static int run_worker(struct migrate *self, int *ret_status, struct error *err)
 	pid_t pid;
 	int r;
 
+	if (self->request->is_dry_run) { /* nothing is held; its report goes where errors go */
+		spec.fds[1] = (struct child_fd){STDERR_FILENO, STDOUT_FILENO};
+		spec.fd_count = 2;
+	}
 	self->argv[0] = "hydra-pager";
 	self->argv[1] = "send";
 	self->argv[self->count] = NULL;
@@ -308,6 +324,8 @@ static int migrate(struct migrate *self, struct error *err)
 	migration_log_begin(&start, self->file_fd);
 	say(self, "starting", "", false, false);
 	r = run_dir_open(&self->dir, request->root, request->namespace, request->id, err);
+	if (r == 0 && request->ends_exec_sessions)
+		r = exec_sessions_end(&self->dir, request, err);
 	if (r == 0)
 		r = begin(self, err);
 	if (r < 0)
@@ -326,6 +344,54 @@ static int migrate(struct migrate *self, struct error *err)
 		return r;
 	}
 	return conclude(self, status, err);
+}
+
+static void add_execs(struct migrate *self)
+{
+	for (size_t i = 0; i < self->container->n_execs && !self->request->ends_exec_sessions; i++) {
+		const Hydra__V1__ExecRecord *exec = self->container->execs[i];
+		auto_free char *object = text_format("exec '%s' (process %d)", exec->id, exec->pid);
+
+		if (!exec->has_ended)
+			add_obstacle(self, object, "it runs in the container and can't be moved", "end it, or use --exec-sessions end");
+	}
+}
+
+/* Without asking the shim, which goes on as if nothing were. */
+static int look(struct migrate *self, struct error *err)
+{
+	const struct migrate_request *request = self->request;
+	int status = 0;
+	int r = run_dir_open(&self->dir, request->root, request->namespace, request->id, err);
+
+	if (r == 0)
+		r = record_load(self->dir.fd, &self->container, err);
+	if (r == 0 && (self->container->state != HYDRA__V1__CONTAINER_STATE__STATE_RUNNING || self->container->pid <= 0))
+		r = fail_because(err, EBUSY, "migrate container '%s': it does not run", request->id);
+	if (r < 0)
+		return r;
+	self->count = 2;
+	add_execs(self);
+	r = add_all(self, err);
+	self->argv[self->count++] = "--dry-run";
+	if (r == 0)
+		r = run_worker(self, &status, err);
+	self->count--;
+	forget_arguments(self);
+	return r == 0 && status != 0 ? fail_because(err, EIO, "migrate container '%s': hydra-pager ended with status %d", request->id, status) : r;
+}
+
+int container_preflight(const struct migrate_request *request, struct error *err)
+{
+	struct migrate self = {.request = request, .dir = RUN_DIR_CLOSED, .lease_fd = FD_NONE, .file_fd = FD_NONE};
+	int r;
+
+	self.work = text_format("%s/.work/out-%s", request->root, request->migration);
+	r = look(&self, err);
+	free(self.work);
+	record_free(self.container);
+	run_dir_close(&self.dir);
+	return r;
 }
 
 static void watch_signals(void)

@@ -38,6 +38,7 @@ struct reception {
 	char line[LINE_MAX_SIZE];
 	size_t line_size;
 	char namespace[80], id[80], work[512];
+	char folder[512]; /* of the worker; known before it exists, work when all the rest is */
 	struct run_dir dir;
 	bool has_container; /* ours to remove when this fails */
 	bool is_committed;
@@ -149,6 +150,7 @@ static void handle_line(struct reception *self, const char *line)
 		(void) dprintf(self->file_fd, "%s\n", line);
 	(void) progress_text(line, "phase", phase, sizeof(phase));
 	(void) progress_text(line, "message", message, sizeof(message));
+	(void) progress_text(line, "folder", self->folder, sizeof(self->folder));
 	if (strcmp(phase, "prepare") == 0 && self->work[0] == '\0' && prepare(self, line, &err) < 0)
 		refuse(self, &err);
 	else if (strcmp(phase, "committed") == 0)
@@ -258,8 +260,8 @@ static void undo(struct reception *self)
 	run_dir_close(&self->dir);
 	if (self->has_container && container_remove(self->root, self->namespace, self->id, true, &err) < 0 && err.code != -ENOENT)
 		log_error("container of a failed migration not removed", "container=%s error=\"%s\"", self->id, err.message);
-	if (self->work[0] != '\0')
-		(void) dir_remove_all(AT_FDCWD, self->work, &err);
+	if (self->folder[0] != '\0')
+		(void) dir_remove_all(AT_FDCWD, self->folder, &err);
 	if (self->has_container) {
 		auto_free char *data = bundle_data_path(self->namespace, self->id);
 

@@ -84,12 +84,20 @@ struct migrate_request {
 	const char *bandwidth;    /* as hydra-pager takes them; NULL: its defaults */
 	const char *compress, *lost_pages;
 	const struct string_list *deadlines;
+	const char *mode, *downtime;
+	bool is_dry_run;         /* only what is in the way: printed on standard error, nothing changes */
+	bool ends_exec_sessions;
 };
 /* Of a container in doubt that could be served on: as a worker that was killed is followed. */
 int container_migrate_on(const struct migrate_request *request, struct error *err);
 /* resolve.c: an administrator says where a container in doubt lives ("source" or "target"). */
 int container_resolve(const char *root, const char *namespace, const char *id, const char *to, struct error *err);
 int container_migrate(const struct migrate_request *request, struct error *err);
+/* What would be in the way: a JSON object on standard error. */
+int container_preflight(const struct migrate_request *request, struct error *err);
+
+/* exec_sessions.c: kills every exec of the container, and waits for their ends. */
+int exec_sessions_end(const struct run_dir *dir, const struct migrate_request *request, struct error *err);
 
 /* receive.c: target side, with a connection that was accepted. */
 int container_receive(const char *root, const char *certificates, int connection_fd, struct error *err);

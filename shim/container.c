@@ -306,7 +306,8 @@ bool container_is_stopping(const struct container *self)
 
 bool container_is_at_rest(const struct container *self)
 {
-	if (self->operation != NULL || self->awaits_workers || !self->is_cleaned || self->restart_timer.due_ns != 0)
+	if (self->operation != NULL || self->awaits_workers || self->lease.fd >= 0 || !self->is_cleaned ||
+	    self->restart_timer.due_ns != 0)
 		return false;
 	for (const struct process *process = self->processes; process != NULL; process = process->next) {
 		if ((process->pid > 0 && !process->has_ended) || !process_is_drained(process) || process->clients != NULL ||

@@ -17,6 +17,7 @@
 #include "shim/shim.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,7 @@
 #define HANDOVER_FILE "handover"
 #define HANDOVER_VERSION 1U
 #define HANDOVER_MAX  65536U
+#define INPUT_PIPE_SIZE (1 << 20)
 
 bool migration_is_under_way(const struct container *self)
 {
@@ -92,6 +94,17 @@ static int check(const struct container *self, struct error *err)
 	return 0;
 }
 
+/* What clients sent and the pipe had no room for: who copies the pipe then finds it there. */
+static void make_room_for_input(struct container *self)
+{
+	int fd = process_input_fd(self->init);
+
+	if (self->init->is_terminal || self->init->input_size == 0 || fd < 0)
+		return;
+	(void) fcntl(fd, F_SETPIPE_SZ, INPUT_PIPE_SIZE);
+	(void) process_write_input(self->init, NULL, 0);
+}
+
 int migration_begin(struct container *self, const Hydra__V1__MigrationBeginRequest *request, struct error *err)
 {
 	Hydra__V1__Migration *migration = malloc(sizeof(*migration));
@@ -114,6 +127,8 @@ int migration_begin(struct container *self, const Hydra__V1__MigrationBeginReque
 	self->record->migration = migration;
 	r = container_move(self, EVENT_MIGRATION_BEGUN, err);
 	fault_point("shim.migration-begun");
+	if (r == 0)
+		make_room_for_input(self);
 	if (r == 0)
 		container_note(self, "migration-begun", self->init, migration->peer);
 	return r;
@@ -244,6 +259,11 @@ static void settle(struct container *self)
 	}
 }
 
+static bool is_moved(const struct container *self)
+{
+	return self->record->migration != NULL && fencing_state(self) == HYDRA__V1__HANDOVER_STATE__HANDOVER_DONE;
+}
+
 static void drop_lease(struct container *self)
 {
 	int fd = self->lease.fd;
@@ -259,6 +279,10 @@ static void handle_lease(struct event_source *source, uint32_t events)
 	(void) events;
 	drop_lease(self);
 	settle(self);
+	/* its tasks have ended by then, and who would have removed it is dead */
+	if (!migration_is_under_way(self) && is_moved(self))
+		self->record->remove_on_exit = true;
+	shim_consider_end(self->shim);
 }
 
 void migration_hold(struct container *self, int lease_fd)
@@ -279,11 +303,6 @@ void migration_hold(struct container *self, int lease_fd)
 bool migration_is(const struct container *self, const char *migration_id)
 {
 	return migration_is_under_way(self) && strcmp(self->record->migration->id, migration_id) == 0;
-}
-
-static bool is_moved(const struct container *self)
-{
-	return self->record->migration != NULL && fencing_state(self) == HYDRA__V1__HANDOVER_STATE__HANDOVER_DONE;
 }
 
 static void awaited(struct shim *shim, int exit_status, void *context)
@@ -324,7 +343,13 @@ void migration_ended_unseen(struct container *self)
 
 int migration_end(struct container *self, const Hydra__V1__MigrationEndRequest *request, struct error *err)
 {
-	if (!migration_is_under_way(self) || strcmp(self->record->migration->id, request->migration_id) != 0)
+	if (self->record->migration != NULL && strcmp(self->record->migration->id, request->migration_id) == 0 &&
+	    !migration_is_under_way(self)) {
+		drop_lease(self);
+		shim_consider_end(self->shim);
+		return 0;
+	}
+	if (!migration_is(self, request->migration_id))
 		return fail_because(err, EBUSY, "container '%s' is not in migration '%s'", self->dir.id, request->migration_id);
 	drop_lease(self);
 	self->awaits_workers = false; /* who asks finishes it */

@@ -16,7 +16,6 @@ import pytest
 BUILD = pathlib.Path(os.environ.get("HYDRA_BUILD", "/src/build"))
 CHECKPOINT = str(BUILD / "checkpoint" / "hydra-checkpoint")
 PAGER = str(BUILD / "checkpoint" / "hydra-pager")
-TICKER = BUILD / "checkpoint" / "ticker"
 DEADLINE = float(os.environ.get("HYDRA_TEST_DEADLINE", "60"))
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -100,13 +99,17 @@ def make_rootfs(path):
     shutil.copy("/bin/busybox", path / "bin" / "busybox")
     for name in ("sh", "sleep", "cat", "echo", "stty", "kill"):
         (path / "bin" / name).symlink_to("busybox")
-    shutil.copy(TICKER, path / "bin" / "ticker")
+    for name in ("ticker", "writer"):
+        shutil.copy(BUILD / "checkpoint" / name, path / "bin" / name)
     return path
 
 
-def make_config(rootfs, args, net_namespace=None, terminal=False, mounts=()):
+def make_config(rootfs, args, net_namespace=None, terminal=False, mounts=(), ids=None):
     namespaces = [{"type": kind} for kind in ("pid", "mount", "ipc", "uts")]
     namespaces.append({"type": "network", **({"path": net_namespace} if net_namespace else {})})
+    mapping = [{"containerID": 0, "hostID": ids, "size": 65536}] if ids else []
+    if ids:
+        namespaces.append({"type": "user"})
     return {
         "ociVersion": "1.0.2",
         "process": {"terminal": terminal, "user": {"uid": 0, "gid": 0}, "args": list(args), "cwd": "/",
@@ -120,7 +123,7 @@ def make_config(rootfs, args, net_namespace=None, terminal=False, mounts=()):
              "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]},
             *mounts,
         ],
-        "linux": {"namespaces": namespaces, "maskedPaths": ["/proc/kcore"], "readonlyPaths": ["/proc/sys"]},
+        "linux": {"namespaces": namespaces, **({"uidMappings": mapping, "gidMappings": mapping} if ids else {}), "maskedPaths": ["/proc/kcore"], "readonlyPaths": ["/proc/sys"]},
     }
 
 
@@ -173,12 +176,12 @@ def no_leaks():
 class Container:
     """A container under runc, or one that hydra-checkpoint restored."""
 
-    def __init__(self, folder, args, name, terminal=False, mounts=(), net_namespace=None, rootfs=None, prefix=()):
+    def __init__(self, folder, args, name, terminal=False, mounts=(), net_namespace=None, rootfs=None, prefix=(), ids=None):
         self.name, self.folder, self.prefix = f"{name}-{uuid.uuid4().hex[:8]}", pathlib.Path(folder), list(prefix)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.rootfs = rootfs or make_rootfs(self.folder / "rootfs")
         self.stdio = Stdio()
-        config = make_config(self.rootfs, args, net_namespace, terminal, mounts)
+        config = make_config(self.rootfs, args, net_namespace, terminal, mounts, ids)
         (self.folder / "config.json").write_text(json.dumps(config))
         self.pid = None
 

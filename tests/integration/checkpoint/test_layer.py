@@ -135,7 +135,7 @@ def test_a_full_disk_at_the_target(container, migrate, tmp_path):
     try:
         move = migrate(one, layer=root, target_args=["--layer-root", str(tmp_path / "small")])
         expect_stayed(one, move, 1024)
-        assert "MiB left" in move.sender.stderr
+        assert "MiB are left" in move.sender.stderr
         assert not list((tmp_path / "small").iterdir())
     finally:
         run(["umount", str(tmp_path / "small")])

@@ -75,6 +75,7 @@ class Host:
         assert self.holder.stdout.readline() == "ready\n", "the host's namespaces could not be made"
         children = pathlib.Path(f"/proc/{self.holder.pid}/task/{self.holder.pid}/children").read_text().split()
         self.pid = int(children[0])
+        self.sleeper = int(pathlib.Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()[0])
         return self
 
     def __exit__(self, *_):
@@ -170,6 +171,23 @@ class Host:
             self.services[name].send_signal(signal.SIGCONT)
         if signal_number == signal.SIGKILL:
             wait_for(lambda: all(has_ended(pid) for pid in victims), f"{name} to be gone")
+
+    def crash(self):
+        """All that runs on it ends at once, and what is not on its disk is gone; it has another boot id from then on."""
+        while pids := [pid for pid in self.pids() if pid != self.sleeper]:
+            for pid in pids:
+                signal_if_there(pid, signal.SIGKILL)
+            wait_for(lambda: all(has_ended(pid) for pid in pids), "everything to end")  # noqa: B023
+        self.services = {}
+        self.run("sh", "-c", "grep -E ' /(run/hydra|var/lib/hydra/.)' /proc/self/mounts | cut -d' ' -f2 | sort -r | while read -r at; do"
+                 " umount -l \"$at\"; done; rm -rf /run/hydra /run/faults/*; cat /proc/sys/kernel/random/uuid > /run/boot_id;"
+                 " mount --bind /run/boot_id /proc/sys/kernel/random/boot_id; rm -rf /var/lib/hydra/default")
+        for hierarchy in pathlib.Path("/sys/fs/cgroup").iterdir():
+            for group in sorted(hierarchy.glob(f"{self.env['HYDRA_CGROUP'].strip('/')}/**/"), reverse=True):
+                try:
+                    group.rmdir()
+                except OSError:
+                    pass
 
     # faults
 

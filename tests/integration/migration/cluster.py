@@ -48,6 +48,12 @@ def sh(*command, **options):
     return done.stdout
 
 
+def tracks_writes():
+    """Soft-dirty tracking: what pre-copy needs of the kernel."""
+    done = subprocess.run([str(BUILD / "checkpoint" / "hydra-checkpoint"), "check", "--format", "json"], capture_output=True, text=True)
+    return json.loads(done.stdout)["memDirtyTrack"]
+
+
 class Namespace:
     """A network namespace with nothing else of its own."""
 
@@ -117,7 +123,8 @@ class Cluster:
         sh(*inside, "ip", "link", "set", "eth0", "up")
         if address is None:
             return
-        sh(*inside, "ip", "link", "add", "br0", "type", "bridge", "forward_delay", "0")
+        # an address of its own: else it takes the lowest one of its ports, and changes it with the containers that come and go
+        sh(*inside, "ip", "link", "add", "br0", "address", f"02:00:00:00:00:{number:02x}", "type", "bridge", "forward_delay", "0")
         sh(*inside, "ip", "link", "set", "eth0", "master", "br0")
         sh(*inside, "ip", "addr", "add", f"{address}/24", "dev", "br0")
         sh(*inside, "ip", "link", "set", "br0", "up")
@@ -136,6 +143,14 @@ class Cluster:
     def start_host(host):
         host.start("hydra-monitor", "--", *host.options)
         wait_for(lambda: host.answers("hydrad.sock"), "hydrad")
+
+    def cut(self, host):
+        """Its connections break and no more come up, until the result is called."""
+        number = (self.a, self.b).index(host) + 1
+        sh(*self.switch.inside("ip", "link", "set", f"p{number}", "down"))
+        for each in (self.a, self.b):
+            each.run("ss", "-K", "dport", "=", f":{PORT}", "or", "sport", "=", f":{PORT}", check=False)
+        return lambda: sh(*self.switch.inside("ip", "link", "set", f"p{number}", "up"))
 
     def other(self, host):
         return self.b if host is self.a else self.a

@@ -7,14 +7,15 @@ import pytest
 from cluster import BUILD, COUNT, Cluster, lines, make_certificates, run, wait_for
 from roots import make_rootfs
 
-TICKER = BUILD / "checkpoint" / "ticker"
+PROGRAMS = ("kinds", "obstacles", "ticker", "witness", "writer")
 
 
 @pytest.fixture(scope="session")
 def rootfs(tmp_path_factory):
     path = tmp_path_factory.mktemp("rootfs")
     made = make_rootfs(path)
-    shutil.copy(TICKER, path / "bin/ticker")
+    for name in PROGRAMS:
+        shutil.copy(BUILD / "checkpoint" / name, path / "bin" / name)
     return made
 
 

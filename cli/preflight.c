@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * hydractl migrate --dry-run: what is in the way of a migration, and what it would be like.
+ */
+#include "base/owned.h"
+#include "base/text.h"
+#include "cli/migrate.h"
+#include "proto/message.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <yyjson.h>
+
+#define PATIENCE_MS 60000
+
+static const char *text_of(yyjson_val *object, const char *key)
+{
+	const char *text = yyjson_get_str(yyjson_obj_get(object, key));
+
+	return text != NULL ? text : "";
+}
+
+static unsigned long long number_of(yyjson_val *object, const char *key)
+{
+	return (unsigned long long) yyjson_get_uint(yyjson_obj_get(object, key));
+}
+
+static void print_problem(yyjson_val *problem)
+{
+	const char *remedy = text_of(problem, "remedy"), *host = text_of(problem, "host");
+
+	(void) printf("  %s%s%s: %s\n", host, host[0] != '\0' ? ": " : "", text_of(problem, "object"), text_of(problem, "reason"));
+	if (remedy[0] != '\0')
+		(void) printf("      %s\n", remedy);
+}
+
+static void print_report(yyjson_val *report)
+{
+	yyjson_arr_iter problems = yyjson_arr_iter_with(yyjson_obj_get(report, "problems"));
+	unsigned long long left_out = number_of(report, "problemsLeftOut");
+	const char *why = text_of(report, "modeReason");
+	char memory[32], layer[32];
+
+	format_size(number_of(report, "memoryBytes"), memory, sizeof(memory));
+	format_size(number_of(report, "layerBytes"), layer, sizeof(layer));
+	(void) printf("mode        %s%s%s\nmemory      %s in %llu tasks\nlayer       %s\ndowntime    about %llu ms\n", text_of(report, "mode"),
+		      why[0] != '\0' ? ": " : "", why, memory, number_of(report, "tasks"), layer, number_of(report, "expectedDowntimeMs"));
+	(void) printf("in the way  %s\n", problems.max == 0 ? "nothing" : "");
+	for (yyjson_val *problem = yyjson_arr_iter_next(&problems); problem != NULL; problem = yyjson_arr_iter_next(&problems))
+		print_problem(problem);
+	if (left_out > 0)
+		(void) printf("  and %llu more\n", left_out);
+}
+
+/* 0: it can be moved. */
+static int show(const struct cli *cli, const char *text, struct error *err)
+{
+	yyjson_doc *doc = yyjson_read(text, strlen(text), 0);
+	yyjson_val *report = yyjson_doc_get_root(doc);
+	bool can_migrate = yyjson_get_bool(yyjson_obj_get(report, "canMigrate"));
+
+	if (report == NULL)
+		return fail_because(err, EPROTO, "hydrad's report is not understood");
+	if (cli_wants_json(cli))
+		(void) puts(text);
+	else
+		print_report(report);
+	yyjson_doc_free(doc);
+	return can_migrate ? 0 : 1;
+}
+
+int preflight_run(const struct cli *cli, const Hydra__V1__MigrateRequest *request, struct error *err)
+{
+	auto_message Hydra__V1__PreflightResponse *response = NULL;
+	int r = cli_call_daemon(cli, "Preflight", &request->base, &hydra__v1__preflight_response__descriptor, PATIENCE_MS, &response, err);
+
+	return r < 0 ? r : show(cli, response->report, err);
+}
