@@ -24,8 +24,8 @@ static void announce(struct receiver *self)
 	auto_free char *id = progress_quote(self->offer->container_id), *name = progress_quote(self->offer->container_namespace);
 	auto_free char *work = progress_quote(self->work), *layer = progress_quote(self->layer != NULL ? self->layer : "");
 	auto_free char *migration = progress_quote(self->hello->migration_id);
-	auto_free char *extra = text_format(",\"id\":%s,\"namespace\":%s,\"migration\":%s,\"epoch\":%llu,\"work\":%s,\"layer\":%s",
-					    id, name, migration, (unsigned long long) self->offer->epoch, work, layer);
+	auto_free char *extra = text_format(",\"id\":%s,\"namespace\":%s,\"migration\":%s,\"epoch\":%llu,\"work\":%s,\"layer\":%s,\"mode\":\"%s\"",
+					    id, name, migration, (unsigned long long) self->offer->epoch, work, layer, mode_name(self->mode));
 
 	self->progress.bytes_total = self->offer->layer_bytes;
 	progress_phase(&self->progress, TARGET_PREPARE, NULL, extra);

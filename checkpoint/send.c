@@ -175,12 +175,13 @@ static int sync_layer(struct sender_state *self, struct error *err)
 {
 	struct layer_list nothing = {0};
 	struct layer_progress progress = {report_bytes, self};
+	auto_free char *mode = text_format(",\"mode\":\"%s\"", mode_name(self->mode));
 	struct frame frame;
 	int r;
 
 	self->progress.bytes_total = self->layer_before.bytes;
 	begin_deadline(self, DEADLINE_SYNC);
-	progress_phase(&self->progress, SOURCE_SYNC, NULL, NULL);
+	progress_phase(&self->progress, SOURCE_SYNC, NULL, mode);
 	transport_pace(&self->session.link.transport, self->spec->bandwidth);
 	if (self->spec->layer == NULL)
 		r = link_queue(&self->session.link, FRAME_LAYER_DONE, NULL, 0, err);

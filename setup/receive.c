@@ -45,7 +45,7 @@ struct reception {
 	pid_t caller; /* asks the shim to restore, and waits for it */
 	int caller_fd;
 	struct error failure;
-	char migration[128], peer[80];
+	char migration[128], peer[80], mode[32];
 	int file_fd; /* progress, for who wants to know */
 };
 
@@ -95,7 +95,7 @@ static int start_caller(struct reception *self, struct error *err)
 static void begin_log(struct reception *self)
 {
 	struct migration_start start = {.id = self->migration, .namespace = self->namespace, .container = self->id, .peer = self->peer,
-					.is_arrival = true};
+					.mode = self->mode, .is_arrival = true};
 	struct error ignored;
 
 	if (migration_file_make(self->root, self->migration, &self->file_fd, &ignored) == 0)
@@ -132,6 +132,7 @@ static int prepare(struct reception *self, const char *line, struct error *err)
 	r = id_check("namespace", self->namespace, err);
 	if (r == 0)
 		r = id_check("container name", self->id, err);
+	(void) progress_text(line, "mode", self->mode, sizeof(self->mode));
 	if (r == 0)
 		begin_log(self);
 	if (r == 0)
