@@ -318,7 +318,7 @@ int dump_commit(struct parked_dump *self, struct error *err)
 
 /* CRIU runs code of its own in the tasks. Killed just then it leaves that code there, and the tasks die of it (SIGTRAP). So it goes on until
  * the tasks stand still, which is soon; only one that hangs is killed nevertheless. */
-static void let_it_park(struct parked_dump *self)
+void dump_settle(struct parked_dump *self)
 {
 	uint64_t end = clock_monotonic_ns() + PARK_NS;
 	struct error ignored;
@@ -334,7 +334,7 @@ static void let_it_park(struct parked_dump *self)
 
 void dump_abort(struct parked_dump *self)
 {
-	let_it_park(self);
+	dump_settle(self);
 	criu_worker_stop(&self->worker);
 	close_parked(self);
 }

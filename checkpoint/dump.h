@@ -52,6 +52,8 @@ int dump_park_prepare(struct parked_dump *self, const struct dump_spec *spec, st
 /* Starts what was prepared and returns at once; whenever worker.socket_fd is readable, call dump_park_continue. */
 int dump_park_start(struct parked_dump *self, const struct dump_spec *spec,
 		    const Hydra__V1__CheckpointMetadata *metadata, struct error *err);
+/* Waits until CRIU is out of the tasks, which it may be working on: only then do their sockets stay as we make them. */
+void dump_settle(struct parked_dump *self);
 /* 0: parked, images complete. DUMP_GOES_ON. Else the reason; the tasks run again when dump_abort has been called. */
 int dump_park_continue(struct parked_dump *self, struct error *err);
 /* The tasks are killed. */

@@ -333,6 +333,7 @@ static void give_back(struct sender_state *self)
 {
 	struct error err;
 
+	dump_settle(&self->dump);
 	if (self->is_unplugged && veth_plug_again(self->spec->veth, self->spec->bridge, &err) < 0)
 		log_error("network could not be plugged again", "container=%s reason=\"%s\"", self->spec->id, err.message);
 	if (self->dump.worker.pid > 0 && tcp_repair_off(self->spec->pid, &err) < 0)

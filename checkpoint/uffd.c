@@ -61,16 +61,6 @@ enum uffd_outcome uffd_zero(int fd, uint64_t address, size_t size)
 	return ioctl(fd, UFFDIO_ZEROPAGE, &zero) == 0 ? UFFD_DONE : outcome_of(errno);
 }
 
-/* The headers may be older than the kernel. */
-#ifndef UFFDIO_POISON
-struct uffdio_poison {
-	struct uffdio_range range;
-	uint64_t mode;
-	int64_t updated;
-};
-#define UFFDIO_POISON _IOWR(UFFDIO, 0x08, struct uffdio_poison)
-#endif
-
 enum uffd_outcome uffd_poison(int fd, uint64_t address, size_t size)
 {
 	struct uffdio_poison poison = {.range = {.start = address, .len = size}};

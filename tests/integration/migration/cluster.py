@@ -94,23 +94,24 @@ def make_certificates(folder, *names):
 class Cluster:
     """Use as a context manager."""
 
-    def __init__(self, certificates):
+    def __init__(self, certificates, count=2):
         self.certificates = certificates
-        self.a, self.b = Host("a"), Host("b")
+        self.hosts = [Host("abc"[number]) for number in range(count)]
+        self.a, self.b = self.hosts[:2]
         self.switch, self.client = Namespace(), Namespace()
 
     def __enter__(self):
         try:
-            self.a.__enter__()
-            self.b.__enter__()
+            for host in self.hosts:
+                host.__enter__()
             sh(*self.switch.inside("ip", "link", "add", "br0", "type", "bridge", "forward_delay", "0"))
             sh(*self.switch.inside("ip", "link", "set", "br0", "up"))
             self._plug(0, self.client, None)
             sh(*self.client.inside("ip", "addr", "add", f"{CLIENT_IP}/24", "dev", "eth0"))
-            for number, host in enumerate((self.a, self.b), 1):
+            for number, host in enumerate(self.hosts, 1):
                 self._plug(number, host, f"{SUBNET}.{10 + number}")
                 host.address = f"{SUBNET}.{10 + number}:{PORT}"
-                self._configure(host, ("a", "b")[number - 1])
+                self._configure(host, "abc"[number - 1])
         except BaseException:
             self.__exit__()
             raise
@@ -136,7 +137,7 @@ class Cluster:
         host.options = ["--listen", f"0.0.0.0:{PORT}", "--certificates", str(self.certificates / name)]
 
     def start(self):
-        for host in (self.a, self.b):
+        for host in self.hosts:
             self.start_host(host)
 
     @staticmethod
@@ -146,9 +147,9 @@ class Cluster:
 
     def cut(self, host):
         """Its connections break and no more come up, until the result is called."""
-        number = (self.a, self.b).index(host) + 1
+        number = self.hosts.index(host) + 1
         sh(*self.switch.inside("ip", "link", "set", f"p{number}", "down"))
-        for each in (self.a, self.b):
+        for each in self.hosts:
             each.run("ss", "-K", "dport", "=", f":{PORT}", "or", "sport", "=", f":{PORT}", check=False)
         return lambda: sh(*self.switch.inside("ip", "link", "set", f"p{number}", "up"))
 
@@ -159,7 +160,7 @@ class Cluster:
         return source.ctl("--plain", "migrate", *options, name, self.other(source).address, **others)
 
     def __exit__(self, *_):
-        for host in (self.a, self.b):
+        for host in self.hosts:
             if hasattr(host, "pid"):
                 host.__exit__()
         self.switch.close()
@@ -167,7 +168,7 @@ class Cluster:
 
     def clean(self):
         """Removes what a test made, and looks at what is left."""
-        for host in (self.a, self.b):
+        for host in self.hosts:
             host.forget_faults()
             for name in ("hydra-monitor", "hydrad"):
                 host.kill(name)
@@ -175,7 +176,7 @@ class Cluster:
             wait_for(lambda: not host.answers("hydrad.sock"), "the end of hydrad's socket")  # noqa: B023
             for item in host.json("ps", "-a"):
                 host.ctl("rm", "-f", item["id"])
-        for host in (self.a, self.b):
+        for host in self.hosts:
             host.assert_clean()
             work = host.path("/run/hydra/.work")
             left = [entry.name for entry in work.iterdir()] if work.exists() else []

@@ -26,11 +26,11 @@ def redis_rootfs(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory):
-    return make_certificates(pathlib.Path(tmp_path_factory.mktemp("tls")) / "good", "a", "b")
+    return make_certificates(pathlib.Path(tmp_path_factory.mktemp("tls")) / "good", "a", "b", "c")
 
 
 def show(cluster):
-    for host in (cluster.a, cluster.b):
+    for host in cluster.hosts:
         print(f"----- {host.name}\n{host.log('hydra-monitor')}")
         for path in host.path("/run/hydra/default").glob("*/*"):
             if path.name in ("shim.log", "checkpoint.log", "oci.log"):

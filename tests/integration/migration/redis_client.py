@@ -71,4 +71,5 @@ def main():
     print(json.dumps({"operations": operations, "errors": bad, "longest_ms": 1000 * longest, "verified_mib": mib}))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -33,7 +33,7 @@ def migrate_in_vain(cluster, *options, address=None):
 
 @pytest.mark.parametrize("point", ["setup.target.intent", "setup.target.network", "setup.target.launched", "setup.receive.made",
                                    "shim.before-restore", "receive.layer", "receive.before-images", "receive.images",
-                                   "receive.prepared", "restore.before-vote"])
+                                   "receive.prepared", "restore.before-vote", "restore.voted"])
 def test_something_at_the_target_is_killed(counter, point):
     counter.b.order_fault(point)
     migrate_in_vain(counter)
