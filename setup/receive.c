@@ -92,12 +92,15 @@ static int start_caller(struct reception *self, struct error *err)
 }
 
 /* What can't be noted is no reason to refuse a container. */
-static void begin_log(struct reception *self)
+static void begin_log(struct reception *self, const char *line)
 {
+	char mode[16] = "";
 	struct migration_start start = {.id = self->migration, .namespace = self->namespace, .container = self->id, .peer = self->peer,
 					.mode = self->mode, .is_arrival = true};
 	struct error ignored;
 
+	(void) progress_text(line, "mode", mode, sizeof(mode));
+	start.mode = mode;
 	if (migration_file_make(self->root, self->migration, &self->file_fd, &ignored) == 0)
 		migration_log_begin(&start, self->file_fd);
 }
@@ -134,7 +137,7 @@ static int prepare(struct reception *self, const char *line, struct error *err)
 		r = id_check("container name", self->id, err);
 	(void) progress_text(line, "mode", self->mode, sizeof(self->mode));
 	if (r == 0)
-		begin_log(self);
+		begin_log(self, line);
 	if (r == 0)
 		r = target_make(&target, &self->dir, err);
 	self->has_container = r == 0;

@@ -2,12 +2,13 @@
 """In every mode: whoever dies, the container is at one host or at the other, and goes on there."""
 import pytest
 
-from cluster import assert_counts_on, lines, names, wait_for
+from cluster import assert_counts_on, lines, wait_for
 
 
 def where(cluster):
     """The one host where it runs; None as long as that is not settled."""
-    running = [host for host in (cluster.a, cluster.b) if "counter" in names(host) and host.inspect("counter")["state"] == "running"]
+    running = [host for host in (cluster.a, cluster.b) for item in host.json("ps", "-a")
+               if (item["id"], item["state"]) == ("counter", "running")]
     assert len(running) < 2
     return running[0] if running else None
 
@@ -42,3 +43,11 @@ def test_a_source_that_is_cut_off_after_the_commit_is_not_needed(counter):
     moving.wait(60)
     host = wait_for(lambda: where(counter), "it to run at one host")
     assert_counts_on(host)
+
+
+@pytest.mark.parametrize("asked, told", [("cold", "cold"), ("auto", "post-copy")])
+def test_it_is_told_which_mode_it_was(counter, asked, told):
+    counter.migrate("counter", counter.a, "--mode", asked)
+    for host in (counter.a, counter.b):
+        found = wait_for(lambda: [item for item in host.json("migrations", "--all") if item["result"] == "done"], "it to be noted")  # noqa: B023
+        assert [item["mode"] for item in found] == [told]
