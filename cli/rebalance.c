@@ -26,17 +26,26 @@ static const struct option_entry rebalance_entries[] = {
 
 static const char *const reasons[] = {[REBALANCE_MEMORY] = "memory", [REBALANCE_CPU] = "cpu"};
 
+/* "null" where the kernel does not tell. */
+static void describe_pressure(double percent, char *buffer, size_t size)
+{
+	(void) text_fit(buffer, size, percent >= 0 ? "%.2f" : "null", percent);
+}
+
 static void print_json(const struct host_report *hosts, size_t host_count, const struct rebalance_move *moves, size_t count)
 {
 	(void) fputs("{\"hosts\":[", stdout);
 	for (size_t i = 0; i < host_count; i++) {
 		auto_free char *problem = progress_safe(hosts[i].problem);
+		char cpu[16], memory[16];
 
+		describe_pressure(hosts[i].cpu_pressure, cpu, sizeof(cpu));
+		describe_pressure(hosts[i].memory_pressure, memory, sizeof(memory));
 		(void) printf("%s{\"name\":\"%s\",\"problem\":\"%s\",\"memoryBytes\":%llu,\"memoryAvailableBytes\":%llu,\"processors\":%u,\"loadPercent\":%u,"
-			      "\"cpuPressurePercent\":%.2f,\"memoryPressurePercent\":%.2f,\"containers\":%zu}",
+			      "\"cpuPressurePercent\":%s,\"memoryPressurePercent\":%s,\"containers\":%zu}",
 			      i > 0 ? "," : "", hosts[i].name, problem, (unsigned long long) hosts[i].memory_bytes,
-			      (unsigned long long) hosts[i].available_bytes, hosts[i].processors, hosts[i].load_percent, hosts[i].cpu_pressure,
-			      hosts[i].memory_pressure, hosts[i].container_count);
+			      (unsigned long long) hosts[i].available_bytes, hosts[i].processors, hosts[i].load_percent, cpu, memory,
+			      hosts[i].container_count);
 	}
 	(void) fputs("],\"moves\":[", stdout);
 	for (size_t i = 0; i < count; i++) {

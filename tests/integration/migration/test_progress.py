@@ -14,7 +14,7 @@ MAN_PAGE = pathlib.Path(__file__).parents[3] / "docs/man/hydractl.1"
 def documented_fields(heading):
     """What the man page lists in the table of fields behind a sentence."""
     text = MAN_PAGE.read_text().split(heading, 1)[1]
-    return set(re.findall(r"^\.BR? (\w+)", text.split("\n.SS ", 1)[0].split("\n.PP", 1)[0], re.M))
+    return set(re.findall(r"^\.BR? (\w+)", text.split("\n.RE", 1)[0], re.M))
 
 
 def hydractl(host, *arguments):

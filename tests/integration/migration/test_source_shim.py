@@ -119,5 +119,5 @@ def test_when_all_is_done_it_is_removed(counter, dies):
         counter.a.kill("hydra-setup")
     counter.a.kill("hydra-shim")
     counter.a.kill("hydra-setup", signal.SIGCONT)
-    assert moving.wait(60) == (0 if dies == "before who moved it" else 125)
+    assert moving.wait(60) == 0  # it was moved, whoever did not live to say so
     assert_moved(counter)
