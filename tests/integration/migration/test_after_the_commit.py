@@ -46,7 +46,7 @@ def test_pagers_that_die_again_and_again_do_not_leave_a_damaged_container(cluste
     client = Client(cluster, start_redis(cluster, redis_rootfs))
     cluster.a.order_fault("send.committed", "stop")
     cluster.b.order_fault("receive.committed", "stop")
-    moving = cluster.a.popen([cluster.a.program("hydractl"), "--plain", "migrate", *options, "redis", cluster.b.address])
+    moving = cluster.a.popen([cluster.a.program("hydractl"), "--plain", "migrate", "redis", cluster.b.address])
     wait_for(lambda: cluster.a.has_arrived("send.committed"), "the commit")
     cluster.a.kill("hydra-pager", signal.SIGCONT)
     wait_for(lambda: cluster.b.has_arrived("receive.committed"), "the target to hear of it")
