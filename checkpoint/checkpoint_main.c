@@ -6,7 +6,7 @@
 
 int main(int argc, char **argv)
 {
-	static const struct command *const commands[] = {&command_check, &command_dump, &command_restore, &command_seal, &command_unseal, NULL};
+	static const struct command *const commands[] = {&command_check, &command_dump, &command_restore, &command_seal, &command_unseal, &command_guard, NULL};
 
 	return command_line_main("hydra-checkpoint", commands, argc, argv);
 }

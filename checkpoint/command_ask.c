@@ -91,12 +91,12 @@ static void add_state(struct text *text, const Hydra__V1__HandoffHostState *stat
 
 static void add_capabilities(struct text *text, uint64_t bits)
 {
-	static const char *const names[] = {"checksums", "two-links", "lz4", "zstd"};
+	static const char *const names[] = {"checksums", "two-links", "lz4", "zstd", "verdicts", NULL, "modes"};
 	const char *separator = "";
 
 	text_add(text, "\"capabilities\":[");
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		if ((bits >> i & 1) == 0)
+		if ((bits >> i & 1) == 0 || names[i] == NULL)
 			continue;
 		text_addf(text, "%s\"%s\"", separator, names[i]);
 		separator = ",";

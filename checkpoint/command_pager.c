@@ -24,6 +24,8 @@
 #include "state/run_dir.h"
 
 /* What both workers are told. */
+#define HOLDS_MAX 4
+
 struct worker_options {
 	const char *criu, *ca, *certificate, *key;
 	int connection_fd, progress_fd, patience_s;
@@ -43,7 +45,7 @@ struct send_options {
 	struct worker_options worker;
 	const char *connect, *id, *container_namespace, *migration, *epoch, *work, *state, *layer;
 	const char *record, *config, *limits, *veth, *bridge, *bandwidth, *compress, *mode, *downtime, *lost_pages, *departures;
-	struct string_list required, obstacles;
+	struct string_list required, obstacles, holds;
 	struct string_list deadlines;
 	int pid, reconnect_s;
 	bool is_resumed, is_dry_run;
@@ -73,6 +75,7 @@ static const struct option_entry send_entries[] = {
 	{0, "reconnect", "SECONDS", OPTION_INT, AT(reconnect_s), "how long to try again after a loss (default 0: without end)"},
 	{0, "bandwidth", "RATE", OPTION_STRING, AT(bandwidth), "bytes a second for what nobody waits for, also 10m (default: all there is)"},
 	{0, "compress", "HOW", OPTION_STRING, AT(compress), "pages that nobody waits for: auto, none, lz4 or zstd (default: auto)"},
+	{0, "hold-fd", "FD", OPTION_LIST, AT(holds), "lease or lock on the container, held until CRIU is out of its tasks, whoever dies"},
 	{0, "departures", "DIR", OPTION_STRING, AT(departures), "it is noted here that the container leaves, also over a restart of the host"},
 	{0, "mode", "MODE", OPTION_STRING, AT(mode), "auto, post-copy, pre-copy, hybrid or cold (default: auto)"},
 	{0, "downtime", "TIME", OPTION_STRING, AT(downtime), "pre-copy: the standstill that sending the rest may take (default 100ms)"},
@@ -152,9 +155,22 @@ static int check_send(const struct send_options *options, struct error *err)
 	return r;
 }
 
+static int parse_holds(const struct string_list *words, int *ret_fds, struct error *err)
+{
+	size_t count = 0;
+
+	for (; count < words->count && count < HOLDS_MAX; count++) {
+		if (number_parse_int(words->items[count], 3, 1 << 20, &ret_fds[count]) < 0)
+			return fail_because(err, EINVAL, "--hold-fd '%s': expected a descriptor", words->items[count]);
+	}
+	ret_fds[count] = FD_NONE;
+	return 0;
+}
+
 static enum send_outcome send_with(const struct send_options *options, const struct criu *criu, struct error *err)
 {
 	auto_free char *generated = text_format("%.100s-%llu", options->id != NULL ? options->id : "", (unsigned long long) clock_realtime_ns());
+	int holds[HOLDS_MAX + 1];
 	struct send_spec spec = {
 		.criu = criu, .connect = options->connect, .connection_fd = options->worker.connection_fd,
 		.files = {options->worker.ca, options->worker.certificate, options->worker.key}, .id = options->id,
@@ -164,11 +180,11 @@ static enum send_outcome send_with(const struct send_options *options, const str
 		.record = options->record, .config = options->config, .limits = options->limits, .veth = options->veth,
 		.bridge = options->bridge, .progress_fd = options->worker.progress_fd, .patience_ms = options->worker.patience_s * 1000,
 		.reconnect_ms = options->reconnect_s * 1000, .compress = options->compress,
-		.departures = options->departures, .is_dry_run = options->is_dry_run, .obstacles = &options->obstacles};
+		.departures = options->departures, .holds = holds, .is_dry_run = options->is_dry_run, .obstacles = &options->obstacles};
 
 	if (options->is_resumed)
 		return send_resume(&spec, err);
-	if (deadlines_parse(&options->deadlines, spec.deadlines_ns, err) < 0)
+	if (parse_holds(&options->holds, holds, err) < 0 || deadlines_parse(&options->deadlines, spec.deadlines_ns, err) < 0)
 		return SEND_STAYED;
 	if (parse_epoch(options->epoch, &spec.epoch, err) < 0 || parse_rate(options->bandwidth, &spec.bandwidth, err) < 0 ||
 	    parse_lost_pages(options->lost_pages, &spec.lost_pages, err) < 0)

@@ -42,12 +42,57 @@ static char **worker_environment(void)
 	return copy;
 }
 
-int criu_worker_start(struct criu_worker *self, const struct criu_worker_spec *spec, struct error *err)
+static int start(struct criu_worker *self, const struct criu_worker_spec *spec, struct child_spec *child, struct error *err)
+{
+	auto_free char **environment = worker_environment();
+
+	child->net_namespace_fd = spec->net_namespace_fd;
+	child->cgroup_dirs = spec->cgroup_dirs;
+	child->new_session = true;
+	child->envp = (const char *const *) environment;
+	for (size_t i = 0; i < spec->fd_count; i++)
+		child->fds[child->fd_count++] = spec->fds[i];
+	return child_start(child, &self->pid, &self->pidfd, err) < 0 ? fail_while(err, "start CRIU") : 0;
+}
+
+static int start_restorer(struct criu_worker *self, const struct criu_worker_spec *spec, int theirs, struct error *err)
 {
 	const char *const argv[] = {spec->criu->path, "swrk", "3", NULL};
-	struct child_spec child = {.path = spec->criu->path, .argv = argv, .net_namespace_fd = spec->net_namespace_fd,
-				   .cgroup_dirs = spec->cgroup_dirs, .death_signal = spec->is_restorer ? 0 : SIGKILL, .new_session = true};
-	auto_free char **environment = worker_environment();
+	struct child_spec child = {.path = spec->criu->path, .argv = argv, .fds = {{theirs, RPC_FD_NUMBER}}, .fd_count = 1};
+
+	return start(self, spec, &child, err);
+}
+
+static int start_dumper(struct criu_worker *self, const struct criu_worker_spec *spec, int theirs, int ours, struct error *err)
+{
+	auto_free char *program = child_program("hydra-checkpoint");
+	const char *argv[4 + 2 * CRIU_WORKER_FDS_MAX + 1] = {"hydra-checkpoint", "guard", "--criu", spec->criu->path};
+	struct child_spec child = {.path = program, .argv = argv, .fd_count = 4};
+	char numbers[CRIU_WORKER_FDS_MAX][16];
+	auto_close int life = FD_NONE;
+	int ends[2], r;
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return fail_errno(err, errno, "make a pipe for CRIU's guard");
+	life = ends[0];
+	self->life_fd = ends[1];
+	child.fds[0] = (struct child_fd){theirs, GUARD_CRIU_FD};
+	child.fds[1] = (struct child_fd){life, GUARD_LIFE_FD};
+	child.fds[2] = (struct child_fd){ours, GUARD_WORKER_FD};
+	child.fds[3] = (struct child_fd){STDERR_FILENO, STDERR_FILENO};
+	for (size_t i = 0; i < spec->fd_count; i++) {
+		(void) text_fit(numbers[i], sizeof(numbers[i]), "%d", spec->fds[i].number);
+		argv[4 + 2 * i] = "--fd";
+		argv[5 + 2 * i] = numbers[i];
+	}
+	for (size_t i = 0; spec->holds != NULL && spec->holds[i] >= 0; i++)
+		child.fds[child.fd_count++] = (struct child_fd){spec->holds[i], GUARD_HOLD_FD + (int) i};
+	r = start(self, spec, &child, err);
+	return r;
+}
+
+int criu_worker_start(struct criu_worker *self, const struct criu_worker_spec *spec, struct error *err)
+{
 	auto_close int ours = FD_NONE, theirs = FD_NONE;
 	int pair[2], r;
 
@@ -56,15 +101,21 @@ int criu_worker_start(struct criu_worker *self, const struct criu_worker_spec *s
 		return fail_errno(err, errno, "make a socketpair for CRIU");
 	ours = pair[0];
 	theirs = pair[1];
-	child.envp = (const char *const *) environment;
-	child.fds[child.fd_count++] = (struct child_fd){theirs, RPC_FD_NUMBER};
-	for (size_t i = 0; i < spec->fd_count; i++)
-		child.fds[child.fd_count++] = spec->fds[i];
-	r = child_start(&child, &self->pid, &self->pidfd, err);
-	if (r < 0)
-		return fail_while(err, "start CRIU");
+	r = spec->is_restorer ? start_restorer(self, spec, theirs, err) : start_dumper(self, spec, theirs, ours, err);
+	if (r < 0) {
+		owned_fd_release(&self->life_fd);
+		return r;
+	}
 	self->socket_fd = take_fd(&ours);
 	return 0;
+}
+
+void criu_worker_tell(const struct criu_worker *self, enum guard_word word)
+{
+	char byte = (char) word;
+
+	if (self->life_fd >= 0)
+		(void) !write(self->life_fd, &byte, 1);
 }
 
 static void reap(struct criu_worker *self)
@@ -75,13 +126,15 @@ static void reap(struct criu_worker *self)
 		(void) close(self->pidfd);
 	if (self->socket_fd >= 0)
 		(void) close(self->socket_fd);
+	owned_fd_release(&self->life_fd);
 	*self = CRIU_WORKER_NONE;
 }
 
 void criu_worker_stop(struct criu_worker *self)
 {
+	/* a guard kills CRIU and waits for its end */
 	if (self->pid > 0)
-		(void) kill(self->pid, SIGKILL);
+		(void) kill(self->pid, self->life_fd >= 0 ? SIGTERM : SIGKILL);
 	reap(self);
 }
 
@@ -129,6 +182,7 @@ int criu_worker_request(struct criu_worker *self, const CriuReq *request, struct
 	if (data == NULL)
 		return fail_errno(err, ENOMEM, "build a request to CRIU");
 	(void) criu_req__pack(request, data);
+	criu_worker_tell(self, GUARD_AT_WORK);
 	if (send(self->socket_fd, data, size, MSG_NOSIGNAL) != (ssize_t) size)
 		return fail_errno(err, errno, "send a request to CRIU");
 	return 0;

@@ -109,7 +109,7 @@ static int run_dump(const struct dump_spec *spec, Hydra__V1__CheckpointMetadata 
 		    struct error *err)
 {
 	auto_close int net_fd = open_net_namespace(spec->init, err);
-	struct criu_worker_spec worker_spec = {.criu = spec->criu, .net_namespace_fd = net_fd};
+	struct criu_worker_spec worker_spec = {.criu = spec->criu, .net_namespace_fd = net_fd, .holds = spec->holds};
 	struct criu_worker worker = CRIU_WORKER_NONE;
 	struct criu_options *options = malloc(sizeof(*options));
 	struct watches watches;
@@ -227,6 +227,7 @@ int dump_park_prepare(struct parked_dump *self, const struct dump_spec *spec, st
 	self->images = spec->images;
 	self->is_complete = spec->is_complete;
 	worker_spec.net_namespace_fd = net_fd;
+	worker_spec.holds = spec->holds;
 	if (r == 0)
 		watches_find(&self->watches, spec->init);
 	if (r == 0)
@@ -280,6 +281,8 @@ int dump_park_continue(struct parked_dump *self, struct error *err)
 	}
 	r = is_last_word ? 0 : criu_worker_acknowledge(&self->worker, true, err);
 	self->is_at_work = self->is_at_work && !is_parked;
+	if (is_parked)
+		criu_worker_tell(&self->worker, GUARD_IDLE);
 	return r < 0 ? r : is_parked ? 0 : DUMP_GOES_ON;
 }
 

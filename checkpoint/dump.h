@@ -22,6 +22,7 @@ struct dump_spec {
 	bool leaves_running;
 	int timeout_s;      /* 0: CRIU's own */
 	bool is_complete;   /* parked: all memory is in the images, too */
+	const int *holds;   /* what has to be held until CRIU is out of the tasks (criu_rpc.h) */
 	const char *parent; /* images of the round before, as a path from images; NULL: none */
 };
 

@@ -225,7 +225,7 @@ static int write_metadata(struct sender_state *self, struct error *err)
 static int freeze(struct sender_state *self, struct error *err)
 {
 	auto_free char *parent = text_format(ROUND_FOLDER "%u", self->rounds);
-	struct dump_spec dump = {.criu = self->spec->criu, .id = self->spec->id, .init = self->spec->pid, .images = self->spec->work,
+	struct dump_spec dump = {.criu = self->spec->criu, .id = self->spec->id, .init = self->spec->pid, .images = self->spec->work, .holds = self->spec->holds,
 				 .timeout_s = (int) ((self->spec->deadlines_ns[DEADLINE_FREEZE] + NS_PER_S - 1) / NS_PER_S),
 				 .is_complete = !mode_is_lazy(self->mode), .parent = self->rounds > 0 ? parent : NULL};
 	int r = write_metadata(self, err);

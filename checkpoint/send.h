@@ -44,6 +44,7 @@ struct send_spec {
 	const struct string_list *obstacles; /* OBJECT<tab>REASON<tab>REMEDY each: what the caller knows to be in the way */
 	uint64_t downtime_ms; /* pre-copy: how long the container may stand still for what is left */
 	Hydra__V1__LostPages lost_pages;
+	const int *holds;       /* lease and lock on the container, which CRIU's guard holds too; ends with FD_NONE */
 	const char *departures; /* folder (checkpoint/departure.h); NULL: none */
 };
 

@@ -108,7 +108,7 @@ static int say_round(struct sender_state *self, uint64_t number, struct error *e
 static int run_round(struct sender_state *self, const char *images, struct error *err)
 {
 	auto_free char *parent = text_format("../" ROUND_FOLDER "%u", self->rounds);
-	struct dump_spec dump = {.criu = self->spec->criu, .id = self->spec->id, .init = self->spec->pid, .images = images,
+	struct dump_spec dump = {.criu = self->spec->criu, .id = self->spec->id, .init = self->spec->pid, .images = images, .holds = self->spec->holds,
 				 .parent = self->rounds > 0 ? parent : NULL, .timeout_s = (int) ((self->spec->deadlines_ns[DEADLINE_FREEZE] + NS_PER_S - 1) / NS_PER_S)};
 	struct frame frame;
 	int r = dump_round(&dump, self->metadata, err);

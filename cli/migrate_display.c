@@ -55,7 +55,7 @@ static int64_t time_left_ms(const Hydra__V1__MigrationStatus *status, const stru
 
 	if (status->is_done)
 		return 0;
-	if (strcmp(status->phase, "paging") == 0)
+	if (strcmp(status->phase, "paging") == 0 || strcmp(status->phase, "pre-copy") == 0)
 		return transfer_eta_ms(pages_left(status), rates->pages);
 	return strcmp(status->phase, "sync") == 0 ? transfer_eta_ms(bytes_left, rates->bytes) : -1;
 }

@@ -59,7 +59,7 @@ static void add_histogram(struct text *text, const char *name, const char *direc
 	}
 	sum += histogram->counts[MIGRATION_BUCKETS - 1];
 	text_addf(text, "%s_bucket{direction=\"%s\",le=\"+Inf\"} %" PRIu64 "\n", name, direction, sum);
-	text_addf(text, "%s_sum{direction=\"%s\"} %.6f\n", name, direction, histogram->sum_seconds);
+	text_addf(text, "%s_sum{direction=\"%s\"} %.6f\n", name, direction, (double) histogram->sum_us / 1e6);
 	text_addf(text, "%s_count{direction=\"%s\"} %" PRIu64 "\n", name, direction, sum);
 }
 

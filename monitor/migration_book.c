@@ -64,7 +64,7 @@ static void observe(struct migration_histogram *self, uint64_t duration_us)
 	while (bucket < MIGRATION_BUCKETS - 1 && seconds > migration_bucket_limits[bucket])
 		bucket++;
 	self->counts[bucket]++;
-	self->sum_seconds += seconds;
+	self->sum_us += duration_us;
 }
 
 static void count(struct migration_sums *self, const Hydra__V1__LedgerMigration *facts)
@@ -103,7 +103,7 @@ static void restore_histogram(struct migration_histogram *self, const Hydra__V1_
 	if (from == NULL || from->n_counts != MIGRATION_BUCKETS)
 		return;
 	memcpy(self->counts, from->counts, sizeof(self->counts));
-	self->sum_seconds = from->sum_seconds;
+	self->sum_us = from->sum_us;
 }
 
 void migration_book_restore_sums(struct migration_book *self, const Hydra__V1__LedgerMigrationSums *from)
@@ -122,7 +122,7 @@ static void view_histogram(struct migration_histogram *histogram, Hydra__V1__Led
 	hydra__v1__ledger_histogram__init(ret_message);
 	ret_message->counts = histogram->counts;
 	ret_message->n_counts = MIGRATION_BUCKETS;
-	ret_message->sum_seconds = histogram->sum_seconds;
+	ret_message->sum_us = histogram->sum_us;
 }
 
 void migration_sums_view(const struct migration_sums *self, bool is_arrival, struct migration_sums_view *ret_view)

@@ -21,7 +21,7 @@ extern const double migration_bucket_limits[MIGRATION_BUCKETS - 1];
 
 struct migration_histogram {
 	uint64_t counts[MIGRATION_BUCKETS]; /* of each alone */
-	double sum_seconds;
+	uint64_t sum_us;
 };
 
 struct migration_sums {

@@ -207,6 +207,8 @@ static int add_all(struct migrate *self, struct error *err)
 	add_format(self, "--record", self->dir.path, "record");
 	add_format(self, "--config", self->container->bundle, "config.json");
 	add(self, "--progress-fd", "3");
+	add(self, "--hold-fd", "4"); /* LOCK_NUMBER and LEASE_NUMBER */
+	add(self, "--hold-fd", "5");
 	add(self, "--bandwidth", request->bandwidth != NULL ? request->bandwidth : "");
 	add(self, "--compress", request->compress != NULL ? request->compress : "");
 	add_format(self, "--departures", data_root(), ".departures");

@@ -45,7 +45,7 @@ struct reception {
 	pid_t caller; /* asks the shim to restore, and waits for it */
 	int caller_fd;
 	struct error failure;
-	char migration[128], peer[80];
+	char migration[128], peer[80], mode[32];
 	int file_fd; /* progress, for who wants to know */
 };
 
@@ -96,7 +96,7 @@ static void begin_log(struct reception *self, const char *line)
 {
 	char mode[16] = "";
 	struct migration_start start = {.id = self->migration, .namespace = self->namespace, .container = self->id, .peer = self->peer,
-					.is_arrival = true};
+					.mode = self->mode, .is_arrival = true};
 	struct error ignored;
 
 	(void) progress_text(line, "mode", mode, sizeof(mode));
@@ -135,6 +135,7 @@ static int prepare(struct reception *self, const char *line, struct error *err)
 	r = id_check("namespace", self->namespace, err);
 	if (r == 0)
 		r = id_check("container name", self->id, err);
+	(void) progress_text(line, "mode", self->mode, sizeof(self->mode));
 	if (r == 0)
 		begin_log(self, line);
 	if (r == 0)

@@ -6,6 +6,7 @@
 #include "checkpoint/frames.h"
 #include "checkpoint/layer.h"
 #include "checkpoint/metadata.h"
+#include "checkpoint/sums.h"
 #include "handoff.pb-c.h"
 
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size);
@@ -24,6 +25,8 @@ static void look_at(const struct frame *frame)
 	}
 	hydra__v1__handoff_hello__free_unpacked(hydra__v1__handoff_hello__unpack(NULL, frame->size, frame->data), NULL);
 	hydra__v1__handoff_offer__free_unpacked(hydra__v1__handoff_offer__unpack(NULL, frame->size, frame->data), NULL);
+	hydra__v1__handoff_answer__free_unpacked(hydra__v1__handoff_answer__unpack(NULL, frame->size, frame->data), NULL);
+	hydra__v1__handoff_sums__free_unpacked(sums_of_frame(frame), NULL);
 	hydra__v1__handoff_stage__free_unpacked(hydra__v1__handoff_stage__unpack(NULL, frame->size, frame->data), NULL);
 	if (metadata_unpack(&metadata, frame->data, frame->size, &err) == 0)
 		hydra__v1__checkpoint_metadata__free_unpacked(metadata, NULL);

@@ -3,6 +3,7 @@
 
 #include "checkpoint.pb-c.h"
 #include "container.pb-c.h"
+#include "daemon.pb-c.h"
 #include "handoff.pb-c.h"
 #include "ledger.pb-c.h"
 #include "seal.pb-c.h"
@@ -24,6 +25,10 @@ const struct golden_message golden_messages[] = {
 	{"sealed-daemon", &hydra__v1__sealed_daemon__descriptor},
 	{"handoff-hello", &hydra__v1__handoff_hello__descriptor},
 	{"handoff-offer", &hydra__v1__handoff_offer__descriptor},
+	{"handoff-answer", &hydra__v1__handoff_answer__descriptor},
+	{"handoff-stage", &hydra__v1__handoff_stage__descriptor},
+	{"migration", &hydra__v1__migration_status__descriptor},
+	{"hosts", &hydra__v1__known_hosts__descriptor},
 	{NULL, NULL},
 };
 

@@ -312,7 +312,7 @@ TEST(migrations_and_their_sums_survive_in_the_file)
 	ledger_file_close(&file);
 	CHECK(ledger_file_open(&file, place, &second, &err) == 0);
 	CHECK(second.migrations.sums[0].done == first.migrations.sums[0].done && second.migrations.count == MIGRATIONS_KEPT);
-	CHECK(second.migrations.sums[1].lazy.sum_seconds == first.migrations.sums[1].lazy.sum_seconds);
+	CHECK(second.migrations.sums[1].lazy.sum_us == first.migrations.sums[1].lazy.sum_us);
 	CHECK(!add_migration(&second, MIGRATIONS_KEPT, false) && add_migration(&second, 100000, false));
 	ledger_file_close(&file);
 	ledger_deinit(&first);

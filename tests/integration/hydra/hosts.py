@@ -40,6 +40,11 @@ def identity(entry):
     return entry.joinpath("stat").read_text().rsplit(")", 1)[1].split()[19], os.readlink(entry / "ns/pid")
 
 
+def program_of(words):
+    """Also of one that a dynamic linker was asked to run, as CRIU is here."""
+    return words[words.index("--argv0") + 1] if "--argv0" in words[1:] else words[0]
+
+
 def signal_if_there(pid, signal_number):
     try:
         os.kill(pid, signal_number)
@@ -155,7 +160,7 @@ class Host:
                 inner = ns_pids(entry.name)[depth:depth + 1] if entry.name.isdigit() else []
                 if inner in ([], ["1"]) or identity(entry) != identity(self.path(f"/proc/{inner[0]}")):
                     continue
-                command = (entry / "cmdline").read_bytes().split(b"\0")[0].decode()
+                command = program_of((entry / "cmdline").read_bytes().decode(errors="replace").split("\0"))
             except (FileNotFoundError, ProcessLookupError, PermissionError):  # it ended while we looked
                 continue
             if name is None or os.path.basename(command) == name:

@@ -12,7 +12,7 @@ from test_there_and_back import ask
 
 SCRAPE = ("import socket; s=socket.socket(socket.AF_UNIX); s.connect('/run/hydra/metrics.sock');"
           "s.sendall(b'GET /metrics HTTP/1.1\\r\\n\\r\\n'); print(s.makefile().read(), end='')")
-KNOWN_BY_BOTH = ("id", "namespace", "containerId", "downtimeUs", "lazyUs", "stalls", "stallUs", "stallMaxUs", "tasks", "result")
+KNOWN_BY_BOTH = ("id", "mode", "namespace", "containerId", "downtimeUs", "lazyUs", "stalls", "stallUs", "stallMaxUs", "tasks", "result")
 
 
 def history(host, *arguments):
@@ -45,7 +45,7 @@ def test_both_hosts_know_what_a_migration_cost(cluster, rootfs):
     assert moving.wait(60) == 0
     left, came = (wait_for(lambda: only(host, result="done"), "the end to be noted") for host in (cluster.a, cluster.b))  # noqa: B023
     assert [left[key] for key in KNOWN_BY_BOTH] == [came[key] for key in KNOWN_BY_BOTH]
-    assert not left["isArrival"] and came["isArrival"]
+    assert left["mode"] == "post-copy" and not left["isArrival"] and came["isArrival"]
     assert left["peer"] == cluster.b.address and came["peer"] == cluster.a.address.split(":")[0]
     assert 0 < left["startedNs"] < left["frozenNs"] < left["runningNs"] < left["endedNs"]
     assert left["downtimeUs"] > 0 and left["lazyUs"] > 0 and left["bytesSent"] > 64 << 20

@@ -3,10 +3,12 @@
 import os
 import shutil
 import signal
+import time
 
 import pytest
 
-from cluster import COUNT, assert_counts_on, lines, make_certificates, names, run, wait_for
+from witness import Client, start_witness
+from cluster import COUNT, DEADLINE, assert_counts_on, lines, make_certificates, names, run, wait_for
 
 
 def assert_stayed(cluster):
@@ -52,6 +54,28 @@ def test_something_at_the_source_is_killed(counter, point):
     counter.a.forget_faults()
     assert_stayed(counter)
     assert_can_still_move(counter)
+
+
+def test_the_worker_is_killed_while_criu_is_in_the_tasks(cluster, rootfs):
+    """CRIU has begun with the tasks, and cannot go on before its worker is dead: it undoes its work, and no connection is lost."""
+    client = Client(cluster, start_witness(cluster, cluster.a, rootfs))
+    cluster.a.order_fault("phase.source.freeze", "stop")
+    moving = cluster.a.popen([cluster.a.program("hydractl"), "--plain", "migrate", "witness", cluster.b.address])
+    wait_for(lambda: cluster.a.has_arrived("phase.source.freeze"), "the freeze")
+    criu, = wait_for(lambda: cluster.a.pids("criu"), "CRIU")
+    status = cluster.a.path(f"/proc/{cluster.a.inspect('witness')['pid']}/status")
+    end = time.monotonic() + DEADLINE
+    cluster.a.kill("hydra-pager", signal.SIGCONT)
+    while "TracerPid:\t0\n" in status.read_text():
+        assert time.monotonic() < end, "CRIU did not begin"
+    os.kill(criu, signal.SIGSTOP)
+    cluster.a.kill("hydra-pager")
+    cluster.a.kill("criu", signal.SIGCONT)
+    assert moving.wait(60) == 125
+    wait_for(lambda: cluster.a.inspect("witness")["state"] == "running", "it to be in service again")
+    client.check()
+    cluster.migrate("witness", cluster.a)
+    client.end()
 
 
 def test_it_is_cancelled(counter):
