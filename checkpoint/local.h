@@ -18,7 +18,7 @@ enum local_kind {
 	LOCAL_PREPARED,    /* restore -> worker: tasks exist, not running; value: init's pid */
 	LOCAL_GO,          /* worker -> restore: let them run */
 	LOCAL_VETO,        /* worker -> restore: kill them */
-	LOCAL_RUNNING,     /* restore -> worker: they run */
+	LOCAL_RUNNING,     /* restore -> worker: they run; text: the host's end of their network pair */
 	LOCAL_FAILED,      /* restore -> worker: nothing runs, text says why */
 	LOCAL_RESUME,      /* a later connection's worker -> worker: carries a socket with the source behind it; value: what it can */
 	LOCAL_FAULTS,      /* the same, for what tasks wait for */

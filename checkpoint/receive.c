@@ -176,6 +176,8 @@ void receive_clean_up(struct receiver *self)
 	hydra__v1__handoff_sums__free_unpacked(self->sums, NULL);
 	criu_deinit(&self->criu);
 	verdict_close(&self->verdict);
+	packet_store_deinit(&self->packets);
+	owned_fd_release(&self->packets_fd);
 	free(self->boot_id);
 	free(self->work);
 	free(self->images);
@@ -184,7 +186,7 @@ void receive_clean_up(struct receiver *self)
 
 enum receive_outcome receive_run(const struct receive_spec *spec, struct error *err)
 {
-	struct receiver self = {.spec = spec, .progress = {.fd = spec->progress_fd}, .verdict = VERDICT_NONE, .layer_fd = FD_NONE,
+	struct receiver self = {.spec = spec, .progress = {.fd = spec->progress_fd}, .verdict = VERDICT_NONE, .layer_fd = FD_NONE, .packets_fd = FD_NONE,
 				.listen_fd = FD_NONE, .restore_fd = FD_NONE, .keeper_fd = FD_NONE,
 				.sink = {.root_fd = FD_NONE, .file_fd = FD_NONE}, .record = HYDRA__V1__HANDOVER_RECORD__INIT};
 	enum receive_outcome outcome = RECEIVE_DONE;

@@ -12,6 +12,7 @@
 #include "checkpoint/layer.h"
 #include "checkpoint/local.h"
 #include "checkpoint/mode.h"
+#include "checkpoint/packets.h"
 #include "checkpoint/pager.h"
 #include "checkpoint/problems.h"
 #include "checkpoint/progress.h"
@@ -59,6 +60,8 @@ struct receiver {
 	Hydra__V1__HandoffOffer *offer;
 	Hydra__V1__HandoverRecord record;
 	struct verdict verdict;
+	struct packet_store packets;
+	int packets_fd; /* FD_NONE: the tasks do not run yet */
 	char *boot_id;
 	char *work, *images, *layer;
 	struct layer_sink sink;
@@ -121,5 +124,13 @@ void receive_forget(struct receiver *self);
 void receive_lose_memory(struct receiver *self, enum local_loss loss);
 /* The copy has lost its memory: who asks hears of it. */
 void receive_note_loss(struct receiver *self);
+/* receive_faults.c: the second connection. Takes fd. */
+void receive_take_faults(struct receiver *self, int fd);
+void receive_drop_faults(struct receiver *self);
+void receive_flush_faults(struct receiver *self);
+void receive_handle_faults(struct event_source *source, uint32_t events);
+/* receive_packets.c: a PACKET frame; and: the tasks run, and can be reached through veth. */
+void receive_packet(struct receiver *self, const struct frame *frame);
+void receive_give_packets(struct receiver *self, const char *veth);
 /* Gives the connection to the worker that waits for it, and stays in between; or tells the source that all is done. */
 int receive_relay(struct receiver *self, struct error *err);

@@ -280,7 +280,7 @@ static void report(struct restore *self, int result, pid_t init, const struct er
 	if (self->handoff_fd < 0)
 		return;
 	if (result == 0)
-		(void) local_send(self->handoff_fd, LOCAL_RUNNING, init, NULL, FD_NONE, &ignored);
+		(void) local_send(self->handoff_fd, LOCAL_RUNNING, init, self->spec->veth, FD_NONE, &ignored);
 	else
 		(void) local_send(self->handoff_fd, LOCAL_FAILED, -result, err->message, FD_NONE, &ignored);
 }
