@@ -38,7 +38,7 @@ struct local_message {
 	char text[248];
 };
 
-/* The fate of the tasks, between the commit and their first instruction: who restores them claims "resumed" before CRIU lets them run, and
+/* The fate of the tasks, between the commit and their first instruction: who restores them claims "resumed PID START" before CRIU lets them run, and
  * who finds that nobody will ever do that claims "aborted". The first one wins. folder: the worker's. False: somebody else was first, or
  * the folder is gone. */
 bool local_claim(const char *folder, const char *fate);

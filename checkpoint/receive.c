@@ -196,15 +196,13 @@ enum receive_outcome receive_run(const struct receive_spec *spec, struct error *
 	r = run(&self, err);
 	if (self.is_relay) {
 		outcome = r < 0 ? RECEIVE_REFUSED : RECEIVE_DONE;
-	} else if (r < 0 && self.stage < STAGE_COMMITTED) {
+	} else if (r < 0 && receive_never_ran(&self)) {
 		use_reason(&self, err);
 		undo(&self, err);
 		outcome = RECEIVE_REFUSED;
 	} else if (r < 0) {
 		if (self.is_acknowledged)
 			receive_forget(&self);
-		else
-			receive_note_loss(&self);
 		progress_phase(&self.progress, TARGET_BROKEN, err->message, NULL);
 		outcome = RECEIVE_BROKEN;
 	} else if (self.stage == STAGE_COMPLETE) {

@@ -118,6 +118,8 @@ char *receive_verdict_path(const struct receiver *self);
 int receive_begin_verdict(struct receiver *self, struct error *err);
 /* The source may run it, whatever it thought: nothing of it ever ran here, and nothing will. */
 void receive_abort_verdict(struct receiver *self);
+/* Before the commit; or after it, when nobody will let the tasks run any more. */
+bool receive_never_ran(struct receiver *self);
 /* The source knows all: nothing has to be kept for it. */
 void receive_forget(struct receiver *self);
 /* The source has no memory any more: missing pages are poisoned, or the tasks killed, as the source wished. */

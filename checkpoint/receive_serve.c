@@ -119,13 +119,6 @@ static void handle_go(struct receiver *self)
 	tell_restore(self, LOCAL_GO, NULL);
 }
 
-/* The restore ended before CRIU was told that the tasks may run: it is as if they had never been given to us. */
-static void take_back_commitment(struct receiver *self)
-{
-	if (self->stage == STAGE_COMMITTED && local_claim(self->work, "aborted"))
-		self->stage = STAGE_PREPARED;
-}
-
 static void handle_restore_message(struct receiver *self, const struct local_message *message, int *fd)
 {
 	struct error err;
@@ -144,7 +137,6 @@ static void handle_restore_message(struct receiver *self, const struct local_mes
 		handle_running(self, message);
 		break;
 	case LOCAL_FAILED:
-		take_back_commitment(self);
 		(void) fail_because(&err, EIO, "%s", message->text);
 		fail(self, &err);
 		break;
@@ -172,7 +164,6 @@ static void handle_restore(struct event_source *source, uint32_t events)
 	self->restore_fd = FD_NONE;
 	if (self->stage >= STAGE_PAGING)
 		return; /* its work is done */
-	take_back_commitment(self);
 	(void) fail_because(&err, EPIPE, "the restore process died");
 	fail(self, &err);
 }

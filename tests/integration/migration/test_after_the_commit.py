@@ -111,6 +111,18 @@ def test_the_source_worker_dies_after_the_hand_over(counter):
     assert_counts_on(counter.b)
 
 
+def test_the_targets_shim_dies_when_the_tasks_are_about_to_run(counter):
+    counter.b.order_fault("restore.claimed", "stop")
+    moving = counter.a.popen([counter.a.program("hydractl"), "--plain", "migrate", "counter", counter.b.address])
+    wait_for(lambda: counter.b.has_arrived("restore.claimed"), "the commit")
+    counter.b.kill("hydra-shim")
+    counter.b.kill("hydra-checkpoint", signal.SIGCONT)
+    assert moving.wait(60) == 0
+    wait_for(lambda: counter.b.inspect("counter")["state"] == "running", "the successor to take it into service")
+    assert_counts_on(counter.b)
+    assert names(counter.a) == set()
+
+
 def test_the_targets_shim_dies_after_the_hand_over(counter):
     counter.b.order_fault("shim.restored")
     counter.a.ctl("--plain", "migrate", "counter", counter.b.address, check=False)
