@@ -104,6 +104,11 @@ def held(cluster, redis_rootfs):
     client.process.kill()
     client.process.communicate()
     moving.wait(60)
+    for host in (cluster.a, cluster.b):
+        for name in names(host):
+            host.ctl("rm", "-f", name)
+    # who has lost memory tells the target so, as long as that can hear it
+    wait_for(lambda: not cluster.a.pids("hydra-pager"), "the source to have told the target")
 
 
 def go_on(host):
