@@ -76,6 +76,7 @@ def test_an_administrator_decides_for_the_target(counter):
         assert done.returncode == 0, done.stderr
         assert names(counter.a) == set()
     wait_for(lambda: names(counter.b) == set(), "the target to have nothing")
+    wait_for(lambda: not counter.a.pids("hydra-pager"), "the source to have told it")
 
 
 @pytest.mark.parametrize("side", ["source", "target"])
