@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -279,6 +280,20 @@ int dir_remove_all(int dir_fd, const char *path, struct error *err)
 	if (fstatat(dir_fd, path, &info, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0 : fail_errno(err, errno, "remove '%s'", path);
 	return remove_entry(dir_fd, path, info.st_dev, err);
+}
+
+void dir_unmount_all(const char *path)
+{
+	DIR *entries = opendir(path);
+
+	for (struct dirent *entry; entries != NULL && (entry = readdir(entries)) != NULL;) {
+		auto_free char *place = text_format("%s/%s", path, entry->d_name);
+
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+			(void) umount2(place, MNT_DETACH | UMOUNT_NOFOLLOW);
+	}
+	if (entries != NULL)
+		(void) closedir(entries);
 }
 
 int open_in_root(int root_fd, const char *path, int flags, mode_t mode)

@@ -49,6 +49,8 @@ int dir_make_all(const char *path, mode_t mode, struct error *err);
 /* Removes what is below dir_fd/path and path itself; never follows links, never crosses into another mount
  * (-EXDEV: something is mounted there). A missing path is success. */
 int dir_remove_all(int dir_fd, const char *path, struct error *err);
+/* Whatever is mounted right below the folder is detached: what dir_remove_all() would refuse. */
+void dir_unmount_all(const char *path);
 /* When more than `most` files of the folder have names that begin with prefix, the one goes that was not written to for the longest
  * time; of those only that may_go, NULL: any, allows. Hidden files are passed over. */
 void dir_forget_oldest(int dir_fd, const char *prefix, size_t most, bool (*may_go)(int dir_fd, const char *name));

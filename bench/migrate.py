@@ -80,9 +80,12 @@ class Hosts:
         return int(next(line for line in text.splitlines() if line.strip().startswith("p0:")).split()[1])
 
 
-def start(folder, megabytes, kind):
+def start(folder, megabytes, kind, file_megabytes=0):
     one = Container(folder / "bundle", ["/bin/ticker", str(megabytes), "200", "3000", kind], "bench").start()
     one.stdio.stdout.line("START")
+    if file_megabytes:
+        pathlib.Path(f"/proc/{one.pid}/root/dev/file").write_bytes(os.urandom(file_megabytes << 20))
+        time.sleep(3)  # a file that was just written is sent twice
     return one
 
 
@@ -250,13 +253,13 @@ def move_by_copy(hosts, folder, one, workload, pages):
 WAYS = {"hydra": move_with_hydra, "criu": move_with_criu, "copy": move_by_copy}
 
 
-def measure(hosts, way, megabytes, workload, options=()):
+def measure(hosts, way, megabytes, workload, file_megabytes=0):
     with tempfile.TemporaryDirectory(dir="/tmp") as name:
         folder = pathlib.Path(name)
-        one = start(folder, megabytes, "hard")
+        one = start(folder, megabytes, "hard", file_megabytes)
         before = hosts.sent()
         try:
-            result = WAYS[way](hosts, folder, one, workload, megabytes * 256, *options)
+            result = WAYS[way](hosts, folder, one, workload, megabytes * 256)
         finally:
             one.remove()
         result["mib"] = (hosts.sent() - before) / 2**20
@@ -381,6 +384,7 @@ def main():
     parser.add_argument("--plot", default="/tmp/migrate.svg", help="where the plot goes")
     parser.add_argument("--json", help="write what was measured there")
     parser.add_argument("--only", help="WAY,MIB,WORKLOAD,LINK: one measurement, without a table")
+    parser.add_argument("--file", type=int, default=0, metavar="MIB", help="with --only: there is also a file of this size in its /dev")
     options = parser.parse_args()
     subreaper()
     pathlib.Path("/proc/sys/fs/pipe-max-size").write_text(str(1 << 30))
@@ -389,7 +393,7 @@ def main():
         way, size, workload, link = options.only.split(",")
         with tempfile.TemporaryDirectory() as name:
             hosts = Hosts(pathlib.Path(name), None if link == "memory" else link)
-            print(json.dumps(measure(hosts, way, int(size), workload)))
+            print(json.dumps(measure(hosts, way, int(size), workload, options.file)))
             hosts.network.close()
         return
     rows, hosts, link = [], None, None

@@ -66,6 +66,12 @@ static void add_watches(struct criu_options *options, struct watches *watches)
 	options->opts.n_irmap_scan_paths = watches->count;
 }
 
+static void add_carried(struct criu_options *options, const Hydra__V1__CarriedMount *mount)
+{
+	for (size_t i = 0; i < mount->n_mountpoints; i++)
+		criu_options_add_external(options, text_format("mnt[%s]:%s", mount->mountpoints[i], mount->mountpoints[i]));
+}
+
 static int fill_options(struct criu_options *options, const struct dump_spec *spec,
 			const Hydra__V1__CheckpointMetadata *metadata, struct error *err)
 {
@@ -82,6 +88,8 @@ static int fill_options(struct criu_options *options, const struct dump_spec *sp
 	for (size_t i = 0; i < metadata->n_mounts; i++)
 		criu_options_add_external(options, text_format("mnt[%s]:%s", metadata->mounts[i]->mountpoint,
 							       metadata->mounts[i]->mountpoint));
+	for (size_t i = 0; i < metadata->n_carried; i++)
+		add_carried(options, metadata->carried[i]);
 	if (spec->parent != NULL) {
 		options->opts.has_track_mem = true;
 		options->opts.track_mem = true;

@@ -29,10 +29,13 @@ struct layer_list {
 	uint64_t bytes;      /* of regular files */
 	uint64_t taken_ns;   /* real time when the listing began */
 	size_t socket_count;
+	dev_t device; /* the only one; 0: any */
 };
 
 /* -EOPNOTSUPP: the layer cannot be moved (overlay's metacopy). */
 int layer_list_take(struct layer_list *self, int root_fd, struct error *err);
+/* Of one file system: where others are mounted there is an empty folder or file. */
+int layer_list_take_mount(struct layer_list *self, int root_fd, struct error *err);
 void layer_list_deinit(struct layer_list *self);
 const struct layer_entry *layer_list_find(const struct layer_list *self, const char *path);
 

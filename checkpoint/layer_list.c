@@ -50,6 +50,12 @@ static int refuse_metacopy(int dir_fd, const char *name, const char *path, struc
 			    "metacopy=on); such a layer cannot be moved", path);
 }
 
+/* What is mounted there is not part of it; what is below that can't be seen, only that there is something to mount on. */
+static void cover(struct stat *status)
+{
+	*status = (struct stat){.st_dev = status->st_dev, .st_nlink = 1, .st_mode = S_ISDIR(status->st_mode) ? S_IFDIR | 0755 : S_IFREG};
+}
+
 static int walk(struct layer_list *self, int dir_fd, const char *prefix, int depth, struct error *err)
 {
 	DIR *folder = fdopendir(dir_fd);
@@ -65,20 +71,24 @@ static int walk(struct layer_list *self, int dir_fd, const char *prefix, int dep
 	while (r == 0 && (entry = readdir(folder)) != NULL) {
 		auto_free char *path = text_format("%s%s%s", prefix, *prefix != '\0' ? "/" : "", entry->d_name);
 		struct stat status;
+		bool is_other;
 		int child_fd;
 
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
 		    fstatat(dirfd(folder), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) < 0)
 			continue; /* gone meanwhile */
+		is_other = self->device != 0 && status.st_dev != self->device;
+		if (is_other)
+			cover(&status);
 		if (S_ISSOCK(status.st_mode)) {
 			self->socket_count++;
 			continue;
 		}
-		if (S_ISREG(status.st_mode))
+		if (S_ISREG(status.st_mode) && self->device == 0)
 			r = refuse_metacopy(dirfd(folder), entry->d_name, path, err);
 		if (r == 0)
 			r = add(self, path, &status, err);
-		if (r < 0 || !S_ISDIR(status.st_mode))
+		if (r < 0 || !S_ISDIR(status.st_mode) || is_other)
 			continue;
 		child_fd = openat(dirfd(folder), entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		if (child_fd >= 0)
@@ -88,7 +98,7 @@ static int walk(struct layer_list *self, int dir_fd, const char *prefix, int dep
 	return r;
 }
 
-int layer_list_take(struct layer_list *self, int root_fd, struct error *err)
+static int take(struct layer_list *self, int root_fd, bool is_mount, struct error *err)
 {
 	int top_fd = openat(root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct stat status;
@@ -97,6 +107,7 @@ int layer_list_take(struct layer_list *self, int root_fd, struct error *err)
 	*self = (struct layer_list){.taken_ns = clock_realtime_ns()};
 	if (top_fd < 0 || fstat(top_fd, &status) < 0)
 		return fail_errno(err, errno, "open the writable layer");
+	self->device = is_mount ? status.st_dev : 0;
 	r = add(self, "", &status, err);
 	if (r == 0)
 		r = walk(self, top_fd, "", 0, err);
@@ -107,6 +118,16 @@ int layer_list_take(struct layer_list *self, int root_fd, struct error *err)
 	else
 		qsort(self->items, self->count, sizeof(*self->items), compare_entries);
 	return r;
+}
+
+int layer_list_take(struct layer_list *self, int root_fd, struct error *err)
+{
+	return take(self, root_fd, false, err);
+}
+
+int layer_list_take_mount(struct layer_list *self, int root_fd, struct error *err)
+{
+	return take(self, root_fd, true, err);
 }
 
 void layer_list_deinit(struct layer_list *self)

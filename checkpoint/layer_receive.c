@@ -98,6 +98,18 @@ static int set_owner(int folder_fd, const char *name, const Hydra__V1__LayerEntr
 	return 0;
 }
 
+/* Files and folders get theirs when they are complete. */
+static int set_time(int folder_fd, const char *name, const Hydra__V1__LayerEntry *entry, struct error *err)
+{
+	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = entry->mtime_s, .tv_nsec = entry->mtime_ns}};
+	bool is_later = entry->kind == HYDRA__V1__LAYER_ENTRY_KIND__LAYER_REGULAR ||
+			entry->kind == HYDRA__V1__LAYER_ENTRY_KIND__LAYER_DIRECTORY;
+
+	if (!is_later && utimensat(folder_fd, name, times, AT_SYMLINK_NOFOLLOW) < 0)
+		return fail_errno(err, errno, "set the time of '%s'", entry->path);
+	return 0;
+}
+
 static int make_regular(struct layer_sink *self, int folder_fd, const char *name, const Hydra__V1__LayerEntry *entry,
 			struct error *err)
 {
@@ -220,7 +232,9 @@ int layer_sink_entry(struct layer_sink *self, const Hydra__V1__LayerEntry *entry
 	if (r == 0)
 		r = set_owner(folder_fd, name, entry, err);
 	proc_path = text_format("/proc/self/fd/%d/%s", folder_fd, name);
-	return r == 0 ? set_xattrs(proc_path, entry, err) : r;
+	if (r == 0)
+		r = set_xattrs(proc_path, entry, err);
+	return r == 0 ? set_time(folder_fd, name, entry, err) : r;
 }
 
 int layer_sink_frame(struct layer_sink *self, const struct frame *frame, struct error *err)

@@ -282,7 +282,7 @@ static int send_entry(struct sender *self, const struct layer_entry *entry, stru
 	if (source != entry)
 		return is_known(self, entry) ? 0 : queue_entry(self, entry, source->path, err);
 	r = queue_entry(self, entry, NULL, err);
-	if (r == 0 && S_ISREG(entry->status.st_mode))
+	if (r == 0 && S_ISREG(entry->status.st_mode) && entry->status.st_size > 0)
 		r = send_data(self, entry, err);
 	return r == 0 ? session_flush(self->session, QUEUE_BYTES, err) : r;
 }

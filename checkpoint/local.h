@@ -24,6 +24,7 @@ enum local_kind {
 	LOCAL_FAULTS,      /* the same, for what tasks wait for */
 	LOCAL_ASKED,       /* -> worker: the source asks over another connection what became of it: the first one is of no use any more */
 	LOCAL_LOST,        /* -> worker: the source's memory is gone for good; value: enum local_loss */
+	LOCAL_MOUNT,       /* worker -> restore, before START: carries a file system (checkpoint/carried.h), in their order */
 };
 
 enum local_loss {

@@ -61,6 +61,7 @@ static int parse_line(struct proc_mount *self, char *line)
 	self->is_writable = strncmp(options, "rw", 2) == 0;
 	do {
 		field = strsep(&rest, " ");
+		self->is_shared |= field != NULL && strchr(field, ':') != NULL; /* shared:, master:, propagate_from: */
 	} while (field != NULL && strcmp(field, "-") != 0);
 	self->fstype = text_copy(next_field(&rest));
 	self->source = text_copy(next_field(&rest));

@@ -17,6 +17,7 @@ struct proc_mount {
 	char device[24]; /* "major:minor" */
 	char *root, *mountpoint, *fstype, *source, *super_options;
 	bool is_writable;
+	bool is_shared; /* mounts below it spread to or from other places */
 };
 
 struct proc_mounts {

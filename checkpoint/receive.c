@@ -141,6 +141,8 @@ static void undo(struct receiver *self, const struct error *err)
 	if (self->owns_layer)
 		remove_layer(self);
 	if (self->owns_work)
+		dir_unmount_all(self->work); /* of a restore that was killed */
+	if (self->owns_work)
 		(void) dir_remove_all(AT_FDCWD, self->work, &ignored);
 }
 
@@ -167,6 +169,7 @@ void receive_clean_up(struct receiver *self)
 	session_close(&self->session);
 	link_deinit(&self->fault_link);
 	layer_sink_deinit(&self->sink);
+	carried_sinks_deinit(&self->carried);
 	owned_fd_release(&self->layer_fd);
 	owned_fd_release(&self->listen_fd);
 	owned_fd_release(&self->restore_fd);

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/event_loop.h"
+#include "checkpoint/carried.h"
 #include "checkpoint/criu_find.h"
 #include "checkpoint/handover.h"
 #include "checkpoint/layer.h"
@@ -65,6 +66,7 @@ struct receiver {
 	char *boot_id;
 	char *work, *images, *layer;
 	struct layer_sink sink;
+	struct carried_sinks carried;
 	int layer_fd;
 	handoff_mode mode;
 	const char *mode_reason;

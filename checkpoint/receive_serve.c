@@ -127,6 +127,8 @@ static void handle_restore_message(struct receiver *self, const struct local_mes
 	case LOCAL_HELLO:
 		if (*fd >= 0)
 			pager_set_keeper(&self->pager, take_fd(fd));
+		if (carried_sinks_pass(&self->carried, self->restore_fd, &err) < 0)
+			fail(self, &err);
 		tell_restore(self, LOCAL_START, self->images);
 		break;
 	case LOCAL_PREPARED:

@@ -146,6 +146,8 @@ int receive_prepare(struct receiver *self, struct error *err)
 		r = keep_passed(self->work, METADATA_FILE, &self->offer->metadata, err);
 	if (r == 0)
 		r = socket_listen(socket_path, &self->listen_fd, err);
+	if (r == 0)
+		r = carried_sinks_make(&self->carried, &self->offer->metadata, err);
 	if (r < 0 || self->layer == NULL)
 		return r;
 	r = dir_make_all(self->layer, 0755, err);
@@ -157,8 +159,8 @@ int receive_prepare(struct receiver *self, struct error *err)
 	return r;
 }
 
-/* One pass of the layer. */
-static int take_layer(struct receiver *self, struct error *err)
+/* One pass of a tree; sink NULL: there is none. */
+static int take_tree(struct receiver *self, struct layer_sink *sink, struct error *err)
 {
 	int r = 0;
 
@@ -169,16 +171,26 @@ static int take_layer(struct receiver *self, struct error *err)
 		if (r < 0)
 			return r;
 		if (frame.type == FRAME_LAYER_DONE)
-			return self->layer == NULL ? 0 : layer_sink_done(&self->sink, err);
-		if (self->layer == NULL || (frame.type != FRAME_LAYER_ENTRY && frame.type != FRAME_LAYER_DATA))
+			return sink == NULL ? 0 : layer_sink_done(sink, err);
+		if (sink == NULL || (frame.type != FRAME_LAYER_ENTRY && frame.type != FRAME_LAYER_DATA))
 			return fail_because(err, EPROTO, "%s came in place of the writable layer", frame_name(frame.type));
-		r = frame.type == FRAME_LAYER_ENTRY ? layer_sink_frame(&self->sink, &frame, err)
-						    : layer_sink_data(&self->sink, frame.data, frame.size, err);
+		r = frame.type == FRAME_LAYER_ENTRY ? layer_sink_frame(sink, &frame, err)
+						    : layer_sink_data(sink, frame.data, frame.size, err);
 		if (r < 0)
 			return r;
 		self->progress.bytes_done = self->sink.bytes;
 		progress_update(&self->progress);
 	}
+}
+
+/* One pass of the layer, and of each tmpfs. */
+static int take_layer(struct receiver *self, struct error *err)
+{
+	int r = take_tree(self, self->layer != NULL ? &self->sink : NULL, err);
+
+	for (size_t i = 0; r == 0 && i < self->carried.count; i++)
+		r = take_tree(self, &self->carried.items[i], err);
+	return r;
 }
 
 int receive_layer(struct receiver *self, struct error *err)

@@ -20,6 +20,7 @@
 #include "base/text.h"
 #include "checkpoint/announce.h"
 #include "checkpoint/bridge.h"
+#include "checkpoint/carried.h"
 #include "checkpoint/criu_log.h"
 #include "checkpoint/criu_options.h"
 #include "checkpoint/criu_rpc.h"
@@ -36,6 +37,7 @@ struct restore {
 	Hydra__V1__CheckpointMetadata *metadata;
 	int images_fd;
 	int handoff_fd;
+	struct carried_places carried;
 	bool is_mounted, has_all_memory;
 	pid_t parent; /* the shim */
 };
@@ -44,25 +46,37 @@ struct restore {
 static int hear(struct restore *self, enum local_kind wanted, struct error *err)
 {
 	struct local_message message = {0};
-	auto_close int ignored = FD_NONE;
-	int r = local_receive(self->handoff_fd, &message, &ignored, err);
+	auto_close int fd = FD_NONE;
+	int r = local_receive(self->handoff_fd, &message, &fd, err);
 
+	while (r == 0 && message.kind == LOCAL_MOUNT) {
+		r = carried_places_add(&self->carried, take_fd(&fd), err);
+		if (r == 0)
+			r = local_receive(self->handoff_fd, &message, &fd, err);
+	}
 	self->has_all_memory |= r == 0 && message.kind == LOCAL_START && message.value == 1;
 	if (r == 0 && message.kind != wanted)
 		r = fail_because(err, ECANCELED, "the migration was called off: %s", message.text);
 	return r;
 }
 
-/* From here on they run, whoever dies; a shim's successor finds them by the pid. */
-static int claim(struct restore *self, struct error *err)
+/* The migration's; the caller frees. */
+static char *handoff_folder(const struct restore *self)
 {
-	auto_free char *folder = text_copy(self->spec->handoff);
-	auto_free char *word = text_format("resumed %d %llu", (int) self->worker.restored,
-					   (unsigned long long) process_start_time(self->worker.restored));
-	char *slash = strrchr(folder, '/');
+	char *folder = text_copy(self->spec->handoff), *slash = strrchr(folder, '/');
 
 	if (slash != NULL)
 		*slash = '\0';
+	return folder;
+}
+
+/* From here on they run, whoever dies; a shim's successor finds them by the pid. */
+static int claim(struct restore *self, struct error *err)
+{
+	auto_free char *folder = handoff_folder(self);
+	auto_free char *word = text_format("resumed %d %llu", (int) self->worker.restored,
+					   (unsigned long long) process_start_time(self->worker.restored));
+
 	(void) prctl(PR_SET_PDEATHSIG, 0);
 	if (getppid() != self->parent || criu_worker_has_ended(&self->worker))
 		return fail_because(err, ECANCELED, "the migration was called off when its shim or CRIU died");
@@ -74,6 +88,7 @@ static int vote(struct restore *self, struct error *err)
 	int r = 0;
 
 	fault_point("restore.before-vote");
+	carried_places_deinit(&self->carried); /* CRIU has them */
 	if (self->handoff_fd >= 0) {
 		r = local_send(self->handoff_fd, LOCAL_PREPARED, 0, NULL, FD_NONE, err);
 		if (r == 0)
@@ -189,6 +204,11 @@ static int fill_options(struct criu_options *options, struct restore *self, stru
 	}
 	for (size_t i = 0; i < self->metadata->n_mounts && r == 0; i++)
 		r = add_mount(options, spec, self->metadata->mounts[i], err);
+	if (r == 0 && self->metadata->n_carried > 0) {
+		auto_free char *folder = handoff_folder(self);
+
+		r = carried_places_attach(&self->carried, folder, self->metadata, options, err);
+	}
 	return r;
 }
 
@@ -307,6 +327,7 @@ int restore_run(const struct restore_spec *spec, pid_t *ret_init, struct error *
 		r = run_criu(&self, &init, err);
 	if (r < 0)
 		(void) fail_while(err, "restore");
+	carried_places_deinit(&self.carried);
 	if (r < 0 && self.is_mounted)
 		(void) umount2(spec->root, MNT_DETACH);
 	report(&self, r, init, err);

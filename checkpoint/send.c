@@ -55,7 +55,6 @@ static bool has_user_namespace(pid_t pid)
 static int fill_offer(struct sender_state *self, Hydra__V1__HandoffOffer *offer, struct error *err)
 {
 	const struct send_spec *spec = self->spec;
-	size_t size = hydra__v1__checkpoint_metadata__get_packed_size(self->metadata);
 	struct proc_tasks tasks;
 	int r = proc_tasks_read(&tasks, spec->pid, err);
 
@@ -63,6 +62,7 @@ static int fill_offer(struct sender_state *self, Hydra__V1__HandoffOffer *offer,
 		return r;
 	offer->memory_bytes = proc_memory(&tasks);
 	self->progress.pages_total = offer->memory_bytes / PAGE_BYTES;
+	offer->memory_bytes += carried_bytes(&self->carried);
 	offer->facts = facts_collect(spec->criu);
 	send_find_problems(self, &tasks, offer->facts);
 	proc_tasks_deinit(&tasks);
@@ -75,10 +75,6 @@ static int fill_offer(struct sender_state *self, Hydra__V1__HandoffOffer *offer,
 	offer->lost_pages = spec->lost_pages;
 	offer->has_user_namespace = has_user_namespace(spec->pid);
 	offer->mode = self->mode;
-	offer->metadata.data = malloc(size + 1);
-	if (offer->metadata.data == NULL)
-		return fail_errno(err, ENOMEM, "describe the container");
-	offer->metadata.len = hydra__v1__checkpoint_metadata__pack(self->metadata, offer->metadata.data);
 	offer->required_paths = calloc(spec->required->count + 1, sizeof(char *));
 	for (size_t i = 0; offer->required_paths != NULL && i < spec->required->count; i++)
 		offer->required_paths[offer->n_required_paths++] = text_copy(spec->required->items[i]);
@@ -89,6 +85,21 @@ static int fill_offer(struct sender_state *self, Hydra__V1__HandoffOffer *offer,
 	if (r == 0)
 		r = load_passed(spec->limits, &offer->limits, err);
 	return r;
+}
+
+/* When it is known what the target understands of it. */
+static int describe(struct sender_state *self, Hydra__V1__HandoffOffer *offer, struct error *err)
+{
+	size_t size;
+
+	if ((self->target_capabilities & HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_TMPFS) == 0)
+		carried_leave(&self->carried, self->metadata);
+	size = hydra__v1__checkpoint_metadata__get_packed_size(self->metadata);
+	offer->metadata.data = malloc(size + 1);
+	if (offer->metadata.data == NULL)
+		return fail_errno(err, ENOMEM, "describe the container");
+	offer->metadata.len = hydra__v1__checkpoint_metadata__pack(self->metadata, offer->metadata.data);
+	return 0;
 }
 
 static int expect_answer(struct sender_state *self, struct error *err)
@@ -147,12 +158,17 @@ int send_preflight(struct sender_state *self, struct error *err)
 		r = list_layer(self, err);
 	if (r == 0)
 		r = metadata_collect(&self->metadata, self->spec->id, self->spec->pid, self->spec->criu, err);
+	/* what a user namespace may mount would have to belong to it */
+	if (r == 0 && !has_user_namespace(self->spec->pid))
+		r = carried_find(&self->carried, self->metadata, self->spec->pid, err);
 	if (r == 0)
 		r = fill_offer(self, offer, err);
 	if (r == 0)
 		r = send_connect(self, HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_MIGRATE, err);
 	if (r == 0)
 		r = send_agree(self, offer, err);
+	if (r == 0)
+		r = describe(self, offer, err);
 	if (r == 0)
 		r = link_queue_message(&self->session.link, FRAME_OFFER, offer, err);
 	if (r == 0)
@@ -188,6 +204,8 @@ static int sync_layer(struct sender_state *self, struct error *err)
 		r = link_queue(&self->session.link, FRAME_LAYER_DONE, NULL, 0, err);
 	else
 		r = layer_send(&self->session, self->layer_fd, &self->layer_before, &nothing, &(struct string_set){0}, &progress, err);
+	if (r == 0)
+		r = carried_send(&self->carried, &self->session, err);
 	return r == 0 ? session_expect(&self->session, FRAME_ACKNOWLEDGED, &frame, err) : r;
 }
 
@@ -320,6 +338,8 @@ static int run_until_commit(struct sender_state *self, struct error *err)
 	if (r == 0)
 		r = sync_rest(self, err);
 	if (r == 0)
+		r = carried_send_rest(&self->carried, &self->session, self->spec->pid, err);
+	if (r == 0)
 		r = send_images(self, self->spec->work, err);
 	if (r == 0)
 		r = session_flush(&self->session, 0, err);
@@ -354,6 +374,7 @@ void send_clean_up(struct sender_state *self)
 	page_server_deinit(&self->pages);
 	hydra__v1__handoff_sums__free_unpacked(self->sums, NULL);
 	layer_list_deinit(&self->layer_before);
+	carried_deinit(&self->carried);
 	problems_deinit(&self->problems);
 	free(self->record.stopped_pids);
 	free(self->boot_id);
@@ -370,7 +391,7 @@ static char *known(const char *text)
 
 enum send_outcome send_run(const struct send_spec *spec, struct error *err)
 {
-	struct sender_state self = {.spec = spec, .mode = spec->mode, .dump = PARKED_DUMP_NONE, .layer_fd = FD_NONE, .packets_fd = FD_NONE,
+	struct sender_state self = {.spec = spec, .mode = spec->mode, .dump = PARKED_DUMP_NONE, .layer_fd = FD_NONE, .packets_fd = FD_NONE, .carried = CARRIED_NONE,
 				    .progress = {.fd = spec->progress_fd}, .record = HYDRA__V1__HANDOVER_RECORD__INIT};
 	enum send_outcome outcome = SEND_MOVED;
 

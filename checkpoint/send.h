@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/options.h"
+#include "checkpoint/carried.h"
 #include "checkpoint/criu_find.h"
 #include "checkpoint/deadlines.h"
 #include "checkpoint/dump.h"
@@ -86,6 +87,7 @@ struct sender_state {
 	uint64_t busy_ns, busy_bytes; /* since when there was always more to send than the network took, and what went out before */
 	struct layer_list layer_before;
 	int layer_fd;
+	struct carried carried;
 	Hydra__V1__CheckpointMetadata *metadata;
 	Hydra__V1__HandoverRecord record;
 	Hydra__V1__HandoverState verdict; /* the target's word, when it has given one */

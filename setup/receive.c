@@ -267,6 +267,8 @@ static void undo(struct reception *self)
 	if (self->has_container && container_remove(self->root, self->namespace, self->id, true, &err) < 0 && err.code != -ENOENT)
 		log_error("container of a failed migration not removed", "container=%s error=\"%s\"", self->id, err.message);
 	if (self->folder[0] != '\0')
+		dir_unmount_all(self->folder);
+	if (self->folder[0] != '\0')
 		(void) dir_remove_all(AT_FDCWD, self->folder, &err);
 	if (self->has_container) {
 		auto_free char *data = bundle_data_path(self->namespace, self->id);

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/owned.h"
 #include "base/text.h"
+#include "checkpoint/carried.h"
 #include "checkpoint/criu_find.h"
 #include "checkpoint/criu_log.h"
 #include "checkpoint/facts.h"
@@ -91,8 +92,29 @@ TEST(mounts_with_odd_names_are_read)
 	CHECK(strcmp(mounts.items[0].mountpoint, "/a b") == 0 && mounts.items[0].is_writable);
 	CHECK(strcmp(mounts.items[1].root, "/x") == 0 && !mounts.items[1].is_writable);
 	CHECK(strcmp(mounts.items[1].fstype, "ext4") == 0);
+	CHECK(mounts.items[0].is_shared && !mounts.items[1].is_shared);
 	proc_mounts_deinit(&mounts);
 	CHECK(proc_mounts_parse(&mounts, broken, &err) == -EPROTO);
+}
+
+TEST(a_tmpfs_is_made_anew_with_its_options_or_not_at_all)
+{
+	static const char *const cases[][2] = {
+		{"rw", ""},
+		{"rw,size=65536k,mode=755,inode64", "size=65536k,mode=755,inode64"},
+		{"rw,seclabel,nr_inodes=10,uid=1,gid=2", "nr_inodes=10,uid=1,gid=2"},
+		{"ro,size=4k", NULL},
+		{"rw,size=4k,mpol=bind:0", NULL},
+		{"rw,usrquota", NULL},
+		{"", NULL},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		auto_free char *options = carried_options(cases[i][0]);
+
+		CHECK((options == NULL) == (cases[i][1] == NULL));
+		CHECK(options == NULL || strcmp(options, cases[i][1]) == 0);
+	}
 }
 
 TEST(what_cannot_be_saved_has_a_name)

@@ -29,7 +29,7 @@ def test_called_off_at_any_moment_of_the_freeze(cluster, rootfs):
     run(cluster.a, rootfs, "large", "sh", "-c", "x=$(head -c 20000000 /dev/zero | tr '\\0' x); echo ready; while true; do sleep 0.01; echo alive; done")
     wait_for(lambda: "ready" in cluster.a.ctl("logs", "large").stdout, "its memory")
     for step in range(16):
-        call_off(cluster, step * 0.004)
+        call_off(cluster, step * 0.0015)
         wait_for(lambda: cluster.a.inspect("large")["state"] != "migrating", "it to be in service again")
         before = cluster.a.ctl("logs", "large").stdout.count("alive")
         wait_for(lambda: cluster.a.ctl("logs", "large").stdout.count("alive") > before, "it to go on")  # noqa: B023

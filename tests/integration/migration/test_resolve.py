@@ -55,6 +55,7 @@ def test_nothing_is_decided_without_force(counter):
         done = resolve(counter.a, "source")
         assert done.returncode != 0 and "two of it" in done.stderr and "--force" in done.stderr
         assert counter.a.inspect("counter")["state"] == "migrating"
+    wait_for(lambda: counter.a.inspect("counter")["state"] == "running", "the target's word")
 
 
 def test_an_administrator_decides_for_the_source(counter):
