@@ -44,7 +44,7 @@ struct worker_options {
 struct send_options {
 	struct worker_options worker;
 	const char *connect, *id, *container_namespace, *migration, *epoch, *work, *state, *layer;
-	const char *record, *config, *limits, *veth, *bridge, *bandwidth, *compress, *mode, *downtime, *lost_pages, *departures;
+	const char *record, *config, *limits, *veth, *bridge, *mac, *bandwidth, *compress, *mode, *downtime, *lost_pages, *departures;
 	struct string_list required, obstacles, holds;
 	struct string_list deadlines;
 	int pid, reconnect_s;
@@ -70,6 +70,7 @@ static const struct option_entry send_entries[] = {
 	{0, "limits", "FILE", OPTION_STRING, AT(limits), "passed on as it is"},
 	{0, "veth", "NAME", OPTION_STRING, AT(veth), "host end of the network pair, unplugged while the container is frozen"},
 	{0, "bridge", "NAME", OPTION_STRING, AT(bridge), "the bridge it is in; none: it is set down"},
+	{0, "mac", "ADDRESS", OPTION_STRING, AT(mac), "the container's hardware address: what is said to it while it stands still is carried along"},
 	{0, "deadline", "PART=TIME", OPTION_LIST, AT(deadlines),
 	 "how long preflight, sync, freeze (from the standstill to the commit) or commit (all until then) may take (default: preflight=60s freeze=60s)"},
 	{0, "reconnect", "SECONDS", OPTION_INT, AT(reconnect_s), "how long to try again after a loss (default 0: without end)"},
@@ -178,7 +179,7 @@ static enum send_outcome send_with(const struct send_options *options, const str
 		.migration_id = options->migration != NULL ? options->migration : generated, .pid = options->pid,
 		.work = options->work, .state = options->state, .layer = options->layer, .required = &options->required,
 		.record = options->record, .config = options->config, .limits = options->limits, .veth = options->veth,
-		.bridge = options->bridge, .progress_fd = options->worker.progress_fd, .patience_ms = options->worker.patience_s * 1000,
+		.bridge = options->bridge, .mac = options->mac, .progress_fd = options->worker.progress_fd, .patience_ms = options->worker.patience_s * 1000,
 		.reconnect_ms = options->reconnect_s * 1000, .compress = options->compress,
 		.departures = options->departures, .holds = holds, .is_dry_run = options->is_dry_run, .obstacles = &options->obstacles};
 

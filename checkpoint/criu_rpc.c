@@ -163,6 +163,13 @@ void criu_worker_abandon(struct criu_worker *self)
 		continue;
 }
 
+bool criu_worker_has_ended(const struct criu_worker *self)
+{
+	struct pollfd event = {.fd = self->pidfd, .events = POLLIN};
+
+	return poll(&event, 1, 0) > 0;
+}
+
 void criu_worker_wait(struct criu_worker *self)
 {
 	if (self->socket_fd >= 0)
@@ -271,6 +278,8 @@ int criu_worker_finish(struct criu_worker *self, criu_notified *notified, void *
 		if (!is_final) {
 			struct error first = ERROR_NONE;
 
+			if (answer->notify != NULL && answer->notify->has_pid && answer->notify->pid > 0)
+				self->restored = answer->notify->pid;
 			if (answer_notification(self, notified, context, answer, &fd, &first) < 0 && veto.code == 0)
 				veto = first;
 		}

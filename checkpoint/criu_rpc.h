@@ -26,6 +26,7 @@ struct criu_worker {
 	int life_fd; /* to the guard; FD_NONE: there is none */
 	int socket_fd;
 	pid_t pid;
+	pid_t restored; /* init, as soon as a notification has told */
 	int pidfd;
 	int cancel_fd; /* borrowed; readable: the request is given up (FD_NONE: never) */
 };
@@ -49,6 +50,8 @@ void criu_worker_stop(struct criu_worker *self);
 /* A restorer's end at any point, also when its tasks wait for pages that nobody will bring: kills it, what it
  * restored, and every other child of the calling process; returns when all of them are reaped. */
 void criu_worker_abandon(struct criu_worker *self);
+/* It has ended, or is just ending. */
+bool criu_worker_has_ended(const struct criu_worker *self);
 /* Waits until it has ended by itself. */
 void criu_worker_wait(struct criu_worker *self);
 

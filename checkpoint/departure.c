@@ -57,7 +57,7 @@ static int say(const char *path, const Hydra__V1__HandoverRecord *record, struct
 {
 	struct send_spec given = {.connection_fd = FD_NONE, .progress_fd = FD_NONE, .patience_ms = PATIENCE_MS};
 	struct send_spec spec = send_spec_of(&given, record);
-	struct sender_state self = {.spec = &spec, .layer_fd = FD_NONE, .progress = {.fd = FD_NONE}};
+	struct sender_state self = {.spec = &spec, .layer_fd = FD_NONE, .packets_fd = FD_NONE, .progress = {.fd = FD_NONE}};
 
 	self.session.signal_fd = self.session.link.transport.fd = self.faults.transport.fd = FD_NONE;
 	log_info("telling the target of a container that this host lost it", "container=%s target=%s", record->container_id, record->peer);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/owned.h"
+#include "checkpoint/packets.h"
 #include "state/crc32c.h"
 
 #define SMALL_MAX 4096U
@@ -39,6 +40,7 @@ static const struct frame_kind kinds[FRAME_TYPE_COUNT] = {
 	[FRAME_ABORT] = {"ABORT", SMALL_MAX},
 	[FRAME_ACKNOWLEDGED] = {"ACKNOWLEDGED", SMALL_MAX},
 	[FRAME_ROUND] = {"ROUND", SMALL_MAX},
+	[FRAME_PACKET] = {"PACKET", PACKET_SIZE_MAX},
 	[FRAME_VERDICT] = {"VERDICT", SMALL_MAX},
 };
 

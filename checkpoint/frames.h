@@ -38,6 +38,7 @@ enum frame_type {
 	FRAME_ACKNOWLEDGED, /* both ways: HandoffStage; LAYER_DONE, DONE and the images of a ROUND were carried out */
 	FRAME_VERDICT,      /* target: HandoffVerdict; answers QUERY, LOST, and RESUME when there is nothing to go on with */
 	FRAME_ROUND,        /* source: HandoffStage; pages is the number of a round of pre-copy, whose images follow; 0: no more */
+	FRAME_PACKET,       /* source: what was said to the container while it stood still (checkpoint/packets.h) */
 	FRAME_TYPE_COUNT,
 };
 

@@ -9,12 +9,11 @@
 #include "base/file.h"
 #include "base/owned.h"
 #include "base/text.h"
-
-#define FATE_FILE "fate"
+#include "state/record.h"
 
 bool local_claim(const char *folder, const char *fate)
 {
-	auto_free char *path = text_format("%s/" FATE_FILE, folder);
+	auto_free char *path = text_format("%s/" RECORD_FATE_FILE, folder);
 	auto_close int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
 	return fd >= 0 && fd_write_full(fd, fate, strlen(fate)) == 0;

@@ -18,7 +18,7 @@ enum local_kind {
 	LOCAL_PREPARED,    /* restore -> worker: tasks exist, not running; value: init's pid */
 	LOCAL_GO,          /* worker -> restore: let them run */
 	LOCAL_VETO,        /* worker -> restore: kill them */
-	LOCAL_RUNNING,     /* restore -> worker: they run */
+	LOCAL_RUNNING,     /* restore -> worker: they run; text: the host's end of their network pair */
 	LOCAL_FAILED,      /* restore -> worker: nothing runs, text says why */
 	LOCAL_RESUME,      /* a later connection's worker -> worker: carries a socket with the source behind it; value: what it can */
 	LOCAL_FAULTS,      /* the same, for what tasks wait for */
@@ -39,7 +39,7 @@ struct local_message {
 	char text[248];
 };
 
-/* The fate of the tasks, between the commit and their first instruction: who restores them claims "resumed" before CRIU lets them run, and
+/* The fate of the tasks, between the commit and their first instruction: who restores them claims "resumed PID START" before CRIU lets them run, and
  * who finds that nobody will ever do that claims "aborted". The first one wins. folder: the worker's. False: somebody else was first, or
  * the folder is gone. */
 bool local_claim(const char *folder, const char *fate);

@@ -179,6 +179,8 @@ void receive_clean_up(struct receiver *self)
 	hydra__v1__handoff_sums__free_unpacked(self->sums, NULL);
 	criu_deinit(&self->criu);
 	verdict_close(&self->verdict);
+	packet_store_deinit(&self->packets);
+	owned_fd_release(&self->packets_fd);
 	free(self->boot_id);
 	free(self->work);
 	free(self->images);
@@ -187,7 +189,7 @@ void receive_clean_up(struct receiver *self)
 
 enum receive_outcome receive_run(const struct receive_spec *spec, struct error *err)
 {
-	struct receiver self = {.spec = spec, .progress = {.fd = spec->progress_fd}, .verdict = VERDICT_NONE, .layer_fd = FD_NONE,
+	struct receiver self = {.spec = spec, .progress = {.fd = spec->progress_fd}, .verdict = VERDICT_NONE, .layer_fd = FD_NONE, .packets_fd = FD_NONE,
 				.listen_fd = FD_NONE, .restore_fd = FD_NONE, .keeper_fd = FD_NONE,
 				.sink = {.root_fd = FD_NONE, .file_fd = FD_NONE}, .record = HYDRA__V1__HANDOVER_RECORD__INIT};
 	enum receive_outcome outcome = RECEIVE_DONE;
@@ -197,15 +199,13 @@ enum receive_outcome receive_run(const struct receive_spec *spec, struct error *
 	r = run(&self, err);
 	if (self.is_relay) {
 		outcome = r < 0 ? RECEIVE_REFUSED : RECEIVE_DONE;
-	} else if (r < 0 && self.stage < STAGE_COMMITTED) {
+	} else if (r < 0 && receive_never_ran(&self)) {
 		use_reason(&self, err);
 		undo(&self, err);
 		outcome = RECEIVE_REFUSED;
 	} else if (r < 0) {
 		if (self.is_acknowledged)
 			receive_forget(&self);
-		else
-			receive_note_loss(&self);
 		progress_phase(&self.progress, TARGET_BROKEN, err->message, NULL);
 		outcome = RECEIVE_BROKEN;
 	} else if (self.stage == STAGE_COMPLETE) {

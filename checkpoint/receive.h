@@ -13,6 +13,7 @@
 #include "checkpoint/layer.h"
 #include "checkpoint/local.h"
 #include "checkpoint/mode.h"
+#include "checkpoint/packets.h"
 #include "checkpoint/pager.h"
 #include "checkpoint/problems.h"
 #include "checkpoint/progress.h"
@@ -60,6 +61,8 @@ struct receiver {
 	Hydra__V1__HandoffOffer *offer;
 	Hydra__V1__HandoverRecord record;
 	struct verdict verdict;
+	struct packet_store packets;
+	int packets_fd; /* FD_NONE: the tasks do not run yet */
 	char *boot_id;
 	char *work, *images, *layer;
 	struct layer_sink sink;
@@ -117,11 +120,21 @@ char *receive_verdict_path(const struct receiver *self);
 int receive_begin_verdict(struct receiver *self, struct error *err);
 /* The source may run it, whatever it thought: nothing of it ever ran here, and nothing will. */
 void receive_abort_verdict(struct receiver *self);
+/* Before the commit; or after it, when nobody will let the tasks run any more. */
+bool receive_never_ran(struct receiver *self);
 /* The source knows all: nothing has to be kept for it. */
 void receive_forget(struct receiver *self);
 /* The source has no memory any more: missing pages are poisoned, or the tasks killed, as the source wished. */
 void receive_lose_memory(struct receiver *self, enum local_loss loss);
 /* The copy has lost its memory: who asks hears of it. */
 void receive_note_loss(struct receiver *self);
+/* receive_faults.c: the second connection. Takes fd. */
+void receive_take_faults(struct receiver *self, int fd);
+void receive_drop_faults(struct receiver *self);
+void receive_flush_faults(struct receiver *self);
+void receive_handle_faults(struct event_source *source, uint32_t events);
+/* receive_packets.c: a PACKET frame; and: the tasks run, and can be reached through veth. */
+void receive_packet(struct receiver *self, const struct frame *frame);
+void receive_give_packets(struct receiver *self, const char *veth);
 /* Gives the connection to the worker that waits for it, and stays in between; or tells the source that all is done. */
 int receive_relay(struct receiver *self, struct error *err);

@@ -152,13 +152,19 @@ static int abort_for_good(struct receiver *self, Hydra__V1__HandoverRecord *reco
 	return r == 0 ? say_verdict(self, record, false, "it never ran there", err) : r;
 }
 
-static bool is_copy_lost(const struct receiver *self, const Hydra__V1__HandoverRecord *record, const char **ret_why)
+static bool is_of_this_boot(const Hydra__V1__HandoverRecord *record)
 {
 	auto_free char *boot_id = verdict_boot_id();
+
+	return strcmp(boot_id, record->boot_id) == 0;
+}
+
+static bool is_copy_lost(const struct receiver *self, const Hydra__V1__HandoverRecord *record, const char **ret_why)
+{
 	auto_free char *lost = text_format("%s/" LOST_FILE, self->work);
 
 	*ret_why = "it runs there";
-	if (strcmp(boot_id, record->boot_id) != 0)
+	if (!is_of_this_boot(record))
 		*ret_why = "the target was restarted after it had taken the container over";
 	else if (path_exists(AT_FDCWD, lost))
 		*ret_why = "its copy was killed, because memory it needed was lost";
@@ -176,10 +182,11 @@ static bool never_ran(const struct receiver *self)
 static int answer_committed(struct receiver *self, Hydra__V1__HandoverRecord *record, bool is_locked, struct error *err)
 {
 	const char *why;
-	bool is_lost = is_copy_lost(self, record, &why);
+	bool is_lost;
 
-	if (!is_locked && !is_lost && never_ran(self))
+	if (!is_locked && is_of_this_boot(record) && never_ran(self))
 		return abort_for_good(self, record, false, err);
+	is_lost = is_copy_lost(self, record, &why);
 	if (!is_lost && self->hello->purpose == HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_RESUME)
 		return go_between(self, err);
 	if (is_lost || self->hello->purpose == HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_QUERY) {

@@ -33,13 +33,6 @@ static void fail(struct receiver *self, const struct error *err)
 	self->has_failed = true;
 }
 
-static void drop_fault_link(struct receiver *self)
-{
-	self->pager.fault_link = NULL;
-	event_loop_remove(&self->loop, &self->fault_source);
-	link_deinit(&self->fault_link);
-}
-
 static void lose_source(struct receiver *self, const struct error *err)
 {
 	if (self->stage < STAGE_COMMITTED) {
@@ -49,7 +42,7 @@ static void lose_source(struct receiver *self, const struct error *err)
 	if (self->is_source_lost)
 		return;
 	self->is_source_lost = true;
-	drop_fault_link(self);
+	receive_drop_faults(self);
 	event_loop_remove(&self->loop, &self->link_source);
 	transport_close(&self->session.link.transport);
 	if (self->stage == STAGE_COMPLETE)
@@ -101,6 +94,7 @@ static void handle_running(struct receiver *self, const struct local_message *me
 	self->stage = STAGE_PAGING;
 	self->pager.is_restored |= !mode_is_lazy(self->mode); /* else CRIU tells */
 	self->running_ns = clock_monotonic_ns();
+	receive_give_packets(self, message->text);
 	progress_phase(&self->progress, TARGET_PAGING, NULL, extra);
 	if (!self->is_source_lost && session_say(&self->session, FRAME_RUNNING, self->offer->epoch, NULL, &err) < 0)
 		lose_source(self, &err);
@@ -125,13 +119,6 @@ static void handle_go(struct receiver *self)
 	tell_restore(self, LOCAL_GO, NULL);
 }
 
-/* The restore ended before CRIU was told that the tasks may run: it is as if they had never been given to us. */
-static void take_back_commitment(struct receiver *self)
-{
-	if (self->stage == STAGE_COMMITTED && local_claim(self->work, "aborted"))
-		self->stage = STAGE_PREPARED;
-}
-
 static void handle_restore_message(struct receiver *self, const struct local_message *message, int *fd)
 {
 	struct error err;
@@ -152,7 +139,6 @@ static void handle_restore_message(struct receiver *self, const struct local_mes
 		handle_running(self, message);
 		break;
 	case LOCAL_FAILED:
-		take_back_commitment(self);
 		(void) fail_because(&err, EIO, "%s", message->text);
 		fail(self, &err);
 		break;
@@ -180,13 +166,11 @@ static void handle_restore(struct event_source *source, uint32_t events)
 	self->restore_fd = FD_NONE;
 	if (self->stage >= STAGE_PAGING)
 		return; /* its work is done */
-	take_back_commitment(self);
 	(void) fail_because(&err, EPIPE, "the restore process died");
 	fail(self, &err);
 }
 
 static void take_link(struct receiver *self, int fd, uint64_t capabilities);
-static void take_fault_link(struct receiver *self, int fd);
 
 static void greet_restore(struct receiver *self, const struct local_message *message, int *fd, int *passed)
 {
@@ -216,7 +200,7 @@ static void handle_listen(struct event_source *source, uint32_t events)
 	else if (message.kind == LOCAL_RESUME && passed >= 0 && self->stage >= STAGE_COMMITTED)
 		take_link(self, take_fd(&passed), (uint64_t) message.value);
 	else if (message.kind == LOCAL_FAULTS && passed >= 0)
-		take_fault_link(self, take_fd(&passed));
+		receive_take_faults(self, take_fd(&passed));
 	else if (message.kind == LOCAL_ASKED || message.kind == LOCAL_LOST)
 		lose_source_for_good(self, &message);
 }
@@ -242,6 +226,9 @@ static void handle_source_frame(struct receiver *self, const struct frame *frame
 		break;
 	case FRAME_GO:
 		handle_go(self);
+		break;
+	case FRAME_PACKET:
+		receive_packet(self, frame);
 		break;
 	case FRAME_ABORT:
 		r = session_refused(&self->session, frame, &err);
@@ -279,31 +266,6 @@ static void handle_link(struct event_source *source, uint32_t events)
 	}
 }
 
-/* What is wrong here is no reason to give up: the first connection is there. */
-static void handle_fault_link(struct event_source *source, uint32_t events)
-{
-	struct receiver *self = source->context;
-	struct frame frame;
-	struct error err;
-	int r = 0;
-
-	(void) events;
-	for (int i = 0; i < FRAMES_PER_TURN && !self->has_failed && self->fault_link.transport.fd >= 0; i++) {
-		r = link_next(&self->fault_link, &frame, &err);
-		if (r <= 0)
-			break;
-		r = frame.type == FRAME_PAGES ? pager_receive(&self->pager, &frame, &err)
-					      : fail_because(&err, EPROTO, "unexpected %s", frame_name(frame.type));
-		if (r < 0)
-			break;
-	}
-	if (r < 0 && !self->pager.has_failed) {
-		log_warning("connection for faults lost", "container=%s reason=\"%s\"", self->offer->container_id, err.message);
-		drop_fault_link(self);
-		pager_set_fault_link(&self->pager, NULL);
-	}
-}
-
 static void handle_signal(struct event_source *source, uint32_t events)
 {
 	struct receiver *self = source->context;
@@ -332,7 +294,7 @@ static void take_link(struct receiver *self, int fd, uint64_t capabilities)
 	struct error err;
 
 	event_loop_remove(&self->loop, &self->link_source);
-	drop_fault_link(self);
+	receive_drop_faults(self);
 	link_deinit(&self->session.link);
 	if (transport_open(&transport, &fd, true, NULL, self->spec->patience_ms, &err) < 0) {
 		log_warning("new connection to the source is of no use", "reason=\"%s\"", err.message);
@@ -351,24 +313,6 @@ static void take_link(struct receiver *self, int fd, uint64_t capabilities)
 	progress_phase(&self->progress, TARGET_PAGING, "connected to the source again", NULL);
 }
 
-static void take_fault_link(struct receiver *self, int fd)
-{
-	struct transport transport;
-	struct error err;
-
-	drop_fault_link(self);
-	if (self->is_source_lost || transport_open(&transport, &fd, true, NULL, self->spec->patience_ms, &err) < 0) {
-		if (fd >= 0)
-			(void) close(fd);
-		return;
-	}
-	link_init(&self->fault_link, &transport);
-	if (event_loop_add(&self->loop, &self->fault_source, self->fault_link.transport.fd, EPOLLIN, &err) < 0)
-		drop_fault_link(self);
-	else
-		pager_set_fault_link(&self->pager, &self->fault_link);
-}
-
 int receive_add_sources(struct receiver *self, struct error *err)
 {
 	int r;
@@ -376,7 +320,7 @@ int receive_add_sources(struct receiver *self, struct error *err)
 	self->listen_source = (struct event_source){.handle = handle_listen, .context = self, .fd = FD_NONE};
 	self->restore_source = (struct event_source){.handle = handle_restore, .context = self, .fd = FD_NONE};
 	self->link_source = (struct event_source){.handle = handle_link, .context = self, .fd = FD_NONE};
-	self->fault_source = (struct event_source){.handle = handle_fault_link, .context = self, .fd = FD_NONE};
+	self->fault_source = (struct event_source){.handle = receive_handle_faults, .context = self, .fd = FD_NONE};
 	self->signal_source = (struct event_source){.handle = handle_signal, .context = self, .fd = FD_NONE};
 	r = event_loop_add(&self->loop, &self->listen_source, self->listen_fd, EPOLLIN, err);
 	if (r == 0 && !self->is_source_lost)
@@ -384,23 +328,6 @@ int receive_add_sources(struct receiver *self, struct error *err)
 	if (r == 0 && self->session.signal_fd >= 0)
 		r = event_loop_add(&self->loop, &self->signal_source, self->session.signal_fd, EPOLLIN, err);
 	return r;
-}
-
-static void flush_faults(struct receiver *self)
-{
-	struct link *link = &self->fault_link;
-	struct error err;
-	int r;
-
-	if (link->transport.fd < 0)
-		return;
-	r = link_flush(link, &err);
-	if (r < 0) {
-		drop_fault_link(self);
-		pager_set_fault_link(&self->pager, NULL);
-		return;
-	}
-	event_loop_modify(&self->loop, &self->fault_source, EPOLLIN | (r == 1 || link->transport.wants_write ? EPOLLOUT : 0));
 }
 
 /* Sends what is queued; asks for more. */
@@ -421,7 +348,7 @@ static void pump(struct receiver *self)
 		lose_source(self, &err);
 		return;
 	}
-	flush_faults(self);
+	receive_flush_faults(self);
 	event_loop_modify(&self->loop, &self->link_source, EPOLLIN | (r == 1 || link->transport.wants_write ? EPOLLOUT : 0));
 	self->progress.pages_done = self->pager.pages_done;
 	self->progress.pages_total = self->pager.pages_total;
@@ -465,7 +392,7 @@ int receive_turn_until_over(struct receiver *self, struct error *err)
 
 		event_loop_turn(&self->loop, has_input || has_faults ? 0 : 1000);
 		if (has_faults)
-			handle_fault_link(&self->fault_source, 0);
+			receive_handle_faults(&self->fault_source, 0);
 		if (has_input)
 			handle_link(&self->link_source, 0);
 		pump(self);

@@ -50,6 +50,11 @@ void receive_abort_verdict(struct receiver *self)
 		log_warning("end of the migration not recorded", "container=%s reason=\"%s\"", self->offer->container_id, err.message);
 }
 
+bool receive_never_ran(struct receiver *self)
+{
+	return self->stage < STAGE_COMMITTED || (self->stage == STAGE_COMMITTED && local_claim(self->work, "aborted"));
+}
+
 void receive_forget(struct receiver *self)
 {
 	auto_free char *path = receive_verdict_path(self);

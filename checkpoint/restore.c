@@ -10,7 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/fault.h"
 #include "base/fd_pass.h"
@@ -25,6 +27,7 @@
 #include "checkpoint/local.h"
 #include "checkpoint/metadata.h"
 #include "checkpoint/stdin_image.h"
+#include "state/record.h"
 
 #define STDIO_NUMBER 10
 
@@ -36,6 +39,7 @@ struct restore {
 	int handoff_fd;
 	struct carried_places carried;
 	bool is_mounted, has_all_memory;
+	pid_t parent; /* the shim */
 };
 
 /* What the receive worker says next; anything but wanted calls the migration off. */
@@ -66,12 +70,17 @@ static char *handoff_folder(const struct restore *self)
 	return folder;
 }
 
-/* From here on they run, whoever dies. */
+/* From here on they run, whoever dies; a shim's successor finds them by the pid. */
 static int claim(struct restore *self, struct error *err)
 {
 	auto_free char *folder = handoff_folder(self);
+	auto_free char *word = text_format("resumed %d %llu", (int) self->worker.restored,
+					   (unsigned long long) process_start_time(self->worker.restored));
 
-	return local_claim(folder, "resumed") ? 0 : fail_because(err, ECANCELED, "the migration was called off when its worker died");
+	(void) prctl(PR_SET_PDEATHSIG, 0);
+	if (getppid() != self->parent || criu_worker_has_ended(&self->worker))
+		return fail_because(err, ECANCELED, "the migration was called off when its shim or CRIU died");
+	return local_claim(folder, word) ? 0 : fail_because(err, ECANCELED, "the migration was called off when its worker died");
 }
 
 static int vote(struct restore *self, struct error *err)
@@ -91,7 +100,9 @@ static int vote(struct restore *self, struct error *err)
 	if (r == 0 && self->spec->veth != NULL)
 		announce_addresses(self->spec->net_namespace_fd);
 	fault_point("restore.voted");
-	return r == 0 && self->handoff_fd >= 0 ? claim(self, err) : r;
+	r = r == 0 && self->handoff_fd >= 0 ? claim(self, err) : r;
+	fault_point("restore.claimed");
+	return r;
 }
 
 static int deliver_console(struct restore *self, int fd, struct error *err)
@@ -300,14 +311,15 @@ static void report(struct restore *self, int result, pid_t init, const struct er
 	if (self->handoff_fd < 0)
 		return;
 	if (result == 0)
-		(void) local_send(self->handoff_fd, LOCAL_RUNNING, init, NULL, FD_NONE, &ignored);
+		(void) local_send(self->handoff_fd, LOCAL_RUNNING, init, self->spec->veth, FD_NONE, &ignored);
 	else
 		(void) local_send(self->handoff_fd, LOCAL_FAILED, -result, err->message, FD_NONE, &ignored);
 }
 
 int restore_run(const struct restore_spec *spec, pid_t *ret_init, struct error *err)
 {
-	struct restore self = {.spec = spec, .worker = CRIU_WORKER_NONE, .images_fd = FD_NONE, .handoff_fd = FD_NONE};
+	struct restore self = {.spec = spec, .worker = CRIU_WORKER_NONE, .images_fd = FD_NONE, .handoff_fd = FD_NONE,
+			       .parent = getppid()};
 	pid_t init = 0;
 	int r = greet(&self, err);
 

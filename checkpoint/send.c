@@ -23,6 +23,7 @@
 #include "checkpoint/departure.h"
 #include "checkpoint/facts.h"
 #include "checkpoint/image_timers.h"
+#include "checkpoint/packets.h"
 #include "checkpoint/rounds.h"
 #include "checkpoint/stdin_image.h"
 #include "checkpoint/sums.h"
@@ -257,6 +258,8 @@ static int freeze(struct sender_state *self, struct error *err)
 	if (r == 0)
 		r = send_record_begun(self, err);
 	if (r == 0)
+		r = packets_listen(self->spec->mac, &self->packets_fd, err);
+	if (r == 0)
 		r = veth_silence(self->spec->veth, self->spec->bridge, err);
 	self->is_unplugged = r == 0;
 	self->frozen_ns = clock_realtime_ns();
@@ -361,6 +364,7 @@ static void give_back(struct sender_state *self)
 	dump_abort(&self->dump);
 	if (self->pages.tasks.count > 0 && send_continue(self, &err) < 0)
 		log_error("tasks could not be continued", "container=%s reason=\"%s\"", self->spec->id, err.message);
+	send_give_packets_back(self);
 }
 
 void send_clean_up(struct sender_state *self)
@@ -376,6 +380,7 @@ void send_clean_up(struct sender_state *self)
 	free(self->boot_id);
 	free(self->departure);
 	owned_fd_release(&self->layer_fd);
+	owned_fd_release(&self->packets_fd);
 	hydra__v1__checkpoint_metadata__free_unpacked(self->metadata, NULL);
 }
 
@@ -386,7 +391,8 @@ static char *known(const char *text)
 
 enum send_outcome send_run(const struct send_spec *spec, struct error *err)
 {
-	struct sender_state self = {.spec = spec, .mode = spec->mode, .dump = PARKED_DUMP_NONE, .layer_fd = FD_NONE, .carried = CARRIED_NONE,
+	struct sender_state self = {.spec = spec, .mode = spec->mode, .dump = PARKED_DUMP_NONE, .layer_fd = FD_NONE, .packets_fd = FD_NONE,
+				    .carried = CARRIED_NONE,
 				    .progress = {.fd = spec->progress_fd}, .record = HYDRA__V1__HANDOVER_RECORD__INIT};
 	enum send_outcome outcome = SEND_MOVED;
 

@@ -33,7 +33,7 @@ struct send_spec {
 	const char *layer;         /* writable layer; NULL: none */
 	const struct string_list *required; /* paths that the target must have too */
 	const char *record, *config, *limits; /* files to pass on, may be NULL */
-	const char *veth, *bridge;
+	const char *veth, *bridge, *mac;
 	int progress_fd;
 	int patience_ms;
 	uint64_t deadlines_ns[DEADLINES]; /* 0: none */
@@ -92,6 +92,7 @@ struct sender_state {
 	Hydra__V1__HandoverRecord record;
 	Hydra__V1__HandoverState verdict; /* the target's word, when it has given one */
 	bool is_lost_there;
+	int packets_fd; /* what is said to the container meanwhile (packets.h) */
 	char *boot_id, *departure; /* of the record */
 	uint64_t began_ns; /* by clock_monotonic_ns() */
 	uint64_t frozen_ns, parked_ns, sent_ns; /* real time: the freeze was asked for; CRIU holds still; the target has the images */
@@ -128,6 +129,9 @@ int send_take_back(struct sender_state *self, struct error *err);
 int send_tell_loss(struct sender_state *self);
 /* What a worker needs that goes on where another was; times and progress as given. */
 struct send_spec send_spec_of(const struct send_spec *given, const Hydra__V1__HandoverRecord *fence);
+/* What was said to the container goes to the target, or to the container when it goes on here. */
+int send_packets(struct sender_state *self, struct error *err);
+void send_give_packets_back(struct sender_state *self);
 /* BEGUN: with the tasks that stand still by themselves. To be written just before the freeze. */
 int send_record_begun(struct sender_state *self, struct error *err);
 /* Stops every task that pages are served of by signal: whoever dies, they stay where they are. */

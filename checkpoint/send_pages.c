@@ -171,9 +171,10 @@ static int wait_for_something(struct sender_state *self, int timeout_ms, struct 
 		{.fd = self->session.signal_fd, .events = POLLIN},
 		{.fd = self->dump.worker.pidfd, .events = POLLIN},
 		{.fd = self->faults.transport.fd, .events = (short) (POLLIN | (has_output(&self->faults) ? POLLOUT : 0))},
+		{.fd = self->is_committed ? self->packets_fd : FD_NONE, .events = POLLIN},
 	};
 
-	if (poll(events, 4, timeout_ms) < 0 && errno != EINTR)
+	if (poll(events, 5, timeout_ms) < 0 && errno != EINTR)
 		return fail_errno(err, errno, "wait");
 	if (session_was_cancelled(&self->session) && !self->is_committed)
 		return fail_because(err, ECANCELED, "the migration was cancelled");
@@ -272,6 +273,8 @@ int send_serve(struct sender_state *self, enum frame_type until, struct error *e
 		measure_link(self, flushed == 1);
 		if (r == 0)
 			r = serve_faults(self, err);
+		if (r == 0 && self->is_committed)
+			r = send_packets(self, err);
 		for (int i = 0; i < FRAMES_PER_TURN && r == 0 && (r = link_next(link, &frame, err)) == 1; i++) {
 			r = handle_frame(self, &frame, until, err);
 			if (r != 0)

@@ -148,7 +148,9 @@ int send_take_back(struct sender_state *self, struct error *err)
 	if (tcp_repair_off(self->spec->pid, &problem) < 0)
 		log_error("TCP connections could not be given back", "container=%s reason=\"%s\"", self->spec->id, problem.message);
 	dump_abort(&self->dump);
-	return continue_tasks(record, self->spec->pid, err);
+	r = continue_tasks(record, self->spec->pid, err);
+	send_give_packets_back(self);
+	return r;
 }
 
 int send_continue(struct sender_state *self, struct error *err)

@@ -94,7 +94,7 @@ static bool is_half_done(const struct run_dir *dir, const record *container)
 	if (container != NULL && container->restart_is_pending && container->state == HYDRA__V1__CONTAINER_STATE__STATE_CREATING)
 		return false; /* it ran before, and the monitor's next shim lets it run again */
 	return container == NULL || container->state == HYDRA__V1__CONTAINER_STATE__STATE_CREATING ||
-	       (container->state == HYDRA__V1__CONTAINER_STATE__STATE_RESTORING && container->pid == 0) ||
+	       (container->state == HYDRA__V1__CONTAINER_STATE__STATE_RESTORING && container->pid == 0 && !record_init_is_alive(container)) ||
 	       container->state == HYDRA__V1__CONTAINER_STATE__STATE_REMOVING;
 }
 

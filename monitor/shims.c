@@ -57,7 +57,7 @@ static bool is_unfinished(const record *container, bool has_output)
 		return container->shim_pid != 0;
 	if (container->state == HYDRA__V1__CONTAINER_STATE__STATE_STOPPED)
 		return container->restart_is_pending || has_output;
-	return container->restart_is_pending || container->pid > 0;
+	return container->restart_is_pending || container->pid > 0 || record_init_is_alive(container);
 }
 
 enum need {

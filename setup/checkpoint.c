@@ -137,8 +137,10 @@ static int save_sealed(const char *root, const record *container, const char *di
 	r = save_parts(root, container, dir, place, leave_running, err);
 	if (r == 0) {
 		r = sealed_pack(place, container->rootfs->upper, where->images, where->key_file, leave_running, err);
-		if (r < 0 && !leave_running)
+		if (r < 0 && !leave_running) {
+			sealed_place_keep(place);
 			return fail_while(err, "container '%s' was stopped, what was saved is in '%s' (mounted in memory)", container->id, place);
+		}
 	}
 	sealed_place_remove(place);
 	return r;

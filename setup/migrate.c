@@ -220,6 +220,7 @@ static int add_all(struct migrate *self, struct error *err)
 	if (network != NULL && network->host_interface[0] != '\0') {
 		add(self, "--veth", network->host_interface);
 		add(self, "--bridge", network->bridge);
+		add(self, "--mac", network->mac);
 	}
 	return add_rootfs(self, err);
 }

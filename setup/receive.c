@@ -162,6 +162,8 @@ static void handle_line(struct reception *self, const char *line)
 	else if (message[0] != '\0' && self->failure.code == 0 &&
 		 (strcmp(phase, "failed") == 0 || strcmp(phase, "broken") == 0))
 		(void) fail_because(&self->failure, EIO, "%s", message);
+	if (strcmp(phase, "failed") == 0)
+		self->is_committed = false; /* nothing of it ever ran */
 }
 
 /* False at the end. */

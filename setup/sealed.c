@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #define PREFIX      "sealed-"
+#define KEPT_FILE   "kept" /* in a place whose content is nowhere else */
 #define REPORT_SIZE 400U
 
 static bool is_of_the_dead(const char *name)
@@ -37,7 +38,7 @@ void sealed_place_remove(const char *place)
 	(void) dir_remove_all(AT_FDCWD, place, &ignored);
 }
 
-/* What killed ones left; that is memory. One that was kept on purpose has another name. */
+/* What killed ones left; that is memory. */
 static void sweep(const char *folder)
 {
 	DIR *entries = opendir(folder);
@@ -45,11 +46,21 @@ static void sweep(const char *folder)
 	for (struct dirent *entry = entries != NULL ? readdir(entries) : NULL; entry != NULL; entry = readdir(entries)) {
 		auto_free char *path = text_format("%s/%s", folder, entry->d_name);
 
-		if (is_of_the_dead(entry->d_name))
+		auto_free char *kept = text_format("%s/" KEPT_FILE, path);
+
+		if (is_of_the_dead(entry->d_name) && !path_exists(AT_FDCWD, kept))
 			sealed_place_remove(path);
 	}
 	if (entries != NULL)
 		(void) closedir(entries);
+}
+
+void sealed_place_keep(const char *place)
+{
+	auto_free char *kept = text_format("%s/" KEPT_FILE, place);
+	struct error ignored;
+
+	(void) file_replace_fast(AT_FDCWD, kept, "", 0, 0600, &ignored);
 }
 
 int sealed_place_make(const char *root, char **ret_place, struct error *err)

@@ -15,6 +15,8 @@
 int sealed_place_make(const char *root, char **ret_place, struct error *err);
 /* With all that is in it. Accepts NULL. */
 void sealed_place_remove(const char *place);
+/* Nobody but a person removes it from now on. */
+void sealed_place_keep(const char *place);
 
 /* Can the key be read, and the file be written? Before anything is stopped for it. */
 int sealed_check(const char *folder, const char *key_file, struct error *err);

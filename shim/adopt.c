@@ -97,10 +97,22 @@ static void undo_what_was_half_done(struct container *self)
 		container_finish(self, &err);
 }
 
+/* The shim before us died when its tasks were about to run; who restored them has left their init's pid and goes on alone. */
+static bool is_resumed(struct container *self, struct error *err)
+{
+	uint64_t start_time;
+	pid_t pid;
+
+	return record_resumed_init(self->record, &pid, &start_time) && process_is_there(pid, start_time) &&
+	       container_follow_init(self, pid, err) == 0 && container_save(self, err) == 0;
+}
+
 static bool init_is_there(struct container *self, struct error *err)
 {
 	pid_t pid = self->record->pid;
 
+	if (pid <= 0)
+		return is_resumed(self, err);
 	return process_is_there(pid, self->record->start_time) && container_follow_init(self, pid, err) == 0;
 }
 

@@ -92,8 +92,19 @@ static bool is_received(const struct container *self)
 	return migration != NULL && strcmp(migration->phase, "receiving") == 0;
 }
 
+/* The source, which may have given it away by then, has to hear that it does not run here either (checkpoint/receive.h). */
+static void note_loss(const struct container *self)
+{
+	auto_free char *lost = text_format("%s/lost", self->record->restore_images);
+	struct error ignored;
+
+	if (is_received(self) && self->record->restore_images[0] != '\0')
+		(void) file_replace_fast(AT_FDCWD, lost, "", 0, 0600, &ignored);
+}
+
 static void give_up(struct container *self, const struct error *err)
 {
+	note_loss(self);
 	keeper_forget(self);
 	if (self->init != NULL && self->init->pid == 0) {
 		process_free(self->init);
@@ -235,7 +246,8 @@ static int connect_console(struct container *self, int *ret_fd, struct error *er
 static int start_restore(struct container *self, struct error *err)
 {
 	struct arguments arguments = {.list = {"hydra-checkpoint", "restore"}, .count = 2};
-	struct child_spec spec = {.path = self->shim->checkpoint_path, .argv = arguments.list, .cwd = "/"};
+	/* it dies with us until the tasks are about to run (checkpoint/restore.c): our successor could not know how it ends */
+	struct child_spec spec = {.path = self->shim->checkpoint_path, .argv = arguments.list, .cwd = "/", .death_signal = SIGKILL};
 	auto_close int report_fd = open_output(self, REPORT_FILE, err);
 	auto_close int keeper_fd = FD_NONE;
 	auto_close int console_fd = FD_NONE;

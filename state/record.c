@@ -9,7 +9,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
+
+#define FATE_MAX 128
 
 int record_decode(const uint8_t *data, size_t size, record **ret_record, struct error *err)
 {
@@ -118,7 +121,27 @@ bool process_is_there(int32_t pid, uint64_t start_time)
 	return start_time != 0 && read_start_time(pid, &ignored) == start_time;
 }
 
+bool record_resumed_init(const record *self, int32_t *ret_pid, uint64_t *ret_start_time)
+{
+	auto_free char *path = text_format("%s/" RECORD_FATE_FILE, self->restore_images);
+	auto_free char *word = NULL;
+	unsigned long long start_time;
+	struct error ignored;
+
+	if (self->state != HYDRA__V1__CONTAINER_STATE__STATE_RESTORING || self->pid != 0 || self->restore_images[0] == '\0' ||
+	    file_read(AT_FDCWD, path, FATE_MAX, &word, NULL, &ignored) < 0 ||
+	    sscanf(word, "resumed %d %llu", ret_pid, &start_time) != 2)
+		return false;
+	*ret_start_time = start_time;
+	return true;
+}
+
 bool record_init_is_alive(const record *self)
 {
-	return self->pid > 0 && self->start_time != 0 && process_start_time(self->pid) == self->start_time;
+	uint64_t start_time = self->start_time;
+	int32_t pid = self->pid;
+
+	if (pid == 0 && !record_resumed_init(self, &pid, &start_time))
+		return false;
+	return pid > 0 && start_time != 0 && process_start_time(pid) == start_time;
 }

@@ -35,5 +35,9 @@ uint64_t process_start_time(int32_t pid);
 uint64_t process_start_time_at_all(int32_t pid);
 /* The process that was started then: it runs, or its end has not been reaped. */
 bool process_is_there(int32_t pid, uint64_t start_time);
-/* True when the process the record names still runs. */
+/* Of a container that is being restored, and whose shim died when its tasks were about to run: who restored them has left a word in the
+ * folder of its images, "resumed PID START" (checkpoint/local.h). False: there is none. */
+#define RECORD_FATE_FILE "fate"
+bool record_resumed_init(const record *self, int32_t *ret_pid, uint64_t *ret_start_time);
+/* True when the process the record names, or the word of who restored it, still runs. */
 bool record_init_is_alive(const record *self);

@@ -7,7 +7,7 @@
  *
  * A request is {u32 operation, u32 page, u64 value}, an answer {u64 value, u64 bad}: the value that the page had before, and how many of
  * the words looked at were wrong. WRITE fills the whole page from the value, READ checks one page, SUM checks all and gives the sum of
- * their values.
+ * their values. Datagrams to the same port are written to standard output.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -95,13 +95,13 @@ static int serve(int fd)
 	return send(fd, &answer, sizeof(answer), MSG_NOSIGNAL) == (ssize_t) sizeof(answer);
 }
 
-static int listen_at(uint16_t port)
+static int listen_at(uint16_t port, int type)
 {
 	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
-	int fd = socket(AF_INET, SOCK_STREAM, 0), yes = 1;
+	int fd = socket(AF_INET, type, 0), yes = 1;
 
 	(void) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
-	if (bind(fd, (struct sockaddr *) &address, sizeof(address)) < 0 || listen(fd, CLIENTS_MAX) < 0) {
+	if (bind(fd, (struct sockaddr *) &address, sizeof(address)) < 0 || (type == SOCK_STREAM && listen(fd, CLIENTS_MAX) < 0)) {
 		perror("listen");
 		exit(1);
 	}
@@ -122,9 +122,19 @@ static void take_client(int listen_fd, struct pollfd *clients)
 	(void) close(fd);
 }
 
+static void hear(int fd)
+{
+	char text[512];
+	ssize_t got = recv(fd, text, sizeof(text), 0);
+
+	if (got > 0)
+		(void) !write(STDOUT_FILENO, text, (size_t) got);
+}
+
 int main(int argc, char **argv)
 {
-	struct pollfd events[CLIENTS_MAX + 1];
+	struct pollfd events[CLIENTS_MAX + 2];
+	uint16_t port = (uint16_t) strtoul(argc > 1 ? argv[1] : "7000", NULL, 10);
 
 	page_count = argc > 2 ? (uint32_t) strtoul(argv[2], NULL, 10) : 1024;
 	memory = mmap(NULL, (size_t) page_count * PAGE_WORDS * 8, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -132,12 +142,13 @@ int main(int argc, char **argv)
 		return 1;
 	for (uint32_t page = 0; page < page_count; page++)
 		fill(page, 0);
-	for (int i = 0; i <= CLIENTS_MAX; i++)
+	for (int i = 0; i < CLIENTS_MAX + 2; i++)
 		events[i] = (struct pollfd){.fd = -1, .events = POLLIN};
-	events[CLIENTS_MAX].fd = listen_at((uint16_t) strtoul(argc > 1 ? argv[1] : "7000", NULL, 10));
+	events[CLIENTS_MAX].fd = listen_at(port, SOCK_STREAM);
+	events[CLIENTS_MAX + 1].fd = listen_at(port, SOCK_DGRAM);
 	(void) !write(STDOUT_FILENO, "READY\n", 6);
 	for (;;) {
-		if (poll(events, CLIENTS_MAX + 1, -1) < 0)
+		if (poll(events, CLIENTS_MAX + 2, -1) < 0)
 			continue;
 		for (int i = 0; i < CLIENTS_MAX; i++) {
 			if (events[i].revents != 0 && !serve(events[i].fd)) {
@@ -147,5 +158,7 @@ int main(int argc, char **argv)
 		}
 		if (events[CLIENTS_MAX].revents != 0)
 			take_client(events[CLIENTS_MAX].fd, events);
+		if (events[CLIENTS_MAX + 1].revents != 0)
+			hear(events[CLIENTS_MAX + 1].fd);
 	}
 }

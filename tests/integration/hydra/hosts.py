@@ -185,7 +185,7 @@ class Host:
             wait_for(lambda: all(has_ended(pid) for pid in pids), "everything to end")  # noqa: B023
         self.services = {}
         self.run("sh", "-c", "grep -E ' /(run/hydra|var/lib/hydra/.)' /proc/self/mounts | cut -d' ' -f2 | sort -r | while read -r at; do"
-                 " umount -l \"$at\"; done; rm -rf /run/hydra /run/faults/*; cat /proc/sys/kernel/random/uuid > /run/boot_id;"
+                 " umount -l \"$at\"; done; rm -rf /run/hydra /run/faults/* /run/cni-addresses/*/[0-9]*; cat /proc/sys/kernel/random/uuid > /run/boot_id;"
                  " mount --bind /run/boot_id /proc/sys/kernel/random/boot_id; rm -rf /var/lib/hydra/default")
         for hierarchy in pathlib.Path("/sys/fs/cgroup").iterdir():
             for group in sorted(hierarchy.glob(f"{self.env['HYDRA_CGROUP'].strip('/')}/**/"), reverse=True):

@@ -46,7 +46,7 @@ def test_pagers_that_die_again_and_again_do_not_leave_a_damaged_container(cluste
     client = Client(cluster, start_redis(cluster, redis_rootfs))
     cluster.a.order_fault("send.committed", "stop")
     cluster.b.order_fault("receive.committed", "stop")
-    moving = cluster.a.popen([cluster.a.program("hydractl"), "--plain", "migrate", *options, "redis", cluster.b.address])
+    moving = cluster.a.popen([cluster.a.program("hydractl"), "--plain", "migrate", "redis", cluster.b.address])
     wait_for(lambda: cluster.a.has_arrived("send.committed"), "the commit")
     cluster.a.kill("hydra-pager", signal.SIGCONT)
     wait_for(lambda: cluster.b.has_arrived("receive.committed"), "the target to hear of it")
@@ -106,11 +106,21 @@ def test_the_source_worker_dies_after_the_hand_over(counter):
     counter.a.order_fault("setup.migrate.moved")
     counter.a.ctl("--plain", "migrate", "counter", counter.b.address, check=False)
     assert counter.a.has_arrived("setup.migrate.moved")
-    # nobody is left to remove it; its shim knows why it ended, or could remove it itself
-    wait_for(lambda: has_ended(counter.a), "the source to have ended")
-    assert all("migrated to" in counter.a.inspect(name)["exit"]["reason"] for name in names(counter.a))
+    wait_for(lambda: names(counter.a) == set(), "its shim to remove it")
     assert counter.b.inspect("counter")["state"] == "running"
     assert_counts_on(counter.b)
+
+
+def test_the_targets_shim_dies_when_the_tasks_are_about_to_run(counter):
+    counter.b.order_fault("restore.claimed", "stop")
+    moving = counter.a.popen([counter.a.program("hydractl"), "--plain", "migrate", "counter", counter.b.address])
+    wait_for(lambda: counter.b.has_arrived("restore.claimed"), "the commit")
+    counter.b.kill("hydra-shim")
+    counter.b.kill("hydra-checkpoint", signal.SIGCONT)
+    assert moving.wait(60) == 0
+    wait_for(lambda: counter.b.inspect("counter")["state"] == "running", "the successor to take it into service")
+    assert_counts_on(counter.b)
+    assert names(counter.a) == set()
 
 
 def test_the_targets_shim_dies_after_the_hand_over(counter):

@@ -103,6 +103,9 @@ def test_a_disk_that_is_full_loses_nothing(host, rootfs, tmp_path, key):  # noqa
     done = host.ctl("checkpoint", "--encrypt", "--key-file", str(key), "--images", str(small / "saved"), "counter", check=False)
     assert done.returncode == 125 and "No space left" in done.stderr and "what was saved is in '" in done.stderr
     place = done.stderr.split("what was saved is in '")[1].split("'")[0]
+    run(host, rootfs, "other", "sh", "-c", COUNT)
+    host.ctl("checkpoint", "--encrypt", "--leave-running", "--key-file", str(key), "--images", str(tmp_path / "other"), "other")  # sweeps what is of no use
+    host.ctl("rm", "-f", "other")
     assert {"record", "config.json", "images"} <= set(os.listdir(host.path(place))) and not os.listdir(host.path(str(small / "saved")))
     host.run("umount", place)
     shutil.rmtree(host.path(place))
