@@ -391,8 +391,7 @@ static char *known(const char *text)
 
 enum send_outcome send_run(const struct send_spec *spec, struct error *err)
 {
-	struct sender_state self = {.spec = spec, .mode = spec->mode, .dump = PARKED_DUMP_NONE, .layer_fd = FD_NONE, .packets_fd = FD_NONE,
-				    .carried = CARRIED_NONE,
+	struct sender_state self = {.spec = spec, .mode = spec->mode, .dump = PARKED_DUMP_NONE, .layer_fd = FD_NONE, .packets_fd = FD_NONE, .carried = CARRIED_NONE,
 				    .progress = {.fd = spec->progress_fd}, .record = HYDRA__V1__HANDOVER_RECORD__INIT};
 	enum send_outcome outcome = SEND_MOVED;
 

@@ -157,8 +157,7 @@ static void print_report(const struct sender_state *self)
 
 int send_dry_run(const struct send_spec *spec, struct error *err)
 {
-	struct sender_state self = {.spec = spec, .mode = spec->mode, .dump = PARKED_DUMP_NONE, .layer_fd = FD_NONE, .packets_fd = FD_NONE,
-				    .carried = CARRIED_NONE,
+	struct sender_state self = {.spec = spec, .mode = spec->mode, .dump = PARKED_DUMP_NONE, .layer_fd = FD_NONE, .packets_fd = FD_NONE, .carried = CARRIED_NONE,
 				    .progress = {.fd = FD_NONE}};
 	int r;
 

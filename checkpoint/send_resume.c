@@ -272,6 +272,7 @@ enum send_outcome send_resume(const struct send_spec *spec, struct error *err)
 	session_close(&self.session);
 	link_deinit(&self.faults);
 	page_server_deinit(&self.pages);
+	hydra__v1__handoff_sums__free_unpacked(self.sums, NULL);
 	hydra__v1__handover_record__free_unpacked(fence, NULL);
 	return outcome;
 }

@@ -42,6 +42,22 @@ static int runtime_delete(struct run_dir *dir, struct error *err)
 	return r;
 }
 
+/* It came here and ran, and did not have all of its memory yet: the source will ask what became of it, and has to be told. A folder
+ * that is gone would mean that it never ran (checkpoint/receive_relay.c). */
+static bool keep_word(const char *folder)
+{
+	auto_free char *fate = text_format("%s/" RECORD_FATE_FILE, folder);
+	auto_free char *images = text_format("%s/images", folder);
+	auto_free char *lost = text_format("%s/lost", folder);
+	struct error ignored;
+
+	if (!path_exists(AT_FDCWD, fate) || !path_exists(AT_FDCWD, images))
+		return false;
+	if (file_replace_fast(AT_FDCWD, lost, "", 0, 0600, &ignored) == 0)
+		(void) dir_remove_all(AT_FDCWD, images, &ignored);
+	return true;
+}
+
 /* What workers of its migration left, in either direction, because they were killed. */
 static void remove_work(const struct run_dir *dir, const char *migration)
 {
@@ -51,7 +67,8 @@ static void remove_work(const struct run_dir *dir, const char *migration)
 
 	if (id_check("migration", migration, &ignored) < 0)
 		return;
-	(void) dir_remove_all(AT_FDCWD, in, &ignored);
+	if (!keep_word(in))
+		(void) dir_remove_all(AT_FDCWD, in, &ignored);
 	(void) dir_remove_all(AT_FDCWD, out, &ignored);
 }
 

@@ -221,7 +221,7 @@ class Host:
             if group.is_dir():
                 left += [str(entry) for entry in group.iterdir() if entry.is_dir()]
         for name in ("hydra-shim", "hydra-setup", "hydra", "hydra-checkpoint", "hydra-pager", "criu"):
-            left += [f"process {name} {pid}" for pid in self.pids(name)]
+            left += [f"process {name} {pid} {pathlib.Path(f'/proc/{pid}/cmdline').read_bytes()}" for pid in self.pids(name)]
         return left
 
     def assert_clean(self):

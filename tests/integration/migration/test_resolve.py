@@ -55,6 +55,7 @@ def test_nothing_is_decided_without_force(counter):
         done = resolve(counter.a, "source")
         assert done.returncode != 0 and "two of it" in done.stderr and "--force" in done.stderr
         assert counter.a.inspect("counter")["state"] == "migrating"
+    wait_for(lambda: counter.a.inspect("counter")["state"] == "running", "the target's word")
 
 
 def test_an_administrator_decides_for_the_source(counter):
@@ -76,6 +77,7 @@ def test_an_administrator_decides_for_the_target(counter):
         assert done.returncode == 0, done.stderr
         assert names(counter.a) == set()
     wait_for(lambda: names(counter.b) == set(), "the target to have nothing")
+    wait_for(lambda: not counter.a.pids("hydra-pager"), "the source to have told it")
 
 
 @pytest.mark.parametrize("side", ["source", "target"])
@@ -104,6 +106,11 @@ def held(cluster, redis_rootfs):
     client.process.kill()
     client.process.communicate()
     moving.wait(60)
+    for host in (cluster.a, cluster.b):
+        for name in names(host):
+            host.ctl("rm", "-f", name)
+    # who has lost memory tells the target so, as long as that can hear it
+    wait_for(lambda: not cluster.a.pids("hydra-pager"), "the source to have told the target")
 
 
 def go_on(host):
