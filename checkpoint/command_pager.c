@@ -371,10 +371,12 @@ const struct command command_resolve = {
 
 struct farewell_options {
 	const char *record;
+	bool is_now;
 };
 
 static const struct option_entry farewell_entries[] = {
 	{0, "record", "FILE", OPTION_STRING, offsetof(struct farewell_options, record), "of a departure (--departures of send)"},
+	{0, "now", NULL, OPTION_FLAG, offsetof(struct farewell_options, is_now), "its memory was given up: tell it once, restarted or not"},
 	{0},
 };
 
@@ -383,7 +385,9 @@ static int farewell(void *options, struct error *err)
 	const struct farewell_options *self = options;
 	int r = command_line_need(self->record != NULL, "record", err);
 
-	return r == 0 ? departure_farewell(self->record, err) : r;
+	if (r < 0)
+		return r;
+	return self->is_now ? departure_farewell_now(self->record, err) : departure_farewell(self->record, err);
 }
 
 const struct command command_farewell = {

@@ -17,6 +17,7 @@
 
 #define VERSION     1U
 #define PATIENCE_MS 10000
+#define PATIENCE_ONCE_MS 3000
 
 char *departure_path(const char *folder, const Hydra__V1__HandoverRecord *record)
 {
@@ -65,6 +66,27 @@ static int say(const char *path, const Hydra__V1__HandoverRecord *record, struct
 		return fail_because(err, ECANCELED, "given up while '%s' could not be reached", record->peer);
 	(void) unlink(path);
 	return 0;
+}
+
+int departure_farewell_now(const char *path, struct error *err)
+{
+	struct send_spec given = {.connection_fd = FD_NONE, .progress_fd = FD_NONE, .patience_ms = PATIENCE_ONCE_MS};
+	Hydra__V1__HandoverRecord *record = NULL;
+	Hydra__V1__HandoffVerdict *verdict = NULL;
+	struct send_spec spec;
+	struct sender_state self = {.spec = &spec, .layer_fd = FD_NONE, .packets_fd = FD_NONE, .progress = {.fd = FD_NONE}};
+	int r = handover_read_file(path, &record, err);
+
+	if (r < 0)
+		return r;
+	spec = send_spec_of(&given, record);
+	self.session.signal_fd = self.session.link.transport.fd = self.faults.transport.fd = FD_NONE;
+	r = send_ask(&self, HYDRA__V1__HANDOFF_PURPOSE__HANDOFF_LOST, &verdict, err);
+	if (r == 0)
+		(void) unlink(path);
+	hydra__v1__handoff_verdict__free_unpacked(verdict, NULL);
+	hydra__v1__handover_record__free_unpacked(record, NULL);
+	return r;
 }
 
 int departure_farewell(const char *path, struct error *err)

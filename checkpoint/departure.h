@@ -17,3 +17,5 @@ void departure_forget(const Hydra__V1__HandoverRecord *record);
 /* Tells the target of the departure noted at path, as often as it takes, and forgets it. Does nothing when the host was not restarted
  * since, or when somebody else is at it. */
 int departure_farewell(const char *path, struct error *err);
+/* The same at once, and once, restarted or not: its memory has been given up. */
+int departure_farewell_now(const char *path, struct error *err);

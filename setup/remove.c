@@ -42,20 +42,41 @@ static int runtime_delete(struct run_dir *dir, struct error *err)
 	return r;
 }
 
+#define WORD_MAX 128U
+
 /* It came here and ran, and did not have all of its memory yet: the source will ask what became of it, and has to be told. A folder
  * that is gone would mean that it never ran (checkpoint/receive_relay.c). */
 static bool keep_word(const char *folder)
 {
 	auto_free char *fate = text_format("%s/" RECORD_FATE_FILE, folder);
+	auto_free char *word = NULL;
 	auto_free char *images = text_format("%s/images", folder);
 	auto_free char *lost = text_format("%s/lost", folder);
 	struct error ignored;
 
-	if (!path_exists(AT_FDCWD, fate) || !path_exists(AT_FDCWD, images))
+	if (file_read(AT_FDCWD, fate, WORD_MAX, &word, NULL, &ignored) < 0 || !text_has_prefix(word, "resumed") ||
+	    !path_exists(AT_FDCWD, images))
 		return false;
 	if (file_replace_fast(AT_FDCWD, lost, "", 0, 0600, &ignored) == 0)
 		(void) dir_remove_all(AT_FDCWD, images, &ignored);
 	return true;
+}
+
+/* Whoever waits at its target for memory of it hears that none will come. When the target can't be asked now, hydrad tells it after the
+ * next start of this host. */
+static void say_farewell(const record *container)
+{
+	const char *migration = container->migration != NULL ? container->migration->id : "";
+	auto_free char *path = text_format("%s/.departures/%s", data_root(), migration);
+	auto_free char *program = child_program("hydra-pager");
+	const char *argv[] = {"hydra-pager", "farewell", "--now", "--record", path, NULL};
+	struct child_spec spec = {.path = program, .argv = argv, .cwd = "/", .fds = {{STDERR_FILENO, STDERR_FILENO}}, .fd_count = 1};
+	struct error ignored;
+	int status;
+	pid_t pid;
+
+	if (id_check("migration", migration, &ignored) == 0 && path_exists(AT_FDCWD, path) && child_start(&spec, &pid, NULL, &ignored) == 0)
+		(void) child_wait(pid, &status, &ignored);
 }
 
 /* What workers of its migration left, in either direction, because they were killed. */
@@ -77,6 +98,8 @@ int container_remove_parts(struct run_dir *dir, const record *container, struct 
 	int r = runtime_delete(dir, err);
 
 	fault_point("setup.remove.runtime");
+	if (r == 0)
+		say_farewell(container);
 	if (r == 0)
 		r = network_remove(dir, container, err);
 	fault_point("setup.remove.network");

@@ -79,7 +79,7 @@ def test_it_stops_at_a_failure_and_goes_on_when_it_is_called_again(three):
 
 def test_an_interrupted_one_cancels_what_has_not_been_handed_over(three):
     three.b.order_fault("receive.images", "stop")
-    draining = three.a.popen([three.a.program("hydractl"), "drain", "--to", "b", "--parallel", "2"], stdout=-1, stderr=-1, text=True)
+    draining = three.a.popen([three.a.program("hydractl"), "drain", "--to", "b", "--order", "name"], stdout=-1, stderr=-1, text=True)
     wait_for(lambda: three.b.has_arrived("receive.images"), "the images to be there")
     for pid in three.a.pids("hydractl"):
         os.kill(pid, signal.SIGINT)
