@@ -30,7 +30,9 @@ static size_t take(int fd, uint8_t **ret_data)
 	struct stat status;
 	uint8_t *data;
 
-	CHECK(fstat(fd, &status) == 0 && (data = malloc((size_t) status.st_size + 1)) != NULL);
+	CHECK(fstat(fd, &status) == 0);
+	data = malloc((size_t) status.st_size + 1);
+	CHECK(data != NULL);
 	CHECK(pread(fd, data, (size_t) status.st_size, 0) == status.st_size);
 	*ret_data = data;
 	return (size_t) status.st_size;
