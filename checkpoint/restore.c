@@ -85,6 +85,7 @@ static int claim(struct restore *self, struct error *err)
 
 static int vote(struct restore *self, struct error *err)
 {
+	struct error ignored;
 	int r = 0;
 
 	fault_point("restore.before-vote");
@@ -101,6 +102,8 @@ static int vote(struct restore *self, struct error *err)
 		announce_addresses(self->spec->net_namespace_fd);
 	fault_point("restore.voted");
 	r = r == 0 && self->handoff_fd >= 0 ? claim(self, err) : r;
+	if (r < 0) /* the source is about to plug its own again */
+		(void) veth_unplug(self->spec->veth, self->spec->bridge, &ignored);
 	fault_point("restore.claimed");
 	return r;
 }

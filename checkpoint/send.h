@@ -129,6 +129,8 @@ int send_take_back(struct sender_state *self, struct error *err);
 int send_tell_loss(struct sender_state *self);
 /* What a worker needs that goes on where another was; times and progress as given. */
 struct send_spec send_spec_of(const struct send_spec *given, const Hydra__V1__HandoverRecord *fence);
+/* Tells the network that the container is here: the target may have said already that it is there. */
+void send_announce(int pid, const char *veth);
 /* What was said to the container goes to the target, or to the container when it goes on here. */
 int send_packets(struct sender_state *self, struct error *err);
 void send_give_packets_back(struct sender_state *self);

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "checkpoint/send.h"
 
+#include <fcntl.h>
+
 #include "base/log.h"
 #include "base/owned.h"
+#include "base/text.h"
+#include "checkpoint/announce.h"
 #include "checkpoint/packets.h"
 
 static void close_packets(struct sender_state *self)
@@ -27,6 +31,15 @@ int send_packets(struct sender_state *self, struct error *err)
 	return r;
 }
 
+void send_announce(int pid, const char *veth)
+{
+	auto_free char *path = text_format("/proc/%d/ns/net", pid);
+	auto_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd >= 0 && veth != NULL && veth[0] != '\0')
+		announce_addresses(fd);
+}
+
 void send_give_packets_back(struct sender_state *self)
 {
 	static unsigned char room[PACKET_SIZE_MAX];
@@ -34,6 +47,7 @@ void send_give_packets_back(struct sender_state *self)
 	struct error err;
 	ssize_t size;
 
+	send_announce(self->spec->pid, self->spec->veth);
 	if (self->packets_fd < 0)
 		return;
 	if (packets_open(self->spec->veth, &fd, &err) < 0)

@@ -166,6 +166,7 @@ int send_recover(const char *state, const char *migration_id, int pid, const cha
 
 	if (r == 0)
 		r = tcp_repair_off(pid, err);
+	send_announce(pid, veth);
 	if (state == NULL || handover_read(state, &record, &ignored) < 0)
 		return r; /* nothing was stopped by then */
 	if (migration_id != NULL && strcmp(record->migration_id, migration_id) == 0 && continue_tasks(record, pid, &ignored) < 0)
