@@ -35,6 +35,34 @@ static void child_fail(int report_fd, const char *action)
 	_exit(127);
 }
 
+static bool is_wanted(const struct child_spec *spec, int report_fd, int fd)
+{
+	if (fd == report_fd)
+		return true;
+	for (size_t i = 0; i < spec->fd_count; i++) {
+		if (spec->fds[i].fd == fd)
+			return true;
+	}
+	return false;
+}
+
+/* Its parent may have used up what a process may have: then there would be no room to arrange anything. */
+static void close_unwanted(const struct child_spec *spec, int report_fd)
+{
+	int highest = report_fd, from = 3;
+
+	for (size_t i = 0; i < spec->fd_count; i++)
+		highest = spec->fds[i].fd > highest ? spec->fds[i].fd : highest;
+	for (int fd = 3; fd <= highest; fd++) {
+		if (!is_wanted(spec, report_fd, fd))
+			continue;
+		if (fd > from)
+			(void) kernel_close_range((unsigned) from, (unsigned) fd - 1, 0);
+		from = fd + 1;
+	}
+	(void) kernel_close_range((unsigned) from, ~0U, 0);
+}
+
 /* First out of the way of every wanted number, then onto it. */
 static int place_fds(const struct child_spec *spec, int *report_fd)
 {
@@ -45,6 +73,7 @@ static int place_fds(const struct child_spec *spec, int *report_fd)
 		if (spec->fds[i].number >= high)
 			high = spec->fds[i].number + 1;
 	}
+	close_unwanted(spec, *report_fd);
 	*report_fd = fcntl(*report_fd, F_DUPFD_CLOEXEC, high);
 	if (*report_fd < 0)
 		return -1;

@@ -25,6 +25,7 @@
 
 #define FRAMES_PER_TURN 4
 #define FAREWELL_S      10
+#define SERVICE_S       3
 
 static void fail(struct receiver *self, const struct error *err)
 {
@@ -305,7 +306,7 @@ static void take_link(struct receiver *self, int fd, uint64_t capabilities)
 	self->pager.is_sealed = has_checksums(capabilities);
 	if (event_loop_add(&self->loop, &self->link_source, self->session.link.transport.fd, EPOLLIN, &err) < 0 ||
 	    receive_say_hello(self, &err) < 0 ||
-	    session_say_sums(&self->session, self->stage == STAGE_COMPLETE ? FRAME_DONE : FRAME_RUNNING, self->offer->epoch, self->sums, &err) < 0) {
+	    session_say_sums(&self->session, self->is_done_said ? FRAME_DONE : FRAME_RUNNING, self->offer->epoch, self->sums, &err) < 0) {
 		lose_source(self, &err);
 		return;
 	}
@@ -367,9 +368,25 @@ static void complete(struct receiver *self)
 	fault_point("receive.complete");
 	if (self->sums == NULL)
 		self->sums = sums_of_pager(&self->pager, self->running_ns > 0 ? (self->complete_ns - self->running_ns) / NS_PER_US : 0);
-	if (session_say_sums(&self->session, FRAME_DONE, self->offer->epoch, self->sums, &err) == 0)
-		(void) link_flush(&self->session.link, &err);
 	pager_complete(&self->pager);
+}
+
+/* What the source is told to be done is in service here: the shim lets go when it is. One that is just being replaced is not waited for
+ * longer than need be. */
+static void say_done(struct receiver *self)
+{
+	bool is_late = clock_monotonic_ns() - self->complete_ns > SERVICE_S * NS_PER_S;
+	struct error err;
+
+	if (self->stage != STAGE_COMPLETE || (!pager_is_finished(&self->pager) && !is_late))
+		return;
+	if (is_late && !pager_is_finished(&self->pager)) /* a shim that died may have been the one that heard it */
+		pager_complete(&self->pager);
+	if (self->is_done_said)
+		return;
+	self->is_done_said = true;
+	if (!self->is_source_lost && session_say_sums(&self->session, FRAME_DONE, self->offer->epoch, self->sums, &err) == 0)
+		(void) link_flush(&self->session.link, &err);
 }
 
 /* The keeper has let go, and the source knows that it may bury its copy (or takes too long to say so). */
@@ -398,6 +415,7 @@ int receive_turn_until_over(struct receiver *self, struct error *err)
 		pump(self);
 		if (self->stage == STAGE_PAGING && pager_is_complete(&self->pager) && !self->has_failed)
 			complete(self);
+		say_done(self);
 		if (self->stage < STAGE_COMMITTED && clock_monotonic_ns() > end) {
 			(void) fail_because(&late, ETIMEDOUT, self->restore_fd < 0 ? "nobody restored the container within %d s"
 					    : "the restore took longer than %d s", self->spec->restore_ms / 1000);

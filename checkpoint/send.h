@@ -146,6 +146,8 @@ void send_kill(const struct sender_state *self);
 int send_ask(struct sender_state *self, int purpose, Hydra__V1__HandoffVerdict **ret_verdict, struct error *err);
 /* Connects (or takes connection_fd) and greets. */
 int send_connect(struct sender_state *self, int purpose, struct error *err);
+/* Brings the figures of the progress up to date. */
+void send_count(struct sender_state *self);
 /* For the pages, by what the target understands. */
 void send_choose_compression(struct sender_state *self);
 /* One more connection, for pages that tasks wait for; without one they come over the first. */

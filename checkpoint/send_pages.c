@@ -260,6 +260,13 @@ static bool can_go_on(const struct sender_state *self)
 				    (page_queue_has_work(&self->pages.faults) && link_queued(&self->faults) < OUTPUT_BYTES));
 }
 
+void send_count(struct sender_state *self)
+{
+	self->progress.bytes_sent = self->session.link.bytes_sent + self->faults.bytes_sent;
+	self->progress.pages_done = self->pages.pages_sent;
+	self->progress.faults = self->pages.faults_asked;
+}
+
 int send_serve(struct sender_state *self, enum frame_type until, struct error *err)
 {
 	struct link *link = &self->session.link;
@@ -282,9 +289,7 @@ int send_serve(struct sender_state *self, enum frame_type until, struct error *e
 		}
 		if (r < 0 || is_cut)
 			return r < 0 ? r : fail_because(err, EPIPE, "the connection to the target is lost");
-		self->progress.pages_done = self->pages.pages_sent;
-		self->progress.faults = self->pages.faults_asked;
-		self->progress.bytes_sent = link->bytes_sent + self->faults.bytes_sent;
+		send_count(self);
 		progress_update(&self->progress);
 		if (session_check_deadline(&self->session, err) < 0)
 			return err->code;

@@ -128,6 +128,7 @@ static int conclude(struct sender_state *self)
 
 	if (self->running_ns > self->frozen_ns && self->frozen_ns > 0)
 		sums.downtime_us = (self->running_ns - self->frozen_ns) / NS_PER_US;
+	send_count(self); /* the last pages may have left since the figures were looked at */
 	sums.bytes_sent = self->progress.bytes_sent;
 	if (self->sums != NULL)
 		self->sums->downtime_us = sums.downtime_us;

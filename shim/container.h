@@ -46,6 +46,7 @@ struct container {
 	size_t kept_count;
 	uint32_t pager_starts;
 	bool is_pager_lost; /* while its tasks were still being restored */
+	bool has_all_memory; /* the same */
 	struct container *next;
 };
 
@@ -68,6 +69,8 @@ void restore_go_on(struct container *self);
 int keeper_open(struct container *self, int *ret_theirs, struct error *err);
 /* The tasks are there: has the pager died meanwhile? */
 void keeper_check(struct container *self);
+/* The container is in service: lets go of memory that is complete. */
+void keeper_conclude(struct container *self);
 void keeper_forget(struct container *self);
 /* A monitor is there to take it all. */
 void keeper_deposit(struct container *self);

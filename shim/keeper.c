@@ -47,7 +47,7 @@ void keeper_forget(struct container *self)
 	}
 	free(self->kept_fds);
 	self->kept_fds = NULL;
-	self->is_pager_lost = false;
+	self->is_pager_lost = self->has_all_memory = false;
 }
 
 static void keep(struct container *self, int fd)
@@ -154,6 +154,14 @@ void keeper_check(struct container *self)
 		pager_died(self);
 }
 
+void keeper_conclude(struct container *self)
+{
+	if (!self->has_all_memory || self->record->state == HYDRA__V1__CONTAINER_STATE__STATE_RESTORING)
+		return;
+	keeper_forget(self);
+	container_note(self, "pages-complete", self->init, NULL);
+}
+
 static void handle_keeper(struct event_source *source, uint32_t events)
 {
 	struct container *self = source->context;
@@ -171,8 +179,8 @@ static void handle_keeper(struct event_source *source, uint32_t events)
 	if (got > 0 && memmem(text, (size_t) got, "poisoned", 8) != NULL)
 		container_note(self, "pages-poisoned", self->init, "the source has lost the container's memory; who touches it gets SIGBUS");
 	if (got > 0 && memmem(text, (size_t) got, "complete", 9) != NULL) {
-		keeper_forget(self);
-		container_note(self, "pages-complete", self->init, NULL);
+		self->has_all_memory = true;
+		keeper_conclude(self);
 	} else if (got > 0 && memmem(text, (size_t) got, "lost", 5) != NULL) {
 		close_keeper(self);
 		kill_tasks(self, "a pager that died has left too little behind");

@@ -134,6 +134,7 @@ static void adopted(struct shim *shim, int exit_status, void *context)
 	if (container_move(self, EVENT_STARTED, &err) == 0)
 		container_note(self, has_come ? "migrated-in" : "restored", self->init,
 			       has_come ? self->record->migration->peer : NULL);
+	keeper_conclude(self);
 	health_begin(self);
 	container_finish(self, &err);
 }

@@ -282,7 +282,7 @@ def test_a_monitor_without_room_says_so_and_the_container_goes_on_unprotected(ho
     host.services["hydra-monitor"] = host.popen(["prlimit", "--nofile=80:80", host.program("hydra-monitor")], stdin=-3, stdout=log, stderr=log)
     log.close()
     wait_for(lambda: host.answers("hydrad.sock"), "hydrad")
-    names = [f"c{number}" for number in range(14)]
+    names = [f"c{number}" for number in range(18)]
     for name in names:
         run(host, rootfs, name, "sh", "-c", f"echo {name}; exec sleep 1000")
     protected = [name for name in names if host.inspect(name)["unprotected"] == ""]

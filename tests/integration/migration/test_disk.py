@@ -51,12 +51,12 @@ def test_a_checkpoint_stops_and_a_restore_goes_on(host, rootfs, tmp_path):
 def test_a_checkpoint_that_leaves_it_running(host, rootfs, tmp_path):
     count(host, rootfs)
     host.ctl("checkpoint", "--leave-running", "--images", str(tmp_path / "saved"), "counter")
-    wait_for(lambda: host.inspect("counter")["state"] == "running", "it to be in service")
+    assert host.inspect("counter")["state"] == "running"
     before = len(lines(host, "counter"))
     wait_for(lambda: len(lines(host, "counter")) > before, "it to count on")
     host.ctl("restore", "--images", str(tmp_path / "saved"), "--name", "twin")
     assert_goes_on(host, "twin", 0)
-    wait_for(lambda: host.inspect("counter")["state"] == "running", "it to be in service")
+    assert host.inspect("counter")["state"] == "running"
 
 
 def test_a_restore_after_a_reboot(host, rootfs, tmp_path):

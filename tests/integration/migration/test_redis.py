@@ -41,7 +41,7 @@ def test_five_migrations_and_no_lost_write(cluster, redis_rootfs):
     seen = client.end()
     print(seen)
     assert seen["operations"] > 100 and seen["verified_mib"] == MIB
-    wait_for(lambda: source.inspect("redis")["state"] == "running", "it to be in service")
+    assert source.inspect("redis")["state"] == "running"
 
 
 ASK = """

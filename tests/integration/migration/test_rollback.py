@@ -24,7 +24,7 @@ def assert_stayed(cluster):
 def assert_can_still_move(cluster):
     cluster.b.forget_faults()
     cluster.migrate("counter", cluster.a)
-    wait_for(lambda: cluster.b.inspect("counter")["state"] == "running", "it to be in service")
+    assert cluster.b.inspect("counter")["state"] == "running"
 
 
 def migrate_in_vain(cluster, *options, address=None):
@@ -113,7 +113,7 @@ def test_the_rootfs_is_missing_at_the_target(cluster, rootfs, tmp_path):
 def test_the_name_is_in_use_at_the_target(counter, rootfs):
     run(counter.b, rootfs, "counter", "sleep", "1000")
     assert "here already" in migrate_in_vain(counter)
-    wait_for(lambda: counter.b.inspect("counter")["state"] == "running", "it to be in service")
+    assert counter.b.inspect("counter")["state"] == "running"
     counter.b.ctl("rm", "-f", "counter")
     assert_stayed(counter)
 
@@ -138,5 +138,5 @@ def test_hydrad_is_killed_in_the_middle_and_it_moves_all_the_same(counter, side,
     counter.b.kill("hydra-pager", signal.SIGCONT)
     assert moving.wait(60) == 0
     assert names(counter.a) == set()
-    wait_for(lambda: counter.b.inspect("counter")["state"] == "running", "it to be in service")
+    assert counter.b.inspect("counter")["state"] == "running"
     assert_counts_on(counter.b)

@@ -17,7 +17,7 @@ def test_a_counter_goes_and_comes_back(cluster, rootfs):
         last = lines(source, "counter")[-1]
         cluster.migrate("counter", source)
         assert names(source) == set()
-        wait_for(lambda: target.inspect("counter")["state"] == "running", "it to be in service")
+        assert target.inspect("counter")["state"] == "running"
         wait_for(lambda: len(lines(target, "counter")) > 5, "it to count on")
         seen = lines(target, "counter")
         assert seen == list(range(seen[0], seen[0] + len(seen))) and seen[0] > last
@@ -42,7 +42,7 @@ def test_files_and_verbs_of_a_container_that_moved(cluster, rootfs):
     wait_for(lambda: host.inspect("files")["state"] == "stopped", "its end")
     assert host.inspect("files")["exit"]["signal"] == 9
     host.ctl("start", "files")
-    wait_for(lambda: host.inspect("files")["state"] == "running", "it to be in service")
+    assert host.inspect("files")["state"] == "running"
 
 
 def test_memory_arrives_whole(cluster, rootfs):
