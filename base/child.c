@@ -251,3 +251,25 @@ char *child_program(const char *name)
 	}
 	return text_format("/usr/libexec/hydra/%s", name);
 }
+
+int child_output(const struct child_spec *spec, int number, size_t limit, char **ret_output, int *ret_status, struct error *err)
+{
+	struct child_spec whole = *spec;
+	auto_close int out = FD_NONE;
+	int ends[2];
+	pid_t pid;
+	int r;
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return fail_errno(err, errno, "make a pipe");
+	out = ends[0];
+	whole.fds[whole.fd_count++] = (struct child_fd){ends[1], number};
+	r = child_start(&whole, &pid, NULL, err);
+	(void) close(ends[1]);
+	if (r < 0)
+		return r;
+	r = file_read_fd(out, spec->path, limit, ret_output, NULL, err);
+	owned_fd_release(&out); /* one that has more to say must not wait for us */
+	out = FD_NONE;
+	return child_wait(pid, ret_status, r < 0 ? &(struct error){0} : err) < 0 && r == 0 ? err->code : r;
+}

@@ -35,6 +35,9 @@ struct child_spec {
  * exec failure is reported here, by name, not by an exit status. */
 int child_start(const struct child_spec *spec, pid_t *ret_pid, int *ret_pidfd, struct error *err);
 
+/* Runs it to its end. *ret_output (the caller frees) is what it wrote to its descriptor number, at most limit bytes (-EFBIG beyond). */
+int child_output(const struct child_spec *spec, int number, size_t limit, char **ret_output, int *ret_status, struct error *err);
+
 /* Waits for pid. Returns the exit status 0..255, or 128 + signal. */
 int child_wait(pid_t pid, int *ret_status, struct error *err);
 

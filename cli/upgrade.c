@@ -49,22 +49,9 @@ static int check_binary(const char *path, const char *name, struct error *err)
 	const char *argv[] = {name, "--version", NULL};
 	struct child_spec spec = {.path = path, .argv = argv, .cwd = "/"};
 	auto_free char *output = NULL;
-	auto_close int out = FD_NONE;
-	int ends[2], status = 0;
-	pid_t pid;
-	int r;
+	int status = 0;
+	int r = child_output(&spec, STDOUT_FILENO, VERSION_MAX, &output, &status, err);
 
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return fail_errno(err, errno, "make a pipe");
-	out = ends[0];
-	spec.fds[spec.fd_count++] = (struct child_fd){ends[1], STDOUT_FILENO};
-	r = child_start(&spec, &pid, NULL, err);
-	(void) close(ends[1]);
-	if (r < 0)
-		return r;
-	r = file_read_fd(out, path, VERSION_MAX, &output, NULL, err);
-	if (r == 0)
-		r = child_wait(pid, &status, err);
 	if (r == 0 && (status != 0 || !text_has_prefix(output, name)))
 		r = fail_because(err, EINVAL, "'%s' is no %s: its --version says '%.60s'", path, name, output);
 	return r;

@@ -38,21 +38,9 @@ static int run_pager(const record *container, const char *const *argv, struct er
 	auto_free char *program = child_program("hydra-pager");
 	struct child_spec spec = {.path = program, .argv = argv, .cwd = "/"};
 	auto_free char *output = NULL;
-	auto_close int out = FD_NONE;
-	int ends[2], status = 0;
-	pid_t pid;
-	int r;
+	int status = 0;
+	int r = child_output(&spec, STDERR_FILENO, OUTPUT_MAX, &output, &status, err);
 
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return fail_errno(err, errno, "make a pipe");
-	out = ends[0];
-	spec.fds[spec.fd_count++] = (struct child_fd){ends[1], STDERR_FILENO};
-	r = child_start(&spec, &pid, NULL, err);
-	(void) close(ends[1]);
-	if (r == 0)
-		r = file_read_fd(out, "hydra-pager", OUTPUT_MAX, &output, NULL, err);
-	if (r == 0)
-		r = child_wait(pid, &status, err);
 	if (r < 0 || status == 0)
 		return r;
 	return fail_because(err, EBUSY, "resolve container '%s': %.400s", container->id, last_line(output));
