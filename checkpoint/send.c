@@ -22,7 +22,6 @@
 #include "checkpoint/bridge.h"
 #include "checkpoint/departure.h"
 #include "checkpoint/facts.h"
-#include "checkpoint/image_timers.h"
 #include "checkpoint/packets.h"
 #include "checkpoint/rounds.h"
 #include "checkpoint/stdin_image.h"
@@ -277,7 +276,7 @@ static int freeze(struct sender_state *self, struct error *err)
 	fault_point("send.frozen");
 	progress_phase(&self->progress, SOURCE_IMAGES, NULL, NULL);
 	if (r == 0)
-		r = image_timers_revive(self->dump.images_fd, err);
+		r = dump_correct_images(self->dump.images_fd, err);
 	if (r == 0)
 		r = stdin_image_save(self->metadata, self->spec->pid, self->dump.images_fd, err);
 	if (r == 0)

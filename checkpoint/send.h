@@ -41,7 +41,7 @@ struct send_spec {
 	uint64_t bandwidth;   /* bytes a second for what nobody waits for; 0: all there is */
 	const char *compress; /* "auto", or the name of a method */
 	handoff_mode mode;
-	bool is_dry_run;
+	bool is_dry_run, strangers_end; /* the second: processes from outside will be ended before it is meant */
 	const struct string_list *obstacles; /* OBJECT<tab>REASON<tab>REMEDY each: what the caller knows to be in the way */
 	uint64_t downtime_ms; /* pre-copy: how long the container may stand still for what is left */
 	Hydra__V1__LostPages lost_pages;
