@@ -52,6 +52,30 @@ def signal_if_there(pid, signal_number):
         pass
 
 
+def entries_of(folder):
+    """What is in it; a folder that is not there, or that goes while we look, has nothing in it."""
+    try:
+        return list(os.scandir(folder))
+    except FileNotFoundError:
+        return []
+
+
+def command_line(pid):
+    """For a report; the process may end while we look."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return "(ended)"
+
+
+def is_stopped(pid):
+    """By a signal, not by a tracer."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def has_ended(pid):
     """Gone or a zombie: before that its sockets may still be open, although its command line is not to be seen any more."""
     try:
@@ -69,6 +93,7 @@ class Host:
                     "HYDRA_FAULTS": "/run/faults", "HOME": "/root", "LANG": "C.UTF-8"}
         self.env.update({key: value for key, value in os.environ.items() if key.startswith(("ASAN_", "UBSAN_", "LSAN_"))})
         self.services = {}
+        self.arrived = set()
 
     def __enter__(self):
         self.holder = subprocess.Popen(
@@ -170,6 +195,8 @@ class Host:
     def kill(self, name, signal_number=signal.SIGKILL):
         """Signals all processes of a program; returns after a SIGKILL when these are gone."""
         victims = self.pids(name)
+        if signal_number == signal.SIGCONT:  # it would undo the stop with which LeakSanitizer attaches, which then waits for ever
+            victims = [pid for pid in victims if is_stopped(pid)]
         for pid in victims:
             signal_if_there(pid, signal_number)
         if signal_number == signal.SIGCONT and name in self.services:  # nsenter stopped with its child
@@ -197,12 +224,18 @@ class Host:
     # faults
 
     def order_fault(self, point, order="kill"):
+        self.arrived.discard(point)
         self.path(f"/run/faults/{point}").write_text(order)
 
     def has_arrived(self, point):
-        return self.path(f"/run/faults/{point}.arrived").exists()
+        """Who was ordered to stop has stopped."""
+        path = self.path(f"/run/faults/{point}.arrived")
+        if path.exists() and (not path.read_text().startswith("stop") or any(is_stopped(pid) for pid in self.pids())):
+            self.arrived.add(point)
+        return point in self.arrived
 
     def forget_faults(self):
+        self.arrived.clear()
         for path in self.path("/run/faults").iterdir():
             path.unlink()
 
@@ -212,16 +245,13 @@ class Host:
         """Everything that a host without containers must not have."""
         left = []
         for folder in ("/run/hydra/default", "/var/lib/hydra/default"):
-            if self.path(folder).exists():
-                left += [f"{folder}/{entry.name}" for entry in self.path(folder).iterdir()]
+            left += [f"{folder}/{entry.name}" for entry in entries_of(self.path(folder))]
         mounts = pathlib.Path(f"/proc/{self.pid}/mounts").read_text().splitlines()
         left += [line for line in mounts if "/run/hydra/" in line or "/var/lib/hydra/" in line]
         for hierarchy in pathlib.Path("/sys/fs/cgroup").iterdir():
-            group = pathlib.Path(f"{hierarchy}{self.env['HYDRA_CGROUP']}/default")
-            if group.is_dir():
-                left += [str(entry) for entry in group.iterdir() if entry.is_dir()]
+            left += [entry.path for entry in entries_of(f"{hierarchy}{self.env['HYDRA_CGROUP']}/default") if entry.is_dir()]
         for name in ("hydra-shim", "hydra-setup", "hydra", "hydra-checkpoint", "hydra-pager", "criu"):
-            left += [f"process {name} {pid} {pathlib.Path(f'/proc/{pid}/cmdline').read_bytes()}" for pid in self.pids(name)]
+            left += [f"process {name} {pid}: {command_line(pid)}" for pid in self.pids(name)]
         return left
 
     def assert_clean(self):
