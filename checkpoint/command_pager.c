@@ -45,7 +45,8 @@ struct send_options {
 	struct worker_options worker;
 	const char *connect, *id, *container_namespace, *migration, *epoch, *work, *state, *layer;
 	const char *record, *config, *limits, *veth, *bridge, *mac, *bandwidth, *compress, *mode, *downtime, *lost_pages, *departures;
-	struct string_list required, obstacles, holds;
+	const char *lower, *layers;
+	struct string_list required, volumes, obstacles, holds;
 	struct string_list deadlines;
 	int pid, reconnect_s;
 	bool is_resumed, is_dry_run, strangers_end;
@@ -64,7 +65,10 @@ static const struct option_entry send_entries[] = {
 	{0, "work", "DIR", OPTION_STRING, AT(work), "folder for the images, on a tmpfs; is emptied and removed"},
 	{0, "state", "DIR", OPTION_STRING, AT(state), "folder that receives the fencing record 'handover'"},
 	{0, "layer", "DIR", OPTION_STRING, AT(layer), "the writable layer (overlay's upper folder, or the whole root)"},
-	{0, "require", "PATH", OPTION_LIST, AT(required), "must exist at the target too (lower layers, binds)"},
+	{0, "lower", "DIR", OPTION_STRING, AT(lower), "the layer below it, which is only read: sent if the target does not have it"},
+	{0, "layers", "DIR", OPTION_STRING, AT(layers), "layers that came from other hosts, and what is known of those of this host"},
+	{0, "volume", "DIR", OPTION_LIST, AT(volumes), "a folder of this host that the container has mounted, and that is carried along"},
+	{0, "require", "PATH", OPTION_LIST, AT(required), "must exist at the target too (what is mounted in the container)"},
 	{0, "record", "FILE", OPTION_STRING, AT(record), "passed on as it is"},
 	{0, "config", "FILE", OPTION_STRING, AT(config), "the OCI configuration, passed on as it is"},
 	{0, "limits", "FILE", OPTION_STRING, AT(limits), "passed on as it is"},
@@ -179,6 +183,7 @@ static enum send_outcome send_with(const struct send_options *options, const str
 		.container_namespace = options->container_namespace,
 		.migration_id = options->migration != NULL ? options->migration : generated, .pid = options->pid,
 		.work = options->work, .state = options->state, .layer = options->layer, .required = &options->required,
+		.lower = options->lower, .layers = options->layers, .volumes = &options->volumes,
 		.record = options->record, .config = options->config, .limits = options->limits, .veth = options->veth,
 		.bridge = options->bridge, .mac = options->mac, .progress_fd = options->worker.progress_fd, .patience_ms = options->worker.patience_s * 1000,
 		.reconnect_ms = options->reconnect_s * 1000, .compress = options->compress,

@@ -22,6 +22,7 @@
 #include "base/owned.h"
 #include "base/text.h"
 #include "checkpoint/sums.h"
+#include "state/volumes_made.h"
 
 #define FRAMES_PER_TURN 4
 #define FAREWELL_S      10
@@ -96,6 +97,7 @@ static void handle_running(struct receiver *self, const struct local_message *me
 	self->pager.is_restored |= !mode_is_lazy(self->mode); /* else CRIU tells */
 	self->running_ns = clock_monotonic_ns();
 	receive_give_packets(self, message->text);
+	volumes_made_keep(self->work);
 	progress_phase(&self->progress, TARGET_PAGING, NULL, extra);
 	if (!self->is_source_lost && session_say(&self->session, FRAME_RUNNING, self->offer->epoch, NULL, &err) < 0)
 		lose_source(self, &err);

@@ -150,6 +150,15 @@ static void add_format(struct migrate *self, const char *name, const char *folde
 	add(self, name, path);
 }
 
+static bool is_carried(const record *container, const char *path)
+{
+	for (size_t i = 0; i < container->n_carried_volumes; i++) {
+		if (strcmp(container->carried_volumes[i], path) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* What must be at the target as it is here: the sources of bind mounts. */
 static int add_binds(struct migrate *self, struct error *err)
 {
@@ -168,7 +177,7 @@ static int add_binds(struct migrate *self, struct error *err)
 		const char *type = yyjson_get_str(yyjson_obj_get(mount, "type"));
 		const char *source = yyjson_get_str(yyjson_obj_get(mount, "source"));
 
-		if (source != NULL && source[0] == '/' && (type == NULL || strcmp(type, "bind") == 0))
+		if (source != NULL && source[0] == '/' && (type == NULL || strcmp(type, "bind") == 0) && !is_carried(self->container, source))
 			add(self, "--require", source);
 	}
 	yyjson_doc_free(doc);
@@ -183,8 +192,11 @@ static int add_rootfs(struct migrate *self, struct error *err)
 		add_obstacle(self, "bundle", "it was made from a bundle", "make the container with --rootfs");
 		return 0;
 	}
-	add(self, "--require", rootfs->lower);
+	add(self, "--lower", rootfs->lower);
+	add_format(self, "--layers", data_root(), ".layers");
 	add(self, "--layer", rootfs->upper);
+	for (size_t i = 0; i < self->container->n_carried_volumes; i++)
+		add(self, "--volume", self->container->carried_volumes[i]);
 	return add_binds(self, err);
 }
 

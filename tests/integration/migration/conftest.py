@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 import pathlib
 import shutil
+import subprocess
+import tempfile
 
 import pytest
 
@@ -22,6 +24,20 @@ def rootfs(tmp_path_factory):
 @pytest.fixture(scope="session")
 def redis_rootfs(tmp_path_factory):
     return make_rootfs(tmp_path_factory.mktemp("redis"), "/usr/bin/redis-server")
+
+
+@pytest.fixture
+def on_disk():
+    """A folder on a file system of a disk: the temporary ones are in memory."""
+    path = pathlib.Path(tempfile.mkdtemp(prefix="test-", dir=BUILD))
+    try:
+        kind = subprocess.run(["stat", "-f", "-c", "%T", path], capture_output=True, text=True, check=True).stdout.strip()
+        if kind not in ("ext2/ext3", "xfs", "btrfs", "f2fs"):
+            pytest.skip(f"the build folder is on {kind}")
+        path.chmod(0o755)
+        yield path
+    finally:
+        shutil.rmtree(path)
 
 
 @pytest.fixture(scope="session")
