@@ -118,7 +118,7 @@ def end_client(client):
 
 def move_to(migrate, network, one, source, target, target_inside, **options):
     veth = ["--veth", "vc", "--bridge", "br0"]
-    return migrate(one, source_args=veth, source_prefix=network.inside(source), restore_prefix=network.inside(target),
+    return migrate(one, source_args=[*veth, "--mac", CONTAINER_MAC], source_prefix=network.inside(source), restore_prefix=network.inside(target),
                    restore_args=["--netns", f"/run/netns/{target_inside}", *veth], **options)
 
 
