@@ -152,6 +152,7 @@ int send_preflight(struct sender_state *self, struct error *err)
 	self->began_ns = clock_monotonic_ns();
 	begin_deadline(self, DEADLINE_PREFLIGHT);
 	progress_phase(&self->progress, SOURCE_PREFLIGHT, NULL, NULL);
+	send_note_usage(self);
 	hydra__v1__handoff_offer__init(offer);
 	r = self->spec->is_dry_run ? 0 : facts_ensure_pipe_size(err);
 	if (r == 0)
@@ -247,13 +248,16 @@ static int freeze(struct sender_state *self, struct error *err)
 	struct dump_spec dump = {.criu = self->spec->criu, .id = self->spec->id, .init = self->spec->pid, .images = self->spec->work, .holds = self->spec->holds,
 				 .timeout_s = (int) ((self->spec->deadlines_ns[DEADLINE_FREEZE] + NS_PER_S - 1) / NS_PER_S),
 				 .is_complete = !mode_is_lazy(self->mode), .parent = self->rounds > 0 ? parent : NULL};
+	auto_free char *heat = NULL;
 	int r = write_metadata(self, err);
 
 	if (r == 0)
 		r = dump_park_prepare(&self->dump, &dump, err);
+	if (r == 0)
+		heat = send_heat(self);
 	fault_point("send.before-freeze");
 	begin_deadline(self, DEADLINE_FREEZE);
-	progress_phase(&self->progress, SOURCE_FREEZE, NULL, NULL);
+	progress_phase(&self->progress, SOURCE_FREEZE, NULL, heat);
 	transport_pace(&self->session.link.transport, 0); /* now the container waits */
 	if (r == 0)
 		r = send_record_begun(self, err);
