@@ -13,6 +13,7 @@
 #include "base/owned.h"
 #include "base/text.h"
 #include "checkpoint/carried_writes.h"
+#include "checkpoint/layer_digest.h"
 #include "checkpoint/proc.h"
 
 /* What a tmpfs is made with, and what mountinfo says besides. */
@@ -151,6 +152,31 @@ int carried_find(struct carried *self, Hydra__V1__CheckpointMetadata *metadata, 
 	return r < 0 ? fail_while(err, "look for what is in memory file systems") : 0;
 }
 
+/* Where times don't tell what was written, it is watched, before it is listed. */
+int carried_add_folder(struct carried *self, const char *path, struct error *err)
+{
+	struct carried_mount *item = &self->items[self->count];
+	auto_close int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r;
+
+	if (fd < 0)
+		return fail_errno(err, errno, "open volume '%s'", path);
+	if (self->count == CARRIED_MAX)
+		return fail_because(err, E2BIG, "more than %d volumes are to be carried along", CARRIED_MAX);
+	item->times_tell = layer_times_tell(fd);
+	if (!item->times_tell && self->watch_fd < 0)
+		self->watch_fd = carried_watch_open();
+	if (!item->times_tell && !carried_watch_add(self->watch_fd, fd))
+		self->cannot_watch = true;
+	r = layer_list_take_mount(&item->before, fd, err);
+	if (r < 0)
+		return fail_while(err, "list volume '%s'", path);
+	item->before.settles = item->times_tell;
+	item->root_fd = take_fd(&fd);
+	self->count++;
+	return 0;
+}
+
 void carried_leave(struct carried *self, Hydra__V1__CheckpointMetadata *metadata)
 {
 	for (size_t i = 0; i < metadata->n_carried; i++)
@@ -178,13 +204,13 @@ uint64_t carried_bytes(const struct carried *self)
 	return bytes;
 }
 
-int carried_send(const struct carried *self, struct session *session, struct error *err)
+int carried_send(const struct carried *self, struct session *session, const struct layer_progress *progress, struct error *err)
 {
 	struct layer_list nothing = {0};
 	int r = 0;
 
 	for (size_t i = 0; i < self->count && r == 0; i++)
-		r = layer_send(session, self->items[i].root_fd, &self->items[i].before, &nothing, &(struct string_set){0}, NULL, err);
+		r = layer_send(session, self->items[i].root_fd, &self->items[i].before, &nothing, &(struct string_set){0}, progress, err);
 	return r;
 }
 
@@ -209,7 +235,8 @@ static int send_changes(const struct carried_mount *self, struct session *sessio
 
 	if (r < 0)
 		return r;
-	choose(&forced, writes, self->root_fd, &now);
+	if (!self->times_tell)
+		choose(&forced, writes, self->root_fd, &now);
 	r = layer_send(session, self->root_fd, &now, &self->before, &forced, NULL, err);
 	string_set_deinit(&forced);
 	layer_list_deinit(&now);
@@ -222,7 +249,7 @@ int carried_send_rest(const struct carried *self, struct session *session, pid_t
 	int r = 0;
 
 	if (self->count > 0)
-		carried_writes_collect(&writes, self->watch_fd, init);
+		carried_writes_collect(&writes, self->cannot_watch ? FD_NONE : self->watch_fd, init);
 	for (size_t i = 0; i < self->count && r == 0; i++)
 		r = send_changes(&self->items[i], session, &writes, err);
 	carried_writes_deinit(&writes);

@@ -21,23 +21,28 @@
 struct carried_mount {
 	int root_fd;
 	struct layer_list before; /* what the first pass sends */
+	bool times_tell;          /* layer_times_tell() */
 };
 
 struct carried {
 	struct carried_mount items[CARRIED_MAX];
 	size_t count;
 	int watch_fd; /* tells which files were written; FD_NONE: nobody does */
+	bool cannot_watch; /* not all of them */
 };
 
 #define CARRIED_NONE ((struct carried){.watch_fd = -1})
 
 /* Adds those of the container to its description, and watches and lists them. */
 int carried_find(struct carried *self, Hydra__V1__CheckpointMetadata *metadata, pid_t init, struct error *err);
+/* A folder of the host that the container has mounted: a volume. */
+int carried_add_folder(struct carried *self, const char *path, struct error *err);
 /* They are CRIU's again. */
 void carried_leave(struct carried *self, Hydra__V1__CheckpointMetadata *metadata);
 void carried_deinit(struct carried *self);
 uint64_t carried_bytes(const struct carried *self);
-int carried_send(const struct carried *self, struct session *session, struct error *err);
+/* progress may be NULL. */
+int carried_send(const struct carried *self, struct session *session, const struct layer_progress *progress, struct error *err);
 /* When the container stands still: what has changed since. */
 int carried_send_rest(const struct carried *self, struct session *session, pid_t init, struct error *err);
 /* What of a tmpfs' options, as mountinfo has them, is needed to make one like it; NULL: there is something else to it. Pure. */

@@ -91,7 +91,7 @@ static void add_state(struct text *text, const Hydra__V1__HandoffHostState *stat
 
 static void add_capabilities(struct text *text, uint64_t bits)
 {
-	static const char *const names[] = {"checksums", "two-links", "lz4", "zstd", "verdicts", NULL, "modes"};
+	static const char *const names[] = {"checksums", "two-links", "lz4", "zstd", "verdicts", NULL, "modes", "tmpfs", "layers", "volumes"};
 	const char *separator = "";
 
 	text_add(text, "\"capabilities\":[");

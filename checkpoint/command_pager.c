@@ -45,10 +45,11 @@ struct send_options {
 	struct worker_options worker;
 	const char *connect, *id, *container_namespace, *migration, *epoch, *work, *state, *layer;
 	const char *record, *config, *limits, *veth, *bridge, *mac, *bandwidth, *compress, *mode, *downtime, *lost_pages, *departures;
-	struct string_list required, obstacles, holds;
+	const char *lower, *layers;
+	struct string_list required, volumes, obstacles, holds;
 	struct string_list deadlines;
 	int pid, reconnect_s;
-	bool is_resumed, is_dry_run;
+	bool is_resumed, is_dry_run, strangers_end;
 };
 
 #define AT(field) offsetof(struct send_options, field)
@@ -64,7 +65,10 @@ static const struct option_entry send_entries[] = {
 	{0, "work", "DIR", OPTION_STRING, AT(work), "folder for the images, on a tmpfs; is emptied and removed"},
 	{0, "state", "DIR", OPTION_STRING, AT(state), "folder that receives the fencing record 'handover'"},
 	{0, "layer", "DIR", OPTION_STRING, AT(layer), "the writable layer (overlay's upper folder, or the whole root)"},
-	{0, "require", "PATH", OPTION_LIST, AT(required), "must exist at the target too (lower layers, binds)"},
+	{0, "lower", "DIR", OPTION_STRING, AT(lower), "the layer below it, which is only read: sent if the target does not have it"},
+	{0, "layers", "DIR", OPTION_STRING, AT(layers), "layers that came from other hosts, and what is known of those of this host"},
+	{0, "volume", "DIR", OPTION_LIST, AT(volumes), "a folder of this host that the container has mounted, and that is carried along"},
+	{0, "require", "PATH", OPTION_LIST, AT(required), "must exist at the target too (what is mounted in the container)"},
 	{0, "record", "FILE", OPTION_STRING, AT(record), "passed on as it is"},
 	{0, "config", "FILE", OPTION_STRING, AT(config), "the OCI configuration, passed on as it is"},
 	{0, "limits", "FILE", OPTION_STRING, AT(limits), "passed on as it is"},
@@ -81,6 +85,7 @@ static const struct option_entry send_entries[] = {
 	{0, "mode", "MODE", OPTION_STRING, AT(mode), "auto, post-copy, pre-copy, hybrid or cold (default: auto)"},
 	{0, "downtime", "TIME", OPTION_STRING, AT(downtime), "pre-copy: the standstill that sending the rest may take (default 100ms)"},
 	{0, "dry-run", NULL, OPTION_FLAG, AT(is_dry_run), "only print what is in the way and what to expect, as a JSON object"},
+	{0, "strangers-end", NULL, OPTION_FLAG, AT(strangers_end), "with --dry-run: processes from outside (exec sessions) will be ended first"},
 	{0, "obstacle", "TEXT", OPTION_LIST, AT(obstacles), "something in the way: object, reason and remedy with tabs between"},
 	{0, "lost-pages", "POLICY", OPTION_STRING, AT(lost_pages),
 	 "what becomes of the copy should memory be lost: stop (killed, default) or poison (who touches it gets SIGBUS)"},
@@ -178,10 +183,12 @@ static enum send_outcome send_with(const struct send_options *options, const str
 		.container_namespace = options->container_namespace,
 		.migration_id = options->migration != NULL ? options->migration : generated, .pid = options->pid,
 		.work = options->work, .state = options->state, .layer = options->layer, .required = &options->required,
+		.lower = options->lower, .layers = options->layers, .volumes = &options->volumes,
 		.record = options->record, .config = options->config, .limits = options->limits, .veth = options->veth,
 		.bridge = options->bridge, .mac = options->mac, .progress_fd = options->worker.progress_fd, .patience_ms = options->worker.patience_s * 1000,
 		.reconnect_ms = options->reconnect_s * 1000, .compress = options->compress,
-		.departures = options->departures, .holds = holds, .is_dry_run = options->is_dry_run, .obstacles = &options->obstacles};
+		.departures = options->departures, .holds = holds, .is_dry_run = options->is_dry_run,
+		.strangers_end = options->strangers_end, .obstacles = &options->obstacles};
 
 	if (options->is_resumed)
 		return send_resume(&spec, err);

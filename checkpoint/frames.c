@@ -42,6 +42,7 @@ static const struct frame_kind kinds[FRAME_TYPE_COUNT] = {
 	[FRAME_ROUND] = {"ROUND", SMALL_MAX},
 	[FRAME_PACKET] = {"PACKET", PACKET_SIZE_MAX},
 	[FRAME_VERDICT] = {"VERDICT", SMALL_MAX},
+	[FRAME_WORKING] = {"WORKING", SMALL_MAX},
 };
 
 size_t frame_limit(uint32_t type)

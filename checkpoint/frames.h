@@ -39,6 +39,7 @@ enum frame_type {
 	FRAME_VERDICT,      /* target: HandoffVerdict; answers QUERY, LOST, and RESUME when there is nothing to go on with */
 	FRAME_ROUND,        /* source: HandoffStage; pages is the number of a round of pre-copy, whose images follow; 0: no more */
 	FRAME_PACKET,       /* source: what was said to the container while it stood still (checkpoint/packets.h) */
+	FRAME_WORKING,      /* target: empty; it computes, and is neither done nor dead */
 	FRAME_TYPE_COUNT,
 };
 

@@ -30,6 +30,7 @@ struct layer_list {
 	uint64_t taken_ns;   /* real time when the listing began */
 	size_t socket_count;
 	dev_t device; /* the only one; 0: any */
+	bool settles; /* sending all of it gets what was written by mappings to the disk first: what is written later shows in the times */
 };
 
 /* -EOPNOTSUPP: the layer cannot be moved (overlay's metacopy). */
@@ -37,6 +38,8 @@ int layer_list_take(struct layer_list *self, int root_fd, struct error *err);
 /* Of one file system: where others are mounted there is an empty folder or file. */
 int layer_list_take_mount(struct layer_list *self, int root_fd, struct error *err);
 void layer_list_deinit(struct layer_list *self);
+/* What its files take. */
+uint64_t layer_list_disk_bytes(const struct layer_list *self);
 const struct layer_entry *layer_list_find(const struct layer_list *self, const char *path);
 
 struct string_set {
@@ -66,9 +69,12 @@ struct layer_sink {
 	int file_fd; /* the file whose data come; FD_NONE */
 	uint64_t file_size;
 	struct timespec file_time;
+	unsigned char capability[64]; /* a file's security.capability, which writing to it would remove: it comes last */
+	size_t capability_size;
 	struct layer_entry *folders; /* their times are set at the end */
 	size_t folder_count;
 	uint64_t bytes, entries;
+	uint64_t bytes_max, entries_max; /* what was announced; 0: anything */
 };
 
 /* root_fd stays the caller's. */

@@ -138,6 +138,15 @@ void layer_list_deinit(struct layer_list *self)
 	*self = (struct layer_list){0};
 }
 
+uint64_t layer_list_disk_bytes(const struct layer_list *self)
+{
+	uint64_t blocks = 0;
+
+	for (size_t i = 0; i < self->count; i++)
+		blocks += (uint64_t) self->items[i].status.st_blocks;
+	return blocks * 512;
+}
+
 const struct layer_entry *layer_list_find(const struct layer_list *self, const char *path)
 {
 	struct layer_entry key = {.path = (char *) (uintptr_t) path};

@@ -18,6 +18,8 @@
 #include "base/owned.h"
 #include "base/text.h"
 
+#define CAPABILITY "security.capability"
+
 void layer_sink_init(struct layer_sink *self, int root_fd)
 {
 	*self = (struct layer_sink){.root_fd = root_fd, .file_fd = FD_NONE};
@@ -30,7 +32,10 @@ static int finish_file(struct layer_sink *self, struct error *err)
 
 	if (self->file_fd < 0)
 		return 0;
-	if (futimens(self->file_fd, times) < 0)
+	if (self->capability_size > 0 && fsetxattr(self->file_fd, CAPABILITY, self->capability, self->capability_size, 0) < 0)
+		r = fail_errno(err, errno, "set the capabilities of a file");
+	self->capability_size = 0;
+	if (r == 0 && futimens(self->file_fd, times) < 0)
 		r = fail_errno(err, errno, "set the time of a file");
 	if (close(take_fd(&self->file_fd)) < 0 && r == 0)
 		r = fail_errno(err, errno, "write a file");
@@ -76,11 +81,24 @@ static int open_parent(int root_fd, const char *path, const char **ret_name, str
 	return fd;
 }
 
-static int set_xattrs(const char *proc_path, const Hydra__V1__LayerEntry *entry, struct error *err)
+/* True: it is set when all of the file has come. */
+static bool is_deferred(struct layer_sink *self, const Hydra__V1__LayerXattr *xattr)
+{
+	if (self->file_fd < 0 || xattr->value.len > sizeof(self->capability) || strcmp(xattr->name, CAPABILITY) != 0)
+		return false;
+	if (xattr->value.len > 0)
+		memcpy(self->capability, xattr->value.data, xattr->value.len);
+	self->capability_size = xattr->value.len;
+	return true;
+}
+
+static int set_xattrs(struct layer_sink *self, const char *proc_path, const Hydra__V1__LayerEntry *entry, struct error *err)
 {
 	for (size_t i = 0; i < entry->n_xattrs; i++) {
 		const Hydra__V1__LayerXattr *xattr = entry->xattrs[i];
 
+		if (is_deferred(self, xattr))
+			continue;
 		if (lsetxattr(proc_path, xattr->name, xattr->value.data, xattr->value.len, 0) < 0)
 			return fail_errno(err, errno, "set attribute '%.64s' of '%.200s'", xattr->name, entry->path);
 	}
@@ -204,7 +222,9 @@ static int make_root(struct layer_sink *self, const Hydra__V1__LayerEntry *entry
 			? set_owner(self->root_fd, ".", entry, err)
 			: fail_because(err, EPROTO, "the layer itself is no folder");
 
-	return r == 0 ? set_xattrs(proc_path, entry, err) : r;
+	if (r == 0)
+		r = remember_folder(self, entry, err);
+	return r == 0 ? set_xattrs(self, proc_path, entry, err) : r;
 }
 
 int layer_sink_entry(struct layer_sink *self, const Hydra__V1__LayerEntry *entry, struct error *err)
@@ -219,6 +239,8 @@ int layer_sink_entry(struct layer_sink *self, const Hydra__V1__LayerEntry *entry
 	if (!layer_path_is_safe(entry->path))
 		return fail_because(err, EPROTO, "a path in the layer leads out of it");
 	self->entries++;
+	if (self->entries_max > 0 && self->entries > self->entries_max)
+		return fail_because(err, EPROTO, "more comes than was announced");
 	if (*entry->path == '\0')
 		return make_root(self, entry, err);
 	folder_fd = open_parent(self->root_fd, entry->path, &name, err);
@@ -233,7 +255,7 @@ int layer_sink_entry(struct layer_sink *self, const Hydra__V1__LayerEntry *entry
 		r = set_owner(folder_fd, name, entry, err);
 	proc_path = text_format("/proc/self/fd/%d/%s", folder_fd, name);
 	if (r == 0)
-		r = set_xattrs(proc_path, entry, err);
+		r = set_xattrs(self, proc_path, entry, err);
 	return r == 0 ? set_time(folder_fd, name, entry, err) : r;
 }
 
@@ -258,6 +280,8 @@ int layer_sink_data(struct layer_sink *self, const unsigned char *data, size_t s
 	if (offset > self->file_size || size > self->file_size - offset)
 		return fail_because(err, EPROTO, "contents came for behind the end of a file");
 	self->bytes += size;
+	if (self->bytes_max > 0 && self->bytes > self->bytes_max)
+		return fail_because(err, EPROTO, "more comes than was announced");
 	while (size > 0) {
 		ssize_t written = pwrite(self->file_fd, data, size, (off_t) offset);
 
@@ -284,7 +308,7 @@ int layer_sink_done(struct layer_sink *self, struct error *err)
 		auto_close int folder_fd = open_parent(self->root_fd, self->folders[i].path, &name, &ignored);
 
 		if (folder_fd >= 0) /* a folder may have been removed again */
-			(void) utimensat(folder_fd, name, times, AT_SYMLINK_NOFOLLOW);
+			(void) utimensat(folder_fd, *name != '\0' ? name : ".", times, AT_SYMLINK_NOFOLLOW);
 		free(self->folders[i].path);
 	}
 	free(self->folders);

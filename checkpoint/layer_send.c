@@ -7,22 +7,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
-#include <sys/xattr.h>
 
+#include "base/kernel.h"
 #include "base/owned.h"
 #include "base/text.h"
+#include "checkpoint/layer_xattrs.h"
 
 #define QUEUE_BYTES  (1U << 20)
 #define CHUNK_BYTES  (256U << 10)
-#define XATTRS_BYTES 65536U
-#define XATTRS_MAX   256U
-
-/* What describes the source's own file systems means nothing at the target. */
-static const char *const local_xattrs[] = {"trusted.overlay.origin", "trusted.overlay.uuid", "trusted.overlay.impure",
-					   "trusted.overlay.nlink", NULL};
 
 struct sender {
 	struct session *session;
@@ -34,46 +30,6 @@ struct sender {
 	size_t by_inode_count;
 	uint64_t bytes_done;
 };
-
-struct xattrs {
-	Hydra__V1__LayerXattr items[XATTRS_MAX];
-	Hydra__V1__LayerXattr *list[XATTRS_MAX];
-	size_t count;
-	char names[XATTRS_BYTES];
-};
-
-static void xattrs_deinit(struct xattrs *self)
-{
-	for (size_t i = 0; i < self->count; i++)
-		free(self->items[i].value.data);
-	free(self);
-}
-
-static int xattrs_read(struct xattrs *self, const char *proc_path, const char *path, struct error *err)
-{
-	ssize_t size = llistxattr(proc_path, self->names, sizeof(self->names));
-
-	if (size < 0)
-		return errno == EOPNOTSUPP || errno == ENOENT ? 0 : fail_errno(err, errno, "list attributes of '%s'", path);
-	for (const char *name = self->names; name < self->names + size; name += strlen(name) + 1) {
-		Hydra__V1__LayerXattr *item = &self->items[self->count];
-		ssize_t length;
-
-		if (text_is_one_of(name, local_xattrs) || self->count == XATTRS_MAX)
-			continue;
-		hydra__v1__layer_xattr__init(item);
-		item->name = (char *) (uintptr_t) name;
-		item->value.data = malloc(XATTRS_BYTES);
-		length = item->value.data == NULL ? -1 : lgetxattr(proc_path, name, item->value.data, XATTRS_BYTES);
-		if (length < 0) {
-			free(item->value.data);
-			continue;
-		}
-		item->value.len = (size_t) length;
-		self->list[self->count++] = item;
-	}
-	return 0;
-}
 
 static bool kind_of(mode_t mode, Hydra__V1__LayerEntryKind *ret_kind)
 {
@@ -105,7 +61,7 @@ static int queue_entry(struct sender *self, const struct layer_entry *entry, con
 {
 	Hydra__V1__LayerEntry message = HYDRA__V1__LAYER_ENTRY__INIT;
 	auto_free char *proc_path = text_format("/proc/self/fd/%d/%s", self->root_fd, entry->path);
-	struct xattrs *xattrs = calloc(1, sizeof(*xattrs));
+	struct layer_xattrs *xattrs = calloc(1, sizeof(*xattrs));
 	char target[LAYER_PATH_MAX + 1] = "";
 	int r = 0;
 
@@ -125,7 +81,7 @@ static int queue_entry(struct sender *self, const struct layer_entry *entry, con
 		message.kind = HYDRA__V1__LAYER_ENTRY_KIND__LAYER_HARD_LINK;
 		message.target = (char *) (uintptr_t) hard_link_to;
 	} else if (kind_of(entry->status.st_mode, &message.kind)) {
-		r = xattrs_read(xattrs, proc_path, entry->path, err);
+		r = layer_xattrs_read(xattrs, proc_path, entry->path, err);
 		message.xattrs = xattrs->list;
 		message.n_xattrs = xattrs->count;
 	}
@@ -136,7 +92,8 @@ static int queue_entry(struct sender *self, const struct layer_entry *entry, con
 	}
 	if (r == 0)
 		r = link_queue_message(&self->session->link, FRAME_LAYER_ENTRY, &message, err);
-	xattrs_deinit(xattrs);
+	layer_xattrs_clear(xattrs);
+	free(xattrs);
 	return r;
 }
 
@@ -172,12 +129,16 @@ static int send_chunk(struct sender *self, int fd, off_t offset, size_t wanted, 
 
 static int send_data(struct sender *self, const struct layer_entry *entry, struct error *err)
 {
-	auto_close int fd = openat(self->root_fd, entry->path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	/* whoever writes to it may have put a link in the place of a folder meanwhile */
+	auto_close int fd = kernel_openat2(self->root_fd, entry->path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0,
+					   RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
 	off_t size = entry->status.st_size, offset = 0;
 	int r = 0;
 
 	if (fd < 0)
-		return errno == ENOENT ? 0 : fail_errno(err, errno, "open '%s'", entry->path);
+		return errno == ENOENT || errno == ELOOP || errno == ENOTDIR ? 0 : fail_errno(err, errno, "open '%s'", entry->path);
+	if (self->now->settles)
+		(void) sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
 	while (r == 0 && offset < size) {
 		off_t data = lseek(fd, offset, SEEK_DATA), hole;
 		size_t sent = 0;

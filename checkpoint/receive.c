@@ -23,11 +23,11 @@ static void announce(struct receiver *self)
 {
 	auto_free char *id = progress_quote(self->offer->container_id), *name = progress_quote(self->offer->container_namespace);
 	auto_free char *work = progress_quote(self->work), *layer = progress_quote(self->layer != NULL ? self->layer : "");
-	auto_free char *migration = progress_quote(self->hello->migration_id);
-	auto_free char *extra = text_format(",\"id\":%s,\"namespace\":%s,\"migration\":%s,\"epoch\":%llu,\"work\":%s,\"layer\":%s,\"mode\":\"%s\"",
-					    id, name, migration, (unsigned long long) self->offer->epoch, work, layer, mode_name(self->mode));
+	auto_free char *migration = progress_quote(self->hello->migration_id), *lower = progress_quote(self->lower != NULL ? self->lower : "");
+	auto_free char *extra = text_format(",\"id\":%s,\"namespace\":%s,\"migration\":%s,\"epoch\":%llu,\"work\":%s,\"layer\":%s,\"mode\":\"%s\",\"lower\":%s",
+					    id, name, migration, (unsigned long long) self->offer->epoch, work, layer, mode_name(self->mode), lower);
 
-	self->progress.bytes_total = self->offer->layer_bytes;
+	self->progress.bytes_total = self->offer->layer_bytes + receive_trees_bytes(self);
 	progress_phase(&self->progress, TARGET_PREPARE, NULL, extra);
 }
 
@@ -138,6 +138,7 @@ static void undo(struct receiver *self, const struct error *err)
 	veto(self, err->message);
 	progress_phase(&self->progress, TARGET_FAILED, err->message, NULL);
 	session_abort(&self->session, err->message);
+	receive_undo_trees(self);
 	if (self->owns_layer)
 		remove_layer(self);
 	if (self->owns_work)
@@ -170,6 +171,7 @@ void receive_clean_up(struct receiver *self)
 	link_deinit(&self->fault_link);
 	layer_sink_deinit(&self->sink);
 	carried_sinks_deinit(&self->carried);
+	receive_close_trees(self);
 	owned_fd_release(&self->layer_fd);
 	owned_fd_release(&self->listen_fd);
 	owned_fd_release(&self->restore_fd);
@@ -190,7 +192,7 @@ void receive_clean_up(struct receiver *self)
 enum receive_outcome receive_run(const struct receive_spec *spec, struct error *err)
 {
 	struct receiver self = {.spec = spec, .progress = {.fd = spec->progress_fd}, .verdict = VERDICT_NONE, .layer_fd = FD_NONE, .packets_fd = FD_NONE,
-				.listen_fd = FD_NONE, .restore_fd = FD_NONE, .keeper_fd = FD_NONE,
+				.listen_fd = FD_NONE, .restore_fd = FD_NONE, .keeper_fd = FD_NONE, .lower_fd = FD_NONE, .lower_sink = {.root_fd = FD_NONE, .file_fd = FD_NONE},
 				.sink = {.root_fd = FD_NONE, .file_fd = FD_NONE}, .record = HYDRA__V1__HANDOVER_RECORD__INIT};
 	enum receive_outcome outcome = RECEIVE_DONE;
 	int r;

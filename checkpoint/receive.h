@@ -72,6 +72,12 @@ struct receiver {
 	const char *mode_reason;
 	struct problems problems; /* in the way of this container */
 	uint64_t rounds; /* of pre-copy, that have arrived */
+	char *store, *lower; /* where layers are; that of this container */
+	int lower_fd;        /* holds it, when it is in the store */
+	struct layer_sink lower_sink;
+	struct carried_sinks volumes;
+	uint64_t working_ns;
+	bool wants_lower, owns_lower;
 	bool owns_work, owns_layer, is_relay;
 	/* while restoring and paging */
 	enum receive_stage stage;
@@ -95,6 +101,19 @@ int receive_check(struct receiver *self, const Hydra__V1__HandoffFacts *ours, st
 /* Makes the work folder with what the shim needs and listens for the restore process. */
 int receive_prepare(struct receiver *self, struct error *err);
 mode_t receive_images_mode(const struct receiver *self);
+/* receive_trees.c: the layer below, and volumes. What is here of it, and in the way. */
+int receive_check_lower(struct receiver *self, struct error *err);
+void receive_check_volumes(struct receiver *self);
+/* Of what will come. */
+uint64_t receive_trees_disk_bytes(const struct receiver *self);
+uint64_t receive_trees_bytes(const struct receiver *self);
+/* The folders that they go to. */
+int receive_begin_trees(struct receiver *self, struct error *err);
+int receive_lower(struct receiver *self, struct error *err);
+void receive_undo_trees(struct receiver *self);
+void receive_close_trees(struct receiver *self);
+/* One pass of a tree; sink NULL: there is none. */
+int receive_tree(struct receiver *self, struct layer_sink *sink, struct error *err);
 /* SYNC and the images. */
 int receive_layer(struct receiver *self, struct error *err);
 int receive_images(struct receiver *self, struct error *err);

@@ -27,8 +27,8 @@ static unsigned long long mib(uint64_t bytes)
 
 static void check_disk(struct receiver *self)
 {
+	uint64_t needed = self->offer->layer_bytes + receive_trees_disk_bytes(self), left;
 	struct statvfs disk;
-	uint64_t left;
 
 	if (!self->offer->has_layer)
 		return;
@@ -39,9 +39,10 @@ static void check_disk(struct receiver *self)
 	if (statvfs(self->spec->layer_root, &disk) < 0)
 		return;
 	left = (uint64_t) disk.f_bavail * disk.f_frsize;
-	if (left < self->offer->layer_bytes + SPARE_BYTES)
-		problems_add(&self->problems, "make room", self->spec->layer_root, "the writable layer needs %llu MiB, %llu MiB are left",
-			     mib(self->offer->layer_bytes), mib(left));
+	if (left < needed + SPARE_BYTES)
+		problems_add(&self->problems, "make room (hydractl prune there removes layers that no container uses)", self->spec->layer_root,
+			     "the writable layer%s needs %llu MiB, %llu MiB are left", needed > self->offer->layer_bytes ? " and what comes with it" : "",
+			     mib(needed), mib(left));
 }
 
 /* Images with all memory are in memory, too, until the container is restored. */
@@ -144,8 +145,11 @@ int receive_check(struct receiver *self, const Hydra__V1__HandoffFacts *ours, st
 		return fail_because(err, EPROTO, "the source asks for a mode that is not known here");
 	facts_compare(self->offer->facts, ours, &self->problems);
 	facts_check_mode(ours, self->mode, self->offer->has_user_namespace, &self->problems);
+	if (receive_check_lower(self, err) < 0)
+		return err->code;
 	check_metadata(self);
 	check_paths(self);
+	receive_check_volumes(self);
 	check_disk(self);
 	check_memory(self);
 	check_limits(self);

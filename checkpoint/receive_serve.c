@@ -22,6 +22,7 @@
 #include "base/owned.h"
 #include "base/text.h"
 #include "checkpoint/sums.h"
+#include "state/volumes_made.h"
 
 #define FRAMES_PER_TURN 64
 #define BYTES_PER_TURN  (1U << 20) /* others have to have their turn */
@@ -99,6 +100,7 @@ static void handle_running(struct receiver *self, const struct local_message *me
 	self->running_ns = clock_monotonic_ns();
 	self->init = message->value;
 	receive_give_packets(self, message->text);
+	volumes_made_keep(self->work);
 	progress_phase(&self->progress, TARGET_PAGING, NULL, extra);
 	if (!self->is_source_lost && session_say(&self->session, FRAME_RUNNING, self->offer->epoch, NULL, &err) < 0)
 		lose_source(self, &err);

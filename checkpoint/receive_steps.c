@@ -77,6 +77,8 @@ static int answer(struct receiver *self, int result, Hydra__V1__HandoffFacts *ou
 	message.facts = ours;
 	message.mode = self->mode;
 	message.mode_reason = (char *) (uintptr_t) self->mode_reason;
+	message.lower_path = (char *) (uintptr_t) (self->lower != NULL ? self->lower : "");
+	message.wants_lower = self->wants_lower;
 	message.problems = self->problems.items;
 	message.n_problems = self->problems.count;
 	r = link_queue_message(&self->session.link, FRAME_ANSWER, &message, &problem);
@@ -148,6 +150,8 @@ int receive_prepare(struct receiver *self, struct error *err)
 		r = socket_listen(socket_path, &self->listen_fd, err);
 	if (r == 0)
 		r = carried_sinks_make(&self->carried, &self->offer->metadata, err);
+	if (r == 0)
+		r = receive_begin_trees(self, err);
 	if (r < 0 || self->layer == NULL)
 		return r;
 	r = dir_make_all(self->layer, 0755, err);
@@ -159,8 +163,16 @@ int receive_prepare(struct receiver *self, struct error *err)
 	return r;
 }
 
-/* One pass of a tree; sink NULL: there is none. */
-static int take_tree(struct receiver *self, struct layer_sink *sink, struct error *err)
+static uint64_t sum_of(const struct carried_sinks *sinks)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < sinks->count; i++)
+		bytes += sinks->items[i].bytes;
+	return bytes;
+}
+
+int receive_tree(struct receiver *self, struct layer_sink *sink, struct error *err)
 {
 	int r = 0;
 
@@ -178,24 +190,29 @@ static int take_tree(struct receiver *self, struct layer_sink *sink, struct erro
 						    : layer_sink_data(sink, frame.data, frame.size, err);
 		if (r < 0)
 			return r;
-		self->progress.bytes_done = self->sink.bytes;
+		self->progress.bytes_done = self->sink.bytes + self->lower_sink.bytes + sum_of(&self->volumes);
 		progress_update(&self->progress);
 	}
 }
 
-/* One pass of the layer, and of each tmpfs. */
+/* One pass of the layer, of each tmpfs, and of each volume. */
 static int take_layer(struct receiver *self, struct error *err)
 {
-	int r = take_tree(self, self->layer != NULL ? &self->sink : NULL, err);
+	int r = receive_tree(self, self->layer != NULL ? &self->sink : NULL, err);
 
 	for (size_t i = 0; r == 0 && i < self->carried.count; i++)
-		r = take_tree(self, &self->carried.items[i], err);
+		r = receive_tree(self, &self->carried.items[i], err);
+	for (size_t i = 0; r == 0 && i < self->volumes.count; i++)
+		r = receive_tree(self, &self->volumes.items[i], err);
 	return r;
 }
 
 int receive_layer(struct receiver *self, struct error *err)
 {
-	int r = take_layer(self, err);
+	int r = receive_lower(self, err);
+
+	if (r == 0)
+		r = take_layer(self, err);
 
 	fault_point("receive.layer");
 	if (r == 0)

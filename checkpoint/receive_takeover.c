@@ -59,7 +59,7 @@ enum receive_outcome receive_take_over(const char *work, int keeper_fd, int pati
 {
 	struct receive_spec spec = {.connection_fd = FD_NONE, .progress_fd = FD_NONE, .patience_ms = patience_ms};
 	struct receiver self = {.spec = &spec, .progress = {.fd = FD_NONE, .phase = migration_phase(TARGET_PAGING)->name}, .verdict = VERDICT_NONE, .layer_fd = FD_NONE, .packets_fd = FD_NONE,
-				.listen_fd = FD_NONE, .restore_fd = FD_NONE, .keeper_fd = FD_NONE, .stage = STAGE_PAGING,
+				.listen_fd = FD_NONE, .restore_fd = FD_NONE, .keeper_fd = FD_NONE, .lower_fd = FD_NONE, .lower_sink = {.root_fd = FD_NONE, .file_fd = FD_NONE}, .stage = STAGE_PAGING,
 				.is_source_lost = true, .sink = {.root_fd = FD_NONE, .file_fd = FD_NONE}};
 	Hydra__V1__HandoverRecord *record = NULL;
 	auto_close int keeper = keeper_fd;

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/owned.h"
 #include "base/text.h"
+#include "state/volumes_made.h"
 
 #define LINK_NAME "verdict"
 
@@ -61,6 +62,7 @@ void receive_forget(struct receiver *self)
 	auto_free char *file = realpath(path, NULL);
 	struct error ignored;
 
+	volumes_made_undo(self->work); /* of one that never ran */
 	(void) dir_remove_all(AT_FDCWD, self->work, &ignored);
 	if (file != NULL)
 		(void) unlink(file);

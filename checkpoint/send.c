@@ -22,7 +22,6 @@
 #include "checkpoint/bridge.h"
 #include "checkpoint/departure.h"
 #include "checkpoint/facts.h"
-#include "checkpoint/image_timers.h"
 #include "checkpoint/packets.h"
 #include "checkpoint/rounds.h"
 #include "checkpoint/stdin_image.h"
@@ -94,6 +93,8 @@ static int describe(struct sender_state *self, Hydra__V1__HandoffOffer *offer, s
 
 	if ((self->target_capabilities & HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_TMPFS) == 0)
 		carried_leave(&self->carried, self->metadata);
+	if (send_offer_trees(self, offer, err) < 0)
+		return err->code;
 	size = hydra__v1__checkpoint_metadata__get_packed_size(self->metadata);
 	offer->metadata.data = malloc(size + 1);
 	if (offer->metadata.data == NULL)
@@ -102,11 +103,30 @@ static int describe(struct sender_state *self, Hydra__V1__HandoffOffer *offer, s
 	return 0;
 }
 
+/* Of what comes now, and of everything before the commit. */
+static void begin_deadline(struct sender_state *self, enum deadline deadline)
+{
+	uint64_t now = clock_monotonic_ns(), limit = self->spec->deadlines_ns[deadline], whole = self->spec->deadlines_ns[DEADLINE_COMMIT];
+
+	self->session.deadline_ns = limit > 0 ? now + limit : 0;
+	self->session.deadline_name = deadline_name(deadline);
+	if (whole > 0 && (limit == 0 || self->began_ns + whole < self->session.deadline_ns)) {
+		self->session.deadline_ns = self->began_ns + whole;
+		self->session.deadline_name = deadline_name(DEADLINE_COMMIT);
+	}
+}
+
+/* It reads a layer there, which may be large: that is no reason to give up. */
+static void wait_on(void *context)
+{
+	begin_deadline(context, DEADLINE_PREFLIGHT);
+}
+
 static int expect_answer(struct sender_state *self, struct error *err)
 {
 	Hydra__V1__HandoffAnswer *answer;
 	struct frame frame;
-	int r = session_expect(&self->session, FRAME_ANSWER, &frame, err);
+	int r = session_await(&self->session, FRAME_ANSWER, &frame, wait_on, self, err);
 
 	if (r < 0)
 		return r;
@@ -129,19 +149,6 @@ static int list_layer(struct sender_state *self, struct error *err)
 	return layer_list_take(&self->layer_before, self->layer_fd, err);
 }
 
-/* Of what comes now, and of everything before the commit. */
-static void begin_deadline(struct sender_state *self, enum deadline deadline)
-{
-	uint64_t now = clock_monotonic_ns(), limit = self->spec->deadlines_ns[deadline], whole = self->spec->deadlines_ns[DEADLINE_COMMIT];
-
-	self->session.deadline_ns = limit > 0 ? now + limit : 0;
-	self->session.deadline_name = deadline_name(deadline);
-	if (whole > 0 && (limit == 0 || self->began_ns + whole < self->session.deadline_ns)) {
-		self->session.deadline_ns = self->began_ns + whole;
-		self->session.deadline_name = deadline_name(DEADLINE_COMMIT);
-	}
-}
-
 int send_preflight(struct sender_state *self, struct error *err)
 {
 	Hydra__V1__HandoffOffer *offer = malloc(sizeof(*offer));
@@ -150,11 +157,13 @@ int send_preflight(struct sender_state *self, struct error *err)
 	if (offer == NULL)
 		return fail_errno(err, ENOMEM, "offer the container");
 	self->began_ns = clock_monotonic_ns();
-	begin_deadline(self, DEADLINE_PREFLIGHT);
 	progress_phase(&self->progress, SOURCE_PREFLIGHT, NULL, NULL);
 	send_note_usage(self);
 	hydra__v1__handoff_offer__init(offer);
-	r = self->spec->is_dry_run ? 0 : facts_ensure_pipe_size(err);
+	r = send_open_trees(self, err);
+	begin_deadline(self, DEADLINE_PREFLIGHT);
+	if (r == 0 && !self->spec->is_dry_run)
+		r = facts_ensure_pipe_size(err);
 	if (r == 0)
 		r = list_layer(self, err);
 	if (r == 0)
@@ -183,9 +192,18 @@ static void report_bytes(void *context, uint64_t bytes_done)
 {
 	struct sender_state *self = context;
 
-	self->progress.bytes_done = bytes_done;
+	if (bytes_done < self->bytes_of_tree) /* another one has begun */
+		self->bytes_before += self->bytes_of_tree;
+	self->bytes_of_tree = bytes_done;
+	self->progress.bytes_done = self->bytes_before + bytes_done;
 	self->progress.bytes_sent = self->session.link.bytes_sent;
 	progress_update(&self->progress);
+}
+
+static void begin_tree(struct sender_state *self)
+{
+	self->bytes_before = self->progress.bytes_done;
+	self->bytes_of_tree = 0;
 }
 
 /* The target acknowledges the first pass, so that nothing of it is under way when the container stops. */
@@ -197,16 +215,21 @@ static int sync_layer(struct sender_state *self, struct error *err)
 	struct frame frame;
 	int r;
 
-	self->progress.bytes_total = self->layer_before.bytes;
+	self->progress.bytes_total = self->layer_before.bytes + send_trees_bytes(self);
 	begin_deadline(self, DEADLINE_SYNC);
 	progress_phase(&self->progress, SOURCE_SYNC, NULL, mode);
 	transport_pace(&self->session.link.transport, self->spec->bandwidth);
-	if (self->spec->layer == NULL)
+	r = send_lower(self, &progress, err);
+	begin_tree(self);
+	if (r == 0 && self->spec->layer == NULL)
 		r = link_queue(&self->session.link, FRAME_LAYER_DONE, NULL, 0, err);
-	else
+	else if (r == 0)
 		r = layer_send(&self->session, self->layer_fd, &self->layer_before, &nothing, &(struct string_set){0}, &progress, err);
 	if (r == 0)
-		r = carried_send(&self->carried, &self->session, err);
+		r = carried_send(&self->carried, &self->session, NULL, err);
+	begin_tree(self);
+	if (r == 0)
+		r = carried_send(&self->volumes, &self->session, &progress, err);
 	return r == 0 ? session_expect(&self->session, FRAME_ACKNOWLEDGED, &frame, err) : r;
 }
 
@@ -281,7 +304,7 @@ static int freeze(struct sender_state *self, struct error *err)
 	fault_point("send.frozen");
 	progress_phase(&self->progress, SOURCE_IMAGES, NULL, NULL);
 	if (r == 0)
-		r = image_timers_revive(self->dump.images_fd, err);
+		r = dump_correct_images(self->dump.images_fd, err);
 	if (r == 0)
 		r = stdin_image_save(self->metadata, self->spec->pid, self->dump.images_fd, err);
 	if (r == 0)
@@ -344,6 +367,8 @@ static int run_until_commit(struct sender_state *self, struct error *err)
 	if (r == 0)
 		r = carried_send_rest(&self->carried, &self->session, self->spec->pid, err);
 	if (r == 0)
+		r = carried_send_rest(&self->volumes, &self->session, self->spec->pid, err);
+	if (r == 0)
 		r = send_images(self, self->spec->work, err);
 	if (r == 0)
 		r = session_flush(&self->session, 0, err);
@@ -379,6 +404,7 @@ void send_clean_up(struct sender_state *self)
 	hydra__v1__handoff_sums__free_unpacked(self->sums, NULL);
 	layer_list_deinit(&self->layer_before);
 	carried_deinit(&self->carried);
+	send_close_trees(self);
 	problems_deinit(&self->problems);
 	free(self->record.stopped_pids);
 	free(self->boot_id);
@@ -396,6 +422,7 @@ static char *known(const char *text)
 enum send_outcome send_run(const struct send_spec *spec, struct error *err)
 {
 	struct sender_state self = {.spec = spec, .mode = spec->mode, .dump = PARKED_DUMP_NONE, .layer_fd = FD_NONE, .packets_fd = FD_NONE, .carried = CARRIED_NONE,
+				    .volumes = CARRIED_NONE, .lower = LAYER_FOLDER_NONE,
 				    .progress = {.fd = spec->progress_fd}, .record = HYDRA__V1__HANDOVER_RECORD__INIT};
 	enum send_outcome outcome = SEND_MOVED;
 

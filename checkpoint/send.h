@@ -13,6 +13,7 @@
 #include "checkpoint/dump.h"
 #include "checkpoint/handover.h"
 #include "checkpoint/layer.h"
+#include "checkpoint/layer_known.h"
 #include "checkpoint/mode.h"
 #include "checkpoint/page_server.h"
 #include "checkpoint/problems.h"
@@ -31,6 +32,8 @@ struct send_spec {
 	int pid;                   /* the container's init */
 	const char *work, *state;  /* folders: images; the fencing record */
 	const char *layer;         /* writable layer; NULL: none */
+	const char *lower, *layers; /* the layer below it, NULL: none; and the folder of state/layer_store.h */
+	const struct string_list *volumes;  /* folders that are sent, and must not be at the target */
 	const struct string_list *required; /* paths that the target must have too */
 	const char *record, *config, *limits; /* files to pass on, may be NULL */
 	const char *veth, *bridge, *mac;
@@ -41,7 +44,7 @@ struct send_spec {
 	uint64_t bandwidth;   /* bytes a second for what nobody waits for; 0: all there is */
 	const char *compress; /* "auto", or the name of a method */
 	handoff_mode mode;
-	bool is_dry_run;
+	bool is_dry_run, strangers_end; /* the second: processes from outside will be ended before it is meant */
 	const struct string_list *obstacles; /* OBJECT<tab>REASON<tab>REMEDY each: what the caller knows to be in the way */
 	uint64_t downtime_ms; /* pre-copy: how long the container may stand still for what is left */
 	Hydra__V1__LostPages lost_pages;
@@ -87,13 +90,18 @@ struct sender_state {
 	uint64_t busy_ns, busy_bytes; /* since when there was always more to send than the network took, and what went out before */
 	struct layer_list layer_before;
 	int layer_fd;
-	struct carried carried;
+	struct carried carried, volumes;
+	struct layer_folder lower;
+	char *lower_path; /* at the target */
+	bool wants_lower;
+	struct problems notes; /* to think of; not in the way */
 	Hydra__V1__CheckpointMetadata *metadata;
 	Hydra__V1__HandoverRecord record;
 	Hydra__V1__HandoverState verdict; /* the target's word, when it has given one */
 	bool is_lost_there;
 	int packets_fd; /* what is said to the container meanwhile (packets.h) */
 	char *boot_id, *departure; /* of the record */
+	uint64_t bytes_before, bytes_of_tree; /* of the first pass: sent before the tree under way, and of it */
 	uint64_t began_ns; /* by clock_monotonic_ns() */
 	uint64_t frozen_ns, parked_ns, sent_ns; /* real time: the freeze was asked for; CRIU holds still; the target has the images */
 	uint64_t running_ns;          /* the same: it was heard to run at the target */
@@ -106,6 +114,16 @@ struct sender_state {
 int send_preflight(struct sender_state *self, struct error *err);
 /* What is in the way here. */
 void send_find_problems(struct sender_state *self, const struct proc_tasks *tasks, const Hydra__V1__HandoffFacts *facts);
+/* send_trees.c: computes a digest, which takes as long as reading all of the layer, the first time. */
+int send_open_trees(struct sender_state *self, struct error *err);
+/* When it is known what the target understands. */
+int send_offer_trees(struct sender_state *self, Hydra__V1__HandoffOffer *offer, struct error *err);
+void send_heed_trees(struct sender_state *self, const Hydra__V1__HandoffAnswer *answer);
+void send_note_shared(struct sender_state *self);
+/* Of the first pass. */
+uint64_t send_trees_bytes(const struct sender_state *self);
+int send_lower(struct sender_state *self, const struct layer_progress *progress, struct error *err);
+void send_close_trees(struct sender_state *self);
 /* What the target, which has greeted, can be asked for. */
 int send_agree(struct sender_state *self, Hydra__V1__HandoffOffer *offer, struct error *err);
 void send_clean_up(struct sender_state *self);

@@ -64,11 +64,13 @@ void send_find_problems(struct sender_state *self, const struct proc_tasks *task
 {
 	self->problems.host = facts->host;
 	self->task_count = tasks->count;
+	self->notes.host = facts->host;
 	add_obstacles(self);
 	if (tasks->items[0].virtual_pid == tasks->items[0].pid)
 		problems_add(&self->problems, "run it with a pid namespace of its own", "pid namespace", "it is the one of this host");
-	survey_collect(tasks, &self->problems);
+	survey_collect(tasks, &self->problems, self->spec->is_dry_run && self->spec->strangers_end);
 	check_mode(self, facts);
+	send_note_shared(self);
 	check_room(self, self->progress.pages_total * PAGE_BYTES);
 }
 
@@ -100,6 +102,7 @@ int send_heed_answer(struct sender_state *self, const Hydra__V1__HandoffAnswer *
 		self->mode = answer->mode;
 		(void) text_fit(self->mode_reason, sizeof(self->mode_reason), "%.180s", answer->mode_reason);
 	}
+	send_heed_trees(self, answer);
 	for (size_t i = 0; i < answer->n_problems; i++)
 		problems_adopt(&self->problems, answer->problems[i]);
 	if (!is_ours && !answer->is_accepted)
@@ -141,6 +144,24 @@ static void print_problem(const Hydra__V1__HandoffProblem *problem, bool is_firs
 	printf("%s{\"host\":%s,\"object\":%s,\"reason\":%s,\"remedy\":%s}", is_first ? "" : ",", host, object, reason, remedy);
 }
 
+/* What of the disk is sent besides the writable layer. */
+static void print_trees(const struct sender_state *self)
+{
+	auto_free char *path = progress_quote(self->lower_path != NULL ? self->lower_path : "");
+	uint64_t bytes = self->lower.list.bytes;
+
+	if (self->lower.root_fd >= 0)
+		printf("\"image\":{\"digest\":\"sha256:%s\",\"bytes\":%" PRIu64 ",\"isSent\":%s,\"bytesToSend\":%" PRIu64 ",\"path\":%s},",
+		       self->lower.digest, bytes, self->wants_lower ? "true" : "false", self->wants_lower ? bytes : 0, path);
+	printf("\"volumes\":[");
+	for (size_t i = 0; i < self->volumes.count; i++) {
+		auto_free char *volume = progress_quote(self->spec->volumes->items[i]);
+
+		printf("%s{\"path\":%s,\"bytesToSend\":%" PRIu64 "}", i > 0 ? "," : "", volume, self->volumes.items[i].before.bytes);
+	}
+	printf("]");
+}
+
 static void print_report(const struct sender_state *self)
 {
 	uint64_t memory = self->progress.pages_total * PAGE_BYTES;
@@ -152,12 +173,18 @@ static void print_report(const struct sender_state *self)
 	       self->task_count, expected_ms(self, memory));
 	for (size_t i = 0; i < self->problems.count; i++)
 		print_problem(self->problems.items[i], i == 0);
-	printf("],\"problemsLeftOut\":%zu}\n", self->problems.left_out);
+	printf("],\"problemsLeftOut\":%zu,\"notes\":[", self->problems.left_out);
+	for (size_t i = 0; i < self->notes.count; i++)
+		print_problem(self->notes.items[i], i == 0);
+	printf("],");
+	print_trees(self);
+	printf("}\n");
 }
 
 int send_dry_run(const struct send_spec *spec, struct error *err)
 {
 	struct sender_state self = {.spec = spec, .mode = spec->mode, .dump = PARKED_DUMP_NONE, .layer_fd = FD_NONE, .packets_fd = FD_NONE, .carried = CARRIED_NONE,
+				    .volumes = CARRIED_NONE, .lower = LAYER_FOLDER_NONE,
 				    .progress = {.fd = FD_NONE}};
 	int r;
 

@@ -78,7 +78,8 @@ int send_resolve(const struct send_spec *spec, bool to_source, struct error *err
 {
 	Hydra__V1__HandoverRecord *fence = NULL;
 	struct send_spec whole;
-	struct sender_state self = {.spec = &whole, .dump = PARKED_DUMP_NONE, .layer_fd = FD_NONE, .packets_fd = FD_NONE, .progress = {.fd = FD_NONE}};
+	struct sender_state self = {.spec = &whole, .dump = PARKED_DUMP_NONE, .layer_fd = FD_NONE, .packets_fd = FD_NONE, .carried = CARRIED_NONE,
+				    .volumes = CARRIED_NONE, .lower = LAYER_FOLDER_NONE, .progress = {.fd = FD_NONE}};
 	int r = handover_read(spec->state, &fence, err);
 
 	self.session.signal_fd = self.session.link.transport.fd = self.faults.transport.fd = FD_NONE;

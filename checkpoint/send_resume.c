@@ -253,7 +253,8 @@ enum send_outcome send_resume(const struct send_spec *spec, struct error *err)
 {
 	Hydra__V1__HandoverRecord *fence = NULL;
 	struct send_spec whole;
-	struct sender_state self = {.spec = &whole, .dump = PARKED_DUMP_NONE, .layer_fd = FD_NONE, .packets_fd = FD_NONE, .is_committed = true,
+	struct sender_state self = {.spec = &whole, .dump = PARKED_DUMP_NONE, .layer_fd = FD_NONE, .packets_fd = FD_NONE, .carried = CARRIED_NONE,
+				    .volumes = CARRIED_NONE, .lower = LAYER_FOLDER_NONE, .is_committed = true,
 				    .progress = {.fd = spec->progress_fd}};
 	enum send_outcome outcome;
 

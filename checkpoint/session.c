@@ -205,6 +205,20 @@ int session_expect(struct session *self, enum frame_type type, struct frame *ret
 	return r;
 }
 
+int session_await(struct session *self, enum frame_type type, struct frame *ret_frame, void (*working)(void *context), void *context,
+		  struct error *err)
+{
+	int r;
+
+	while ((r = session_next(self, ret_frame, err)) == 0 && ret_frame->type == FRAME_WORKING) {
+		if (working != NULL)
+			working(context);
+	}
+	if (r == 0 && ret_frame->type != type)
+		return fail_because(err, EPROTO, "%s came where %s belongs", frame_name(ret_frame->type), frame_name(type));
+	return r;
+}
+
 int session_wait_fd(struct session *self, int fd, struct error *err)
 {
 	for (;;) {

@@ -17,7 +17,8 @@
 	(HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_CHECKSUMS | HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_TWO_LINKS |                            \
 	 HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_LZ4 | HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_ZSTD |                                      \
 	 HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_MODES | HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_TMPFS | HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_VERDICTS | \
-	 HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_PACKETS)
+	 HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_PACKETS | HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_LAYERS |                                    \
+	 HYDRA__V1__HANDOFF_CAPABILITY__HANDOFF_VOLUMES)
 
 struct session {
 	struct link link;
@@ -42,6 +43,9 @@ int session_flush(struct session *self, size_t rest, struct error *err);
 int session_next(struct session *self, struct frame *ret_frame, struct error *err);
 /* The same for one of this type. */
 int session_expect(struct session *self, enum frame_type type, struct frame *ret_frame, struct error *err);
+/* The same, while the peer computes: working, which may be NULL, is called whenever it says so. */
+int session_await(struct session *self, enum frame_type type, struct frame *ret_frame, void (*working)(void *context), void *context,
+		  struct error *err);
 /* Waits until fd is readable while the peer stays there, nobody cancels, and the deadline has not passed. */
 int session_wait_fd(struct session *self, int fd, struct error *err);
 /* Tells the peer why this ends, and gives it a moment to hear it. */

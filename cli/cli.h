@@ -36,7 +36,7 @@ struct command {
 };
 
 extern const struct command command_attach, command_checkpoint, command_create, command_daemon, command_drain, command_events, command_exec,
-	command_host, command_host_check, command_inspect, command_kill, command_ledger, command_logs, command_migrate, command_migrations, command_pause, command_ps,
+	command_host, command_host_check, command_inspect, command_kill, command_ledger, command_logs, command_migrate, command_migrations, command_pause, command_prune, command_ps,
 	command_rebalance, command_restore, command_resume, command_rm, command_run, command_start, command_stats, command_stop, command_top, command_update,
 	command_upgrade, command_wait;
 

@@ -24,7 +24,7 @@ static const struct command *const commands[] = {
 	&command_run,	 &command_create, &command_ps,	   &command_inspect, &command_logs,    &command_exec,
 	&command_attach, &command_start,  &command_stop,   &command_kill,    &command_rm,      &command_pause,
 	&command_resume, &command_wait,	  &command_events, &command_stats,   &command_update,  &command_daemon,
-	&command_migrate, &command_migrations, &command_checkpoint, &command_restore, &command_drain, &command_rebalance, &command_host, &command_host_check, &command_upgrade, &command_ledger, &command_top,
+	&command_migrate, &command_migrations, &command_checkpoint, &command_restore, &command_drain, &command_rebalance, &command_host, &command_host_check, &command_prune, &command_upgrade, &command_ledger, &command_top,
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))

@@ -35,9 +35,35 @@ static void print_problem(yyjson_val *problem)
 		(void) printf("      %s\n", remedy);
 }
 
+static void print_list(yyjson_val *list)
+{
+	yyjson_arr_iter items = yyjson_arr_iter_with(list);
+
+	for (yyjson_val *item = yyjson_arr_iter_next(&items); item != NULL; item = yyjson_arr_iter_next(&items))
+		print_problem(item);
+}
+
+/* What of disks is sent besides the writable layer; of an older report nothing is known. */
+static void print_trees(yyjson_val *report)
+{
+	yyjson_val *image = yyjson_obj_get(report, "image");
+	yyjson_arr_iter volumes = yyjson_arr_iter_with(yyjson_obj_get(report, "volumes"));
+	char size[32];
+
+	format_size(number_of(image, "bytes"), size, sizeof(size));
+	if (image != NULL && yyjson_get_bool(yyjson_obj_get(image, "isSent")))
+		(void) printf("image       %s is sent: %s\n", size, text_of(image, "digest"));
+	else if (image != NULL)
+		(void) printf("image       %s is there: %s\n", size, text_of(image, "path"));
+	for (yyjson_val *volume = yyjson_arr_iter_next(&volumes); volume != NULL; volume = yyjson_arr_iter_next(&volumes)) {
+		format_size(number_of(volume, "bytesToSend"), size, sizeof(size));
+		(void) printf("volume      %s is sent: %s\n", size, text_of(volume, "path"));
+	}
+}
+
 static void print_report(yyjson_val *report)
 {
-	yyjson_arr_iter problems = yyjson_arr_iter_with(yyjson_obj_get(report, "problems"));
+	size_t problem_count = yyjson_arr_size(yyjson_obj_get(report, "problems"));
 	unsigned long long left_out = number_of(report, "problemsLeftOut");
 	const char *why = text_of(report, "modeReason");
 	char memory[32], layer[32];
@@ -46,11 +72,14 @@ static void print_report(yyjson_val *report)
 	format_size(number_of(report, "layerBytes"), layer, sizeof(layer));
 	(void) printf("mode        %s%s%s\nmemory      %s in %llu tasks\nlayer       %s\ndowntime    about %llu ms\n", text_of(report, "mode"),
 		      why[0] != '\0' ? ": " : "", why, memory, number_of(report, "tasks"), layer, number_of(report, "expectedDowntimeMs"));
-	(void) printf("in the way  %s\n", problems.max == 0 ? "nothing" : "");
-	for (yyjson_val *problem = yyjson_arr_iter_next(&problems); problem != NULL; problem = yyjson_arr_iter_next(&problems))
-		print_problem(problem);
+	print_trees(report);
+	(void) printf("in the way  %s\n", problem_count == 0 ? "nothing" : "");
+	print_list(yyjson_obj_get(report, "problems"));
 	if (left_out > 0)
 		(void) printf("  and %llu more\n", left_out);
+	if (yyjson_arr_size(yyjson_obj_get(report, "notes")) > 0)
+		(void) puts("to think of");
+	print_list(yyjson_obj_get(report, "notes"));
 }
 
 /* 0: it can be moved. */
@@ -68,6 +97,27 @@ static int show(const struct cli *cli, const char *text, struct error *err)
 		print_report(report);
 	yyjson_doc_free(doc);
 	return can_migrate ? 0 : 1;
+}
+
+int preflight_ask(const struct cli *cli, const Hydra__V1__MigrateRequest *request, char *why, size_t size, struct error *err)
+{
+	auto_message Hydra__V1__PreflightResponse *response = NULL;
+	int r = cli_call_daemon(cli, "Preflight", &request->base, &hydra__v1__preflight_response__descriptor, PATIENCE_MS, &response, err);
+	yyjson_doc *doc = r == 0 ? yyjson_read(response->report, strlen(response->report), 0) : NULL;
+	yyjson_val *report = yyjson_doc_get_root(doc), *problems = yyjson_obj_get(report, "problems"), *first = yyjson_arr_get_first(problems);
+	unsigned long long others = yyjson_arr_size(problems) + number_of(report, "problemsLeftOut") - 1;
+	char more[48] = "";
+
+	if (r == 0 && report == NULL)
+		r = fail_because(err, EPROTO, "hydrad's report is not understood");
+	if (r == 0 && !yyjson_get_bool(yyjson_obj_get(report, "canMigrate"))) {
+		if (others > 0)
+			(void) text_fit(more, sizeof(more), "; and %llu more", others);
+		(void) text_fit(why, size, "%.80s: %.200s%s", text_of(first, "object"), text_of(first, "reason"), more);
+		r = 1;
+	}
+	yyjson_doc_free(doc);
+	return r;
 }
 
 int preflight_run(const struct cli *cli, const Hydra__V1__MigrateRequest *request, struct error *err)

@@ -34,7 +34,7 @@ static const struct option_entry run_entries[] = {
 	{'t', "tty", NULL, OPTION_FLAG, AT(terminal), "with a terminal"},
 	{0, "rm", NULL, OPTION_FLAG, AT(remove), "remove it when it has ended"},
 	{'e', "env", "NAME=VALUE", OPTION_LIST, AT(env), "a variable of its environment"},
-	{'v', "mount", "SOURCE:TARGET[:ro]", OPTION_LIST, AT(mounts), "make a folder or file of the host visible"},
+	{'v', "mount", "SOURCE:TARGET[:OPTION,...]", OPTION_LIST, AT(mounts), "make a folder or file of the host visible; ro: only to be read, carried: a migration takes it along"},
 	{'m', "memory", "SIZE", OPTION_STRING, AT(memory), "memory limit: 64m, 1.5g"},
 	{0, "cpus", "N", OPTION_STRING, AT(cpus), "processor limit: 0.5, 2"},
 	{0, "pids", "N", OPTION_STRING, AT(pids), "process limit"},
@@ -113,21 +113,36 @@ int parse_restart(const char *text, Hydra__V1__RestartPolicy *policy, struct err
 	return 0;
 }
 
-static int parse_mount(const char *text, Hydra__V1__Mount *entry, struct error *err)
+static bool parse_mount_words(const char *words, Hydra__V1__Mount *entry)
 {
 	static char read_only[] = "ro", read_write[] = "rw";
 	static char *options_ro[] = {read_only}, *options_rw[] = {read_write};
+	auto_free char *copy = text_copy(words);
+	bool is_known = true;
+
+	entry->options = options_rw;
+	entry->n_options = 1;
+	for (char *rest = copy, *word; is_known && (word = strsep(&rest, ",")) != NULL;) {
+		if (strcmp(word, "ro") == 0)
+			entry->options = options_ro;
+		else if (strcmp(word, "carried") == 0)
+			entry->is_carried = true;
+		else
+			is_known = strcmp(word, "rw") == 0 || strcmp(word, "shared") == 0;
+	}
+	return is_known;
+}
+
+static int parse_mount(const char *text, Hydra__V1__Mount *entry, struct error *err)
+{
 	const char *target = strchr(text, ':');
 	const char *mode = target != NULL ? strchr(target + 1, ':') : NULL;
 
 	hydra__v1__mount__init(entry);
-	if (text[0] != '/' || target == NULL || target[1] != '/' ||
-	    (mode != NULL && strcmp(mode, ":ro") != 0 && strcmp(mode, ":rw") != 0))
-		return bad_value("mount", text, "/SOURCE:/TARGET or /SOURCE:/TARGET:ro", err);
+	if (text[0] != '/' || target == NULL || target[1] != '/' || !parse_mount_words(mode != NULL ? mode + 1 : "rw", entry))
+		return bad_value("mount", text, "/SOURCE:/TARGET, perhaps with :ro, :carried or :shared behind it", err);
 	entry->source = strndup(text, (size_t) (target - text));
 	entry->target = mode != NULL ? strndup(target + 1, (size_t) (mode - target - 1)) : strdup(target + 1);
-	entry->options = mode != NULL && strcmp(mode, ":ro") == 0 ? options_ro : options_rw;
-	entry->n_options = 1;
 	return 0;
 }
 

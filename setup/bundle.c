@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "proto/message.h"
 #include "setup/setup.h"
+#include "state/layer_store.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -28,6 +29,15 @@ static int require_folder(const char *what, const char *path, struct error *err)
 	if (!S_ISDIR(info.st_mode))
 		return fail_because(err, ENOTDIR, "%s '%s': expected a folder", what, path);
 	return 0;
+}
+
+/* Nobody may find it unused (hydractl prune) before our record names it; held until we end. */
+static int hold_layer(const char *path, struct error *err)
+{
+	auto_free char *store = layer_store_root(data_root());
+	int held_fd;
+
+	return layer_store_digest(store, path) != NULL ? layer_store_hold(path, &held_fd, err) : 0;
 }
 
 static int use_bundle(const create_request *request, record *container, struct error *err)
@@ -81,6 +91,8 @@ int bundle_make(const create_request *request, record *container, struct error *
 	if (request->bundle[0] != '\0')
 		return use_bundle(request, container, err);
 	r = require_folder("rootfs", request->rootfs, err);
+	if (r == 0)
+		r = hold_layer(request->rootfs, err);
 	if (r < 0)
 		return r;
 	data = bundle_data_path(container->namespace_, container->id);

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static int check(const create_request *request, struct error *err)
 {
@@ -53,6 +54,45 @@ static Hydra__V1__Network *network_config(const create_request *request)
 	return network;
 }
 
+/* A migration makes a folder at the same path of another host: it has to be one, and named without detours. */
+static int check_carried(const char *path, struct error *err)
+{
+	auto_free char *real = realpath(path, NULL);
+	struct stat status;
+
+	if (real == NULL || stat(real, &status) < 0)
+		return fail_errno(err, errno, "volume '%s'", path);
+	if (!S_ISDIR(status.st_mode) || strcmp(real, path) != 0 || strcmp(path, "/") == 0)
+		return fail_because(err, EINVAL, "volume '%s' can't be carried: expected a folder, by its path without links and '..'", path);
+	return 0;
+}
+
+static bool has_volume(const record *container, const char *path)
+{
+	for (size_t i = 0; i < container->n_carried_volumes; i++) {
+		if (strcmp(container->carried_volumes[i], path) == 0)
+			return true;
+	}
+	return false;
+}
+
+static int add_carried(const create_request *request, record *container, struct error *err)
+{
+	container->carried_volumes = calloc(request->n_mounts + 1, sizeof(char *));
+	if (container->carried_volumes == NULL)
+		return fail_errno(err, ENOMEM, "create container '%s'", request->id);
+	for (size_t i = 0; i < request->n_mounts; i++) {
+		const Hydra__V1__Mount *entry = request->mounts[i];
+
+		if (!entry->is_carried || has_volume(container, entry->source))
+			continue;
+		if (check_carried(entry->source, err) < 0)
+			return err->code;
+		container->carried_volumes[container->n_carried_volumes++] = text_copy(entry->source);
+	}
+	return 0;
+}
+
 static record *make_record(const create_request *request, struct error *err)
 {
 	record empty = HYDRA__V1__CONTAINER_RECORD__INIT;
@@ -74,6 +114,8 @@ static record *make_record(const create_request *request, struct error *err)
 	container->stop_timeout_s = request->stop_timeout_s;
 	container->log = log_config(request);
 	container->network = network_config(request);
+	if (add_carried(request, container, err) < 0)
+		return NULL;
 	if (request->health_check != NULL)
 		container->health_check = (void *) message_copy(&request->health_check->base);
 	if (request->restart != NULL)

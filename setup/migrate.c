@@ -49,6 +49,7 @@ struct migrate {
 	char *work; /* the worker's folder; it removes it unless it is killed */
 	const char *argv[ARGUMENTS_MAX];
 	size_t count;
+	bool is_overfull;
 };
 
 static volatile sig_atomic_t worker_pid;
@@ -125,7 +126,10 @@ static int end(struct migrate *self, bool is_done, struct error *err)
 
 static void add(struct migrate *self, const char *name, const char *value)
 {
-	if (self->count + 3 > ARGUMENTS_MAX || value[0] == '\0')
+	if (value[0] == '\0')
+		return;
+	self->is_overfull |= self->count + 5 > ARGUMENTS_MAX; /* this, two words of look(), and the end */
+	if (self->is_overfull)
 		return;
 	self->argv[self->count++] = name;
 	self->argv[self->count++] = text_copy(value);
@@ -146,6 +150,15 @@ static void add_format(struct migrate *self, const char *name, const char *folde
 	add(self, name, path);
 }
 
+static bool is_carried(const record *container, const char *path)
+{
+	for (size_t i = 0; i < container->n_carried_volumes; i++) {
+		if (strcmp(container->carried_volumes[i], path) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* What must be at the target as it is here: the sources of bind mounts. */
 static int add_binds(struct migrate *self, struct error *err)
 {
@@ -164,7 +177,7 @@ static int add_binds(struct migrate *self, struct error *err)
 		const char *type = yyjson_get_str(yyjson_obj_get(mount, "type"));
 		const char *source = yyjson_get_str(yyjson_obj_get(mount, "source"));
 
-		if (source != NULL && source[0] == '/' && (type == NULL || strcmp(type, "bind") == 0))
+		if (source != NULL && source[0] == '/' && (type == NULL || strcmp(type, "bind") == 0) && !is_carried(self->container, source))
 			add(self, "--require", source);
 	}
 	yyjson_doc_free(doc);
@@ -179,8 +192,11 @@ static int add_rootfs(struct migrate *self, struct error *err)
 		add_obstacle(self, "bundle", "it was made from a bundle", "make the container with --rootfs");
 		return 0;
 	}
-	add(self, "--require", rootfs->lower);
+	add(self, "--lower", rootfs->lower);
+	add_format(self, "--layers", data_root(), ".layers");
 	add(self, "--layer", rootfs->upper);
+	for (size_t i = 0; i < self->container->n_carried_volumes; i++)
+		add(self, "--volume", self->container->carried_volumes[i]);
 	return add_binds(self, err);
 }
 
@@ -230,6 +246,7 @@ static void forget_arguments(struct migrate *self)
 	for (size_t i = 3; i < self->count; i += 2) /* the values of add() */
 		free((char *) (uintptr_t) self->argv[i]);
 	self->count = 2;
+	self->is_overfull = false;
 }
 
 /* argv has everything but the first two words. */
@@ -243,6 +260,8 @@ static int run_worker(struct migrate *self, int *ret_status, struct error *err)
 	pid_t pid;
 	int r;
 
+	if (self->is_overfull)
+		return fail_because(err, E2BIG, "migrate container '%s': too many mounts and obstacles to name", self->request->id);
 	if (self->request->is_dry_run) { /* nothing is held; its report goes where errors go */
 		spec.fds[1] = (struct child_fd){STDERR_FILENO, STDOUT_FILENO};
 		spec.fd_count = 2;
@@ -377,9 +396,11 @@ static int look(struct migrate *self, struct error *err)
 	add_execs(self);
 	r = add_all(self, err);
 	self->argv[self->count++] = "--dry-run";
+	if (request->ends_exec_sessions)
+		self->argv[self->count++] = "--strangers-end";
 	if (r == 0)
 		r = run_worker(self, &status, err);
-	self->count--;
+	self->count -= request->ends_exec_sessions ? 2 : 1;
 	forget_arguments(self);
 	return r == 0 && status != 0 ? fail_because(err, EIO, "migrate container '%s': hydra-pager ended with status %d", request->id, status) : r;
 }

@@ -11,8 +11,10 @@
 #include "base/owned.h"
 #include "base/text.h"
 #include "setup/setup.h"
+#include "state/layer_store.h"
 #include "state/migration_file.h"
 #include "state/migration_log.h"
+#include "state/volumes_made.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -38,6 +40,7 @@ struct reception {
 	char line[LINE_MAX_SIZE];
 	size_t line_size;
 	char namespace[80], id[80], work[512];
+	char lower[4096]; /* the layer below the writable one; "": the record tells */
 	char folder[512]; /* of the worker; known before it exists, work when all the rest is */
 	struct run_dir dir;
 	bool has_container; /* ours to remove when this fails */
@@ -122,7 +125,7 @@ static int prepare(struct reception *self, const char *line, struct error *err)
 {
 	unsigned long long epoch = 0;
 	struct target target = {.root = self->root, .namespace = self->namespace, .id = self->id, .images = self->work,
-				.migration = self->migration, .peer = "", .epoch = 0};
+				.migration = self->migration, .peer = "", .epoch = 0, .lower = self->lower};
 	int r;
 
 	if (!progress_text(line, "id", self->id, sizeof(self->id)) ||
@@ -131,6 +134,7 @@ static int prepare(struct reception *self, const char *line, struct error *err)
 	    !progress_text(line, "migration", self->migration, sizeof(self->migration)))
 		return fail_because(err, EPROTO, "hydra-pager did not say what comes");
 	(void) progress_number(line, "epoch", &epoch);
+	(void) progress_text(line, "lower", self->lower, sizeof(self->lower));
 	target.epoch = epoch;
 	r = id_check("namespace", self->namespace, err);
 	if (r == 0)
@@ -261,6 +265,7 @@ static int start_worker(struct reception *self, int connection_fd, struct error 
 /* What the worker could not remove because it was killed, and what is ours. */
 static void undo(struct reception *self)
 {
+	auto_free char *store = layer_store_root(data_root());
 	struct error err;
 
 	run_dir_close(&self->dir);
@@ -268,8 +273,11 @@ static void undo(struct reception *self)
 		log_error("container of a failed migration not removed", "container=%s error=\"%s\"", self->id, err.message);
 	if (self->folder[0] != '\0')
 		dir_unmount_all(self->folder);
-	if (self->folder[0] != '\0')
+	if (self->folder[0] != '\0') {
+		volumes_made_undo(self->folder);
 		(void) dir_remove_all(AT_FDCWD, self->folder, &err);
+	}
+	layer_store_sweep(store);
 	if (self->has_container) {
 		auto_free char *data = bundle_data_path(self->namespace, self->id);
 

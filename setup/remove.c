@@ -10,6 +10,7 @@
 #include "setup/setup.h"
 #include "shim.pb-c.h"
 #include "state/shim_process.h"
+#include "state/volumes_made.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -88,8 +89,10 @@ static void remove_work(const struct run_dir *dir, const char *migration)
 
 	if (id_check("migration", migration, &ignored) < 0)
 		return;
-	if (!keep_word(in))
+	if (!keep_word(in)) {
+		volumes_made_undo(in);
 		(void) dir_remove_all(AT_FDCWD, in, &ignored);
+	}
 	(void) dir_remove_all(AT_FDCWD, out, &ignored);
 }
 

@@ -110,6 +110,7 @@ struct target {
 	const char *migration; /* NULL: from disk */
 	const char *peer;
 	uint64_t epoch;
+	const char *lower; /* the layer below the writable one; NULL or "": where the record says */
 };
 int target_make(const struct target *target, struct run_dir *ret_dir, struct error *err);
 

@@ -49,7 +49,7 @@ static bool set_migration(const struct target *target, record *container)
 	       message_set_string(&migration->phase, "receiving");
 }
 
-static bool set_rootfs(record *container, const char *data)
+static bool set_rootfs(const struct target *target, record *container, const char *data)
 {
 	auto_free char *upper = text_format("%s/upper", data);
 	auto_free char *work = text_format("%s/work", data);
@@ -62,6 +62,8 @@ static bool set_rootfs(record *container, const char *data)
 		hydra__v1__rootfs__init(rootfs);
 		container->rootfs = rootfs;
 	}
+	if (target->lower != NULL && target->lower[0] != '\0' && !message_set_string(&rootfs->lower, target->lower))
+		return false;
 	return message_set_string(&rootfs->upper, upper) && message_set_string(&rootfs->work, work);
 }
 
@@ -73,7 +75,7 @@ static int adapt_record(const struct target *target, record *container, const ch
 	Hydra__V1__Network *network = container->network;
 	bool fits = message_set_string(&container->id, target->id) && message_set_string(&container->namespace_, target->namespace) &&
 		    message_set_string(&container->bundle, bundle) && message_set_string(&container->restore_images, target->images) &&
-		    set_migration(target, container) && set_rootfs(container, data);
+		    set_migration(target, container) && set_rootfs(target, container, data);
 
 	container->state = HYDRA__V1__CONTAINER_STATE__STATE_RESTORING;
 	container->pid = container->shim_pid = 0;

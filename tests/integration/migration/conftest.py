@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 import pathlib
 import shutil
+import subprocess
+import tempfile
 
 import pytest
 
@@ -24,6 +26,20 @@ def redis_rootfs(tmp_path_factory):
     return make_rootfs(tmp_path_factory.mktemp("redis"), "/usr/bin/redis-server")
 
 
+@pytest.fixture
+def on_disk():
+    """A folder on a file system of a disk: the temporary ones are in memory."""
+    path = pathlib.Path(tempfile.mkdtemp(prefix="test-", dir=BUILD))
+    try:
+        kind = subprocess.run(["stat", "-f", "-c", "%T", path], capture_output=True, text=True, check=True).stdout.strip()
+        if kind not in ("ext2/ext3", "xfs", "btrfs", "f2fs"):
+            pytest.skip(f"the build folder is on {kind}")
+        path.chmod(0o755)
+        yield path
+    finally:
+        shutil.rmtree(path)
+
+
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory):
     return make_certificates(pathlib.Path(tmp_path_factory.mktemp("tls")) / "good", "a", "b", "c")
@@ -39,14 +55,25 @@ def show(cluster):
             print(host.ctl("events", item["id"], check=False).stdout)
 
 
+def started(cluster, request):
+    with cluster:
+        cluster.start()
+        yield cluster
+        if hasattr(request.node, "failed"):
+            show(cluster)
+        cluster.clean()
+
+
 @pytest.fixture
 def cluster(certificates, request):
-    with Cluster(certificates) as made:
-        made.start()
-        yield made
-        if hasattr(request.node, "failed"):
-            show(made)
-        made.clean()
+    """Two hosts."""
+    yield from started(Cluster(certificates), request)
+
+
+@pytest.fixture
+def ring(certificates, request):
+    """Three hosts."""
+    yield from started(Cluster(certificates, 3), request)
 
 
 @pytest.fixture
