@@ -426,6 +426,7 @@ def main():
         pathlib.Path(options.json).write_text(json.dumps({"rows": rows, "stalls": stalls}, indent=1))
 
 
-if shutil.which("gnuplot") is None:
-    sys.exit("bench migrate: gnuplot is missing")
-main()
+if __name__ == "__main__":
+    if shutil.which("gnuplot") is None:
+        sys.exit("bench migrate: gnuplot is missing")
+    main()
