@@ -273,3 +273,16 @@ def test_a_digest_is_computed_once_where_each_change_shows(cluster, at_rest, is_
         file.write(b"changed")
     os.utime(at_rest / "big", ns=(1, 1))
     assert report(cluster)["image"]["digest"] == f"sha256:{tree_digest(at_rest)}"
+
+
+def test_a_move_is_called_off_while_a_layer_is_read(moved, image):
+    moved.a.order_fault("send.layer-read", "stop")
+    moving = moved.a.popen([moved.a.program("hydractl"), "--plain", "migrate", "counter", moved.b.address], stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: moved.a.has_arrived("send.layer-read"), "the fault")
+    moved.a.forget_faults()
+    moved.a.kill("hydra-pager", 15)
+    moved.a.kill("hydra-pager", 18)
+    _, said = moving.communicate(timeout=60)
+    assert moving.returncode == 125 and "the migration was cancelled" in said, said
+    assert_counts_on(moved.a)
+    assert names(moved.b) == set() and incoming(moved.b) == []
