@@ -154,6 +154,19 @@ def test_a_second_container_with_the_same_layer_sends_nothing_of_it(moved, image
     assert sent["counter"] > 5_000_000 > sent["second"]
 
 
+def test_two_that_bring_the_same_layer_at_once_share_it(moved, image):
+    run(moved.a, str(image), "second", "sh", "-c", COUNT)
+    moved.b.order_fault("receive.lower", "stop")
+    moving = moved.a.popen([moved.a.program("hydractl"), "--plain", "migrate", "counter", moved.b.address])
+    wait_for(lambda: moved.b.has_arrived("receive.lower"), "the fault")
+    moved.b.forget_faults()
+    moved.migrate("second", moved.a)
+    moved.b.kill("hydra-pager", 18)
+    assert moving.wait(60) == 0
+    assert lower(moved.b, "second") == lower(moved.b) and len(layers(moved.b)) == 1 and incoming(moved.b) == []
+    assert_counts_on(moved.b)
+
+
 def test_the_same_path_with_another_content_is_not_used(moved, image):
     there = moved.b.path(str(image))
     shutil.copytree(image, there, symlinks=True, ignore=shutil.ignore_patterns("fifo", "null", "whiteout"))
