@@ -2,6 +2,7 @@
 #include "checkpoint/bulk_window.h"
 
 #include "base/clock.h"
+#include "checkpoint/frames.h"
 
 #define REQUESTS_FIRST 4U
 /* What may wait in the network's queues, in time. */
@@ -19,13 +20,15 @@ void bulk_window_init(struct bulk_window *self)
 
 bool bulk_window_has_room(const struct bulk_window *self)
 {
-	return self->count < self->allowed;
+	return self->pages < self->allowed * PAGES_PER_FRAME && self->count < BULK_UNDER_WAY_MAX;
 }
 
-void bulk_window_asked(struct bulk_window *self, uint64_t now_ns)
+void bulk_window_asked(struct bulk_window *self, size_t pages, uint64_t now_ns)
 {
-	if (self->count < BULK_REQUESTS_MAX)
-		self->asked[(self->first + self->count++) % BULK_REQUESTS_MAX] = now_ns;
+	if (self->count == BULK_UNDER_WAY_MAX)
+		return;
+	self->under_way[(self->first + self->count++) % BULK_UNDER_WAY_MAX] = (struct bulk_request){now_ns, pages};
+	self->pages += pages;
 }
 
 static uint64_t shorter(uint64_t one, uint64_t other)
@@ -50,8 +53,9 @@ void bulk_window_answered(struct bulk_window *self, uint64_t now_ns, bool is_emp
 
 	if (self->count == 0)
 		return;
-	took = now_ns - self->asked[self->first] + 1;
-	self->first = (self->first + 1) % BULK_REQUESTS_MAX;
+	took = now_ns - self->under_way[self->first].asked_ns + 1;
+	self->pages -= self->under_way[self->first].pages;
+	self->first = (self->first + 1) % BULK_UNDER_WAY_MAX;
 	self->count--;
 	if (is_empty)
 		return;

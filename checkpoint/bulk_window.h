@@ -10,13 +10,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define BULK_REQUESTS_MIN 2U
-#define BULK_REQUESTS_MAX 16U
+#define BULK_REQUESTS_MIN  2U
+#define BULK_REQUESTS_MAX  16U
+#define BULK_UNDER_WAY_MAX 256U /* smaller ones */
+
+struct bulk_request {
+	uint64_t asked_ns;
+	size_t pages;
+};
 
 struct bulk_window {
-	size_t allowed;                 /* requests */
-	uint64_t asked[BULK_REQUESTS_MAX]; /* when, of those under way, in their order */
-	size_t first, count;
+	size_t allowed; /* requests of full size (PAGES_PER_FRAME); more smaller ones */
+	struct bulk_request under_way[BULK_UNDER_WAY_MAX]; /* in their order */
+	size_t first, count, pages;
 	uint64_t shortest_ns; /* 0: none was measured */
 	size_t settling;      /* answers until it is measured again */
 	uint32_t answers;
@@ -25,6 +31,6 @@ struct bulk_window {
 void bulk_window_init(struct bulk_window *self);
 /* Another request may be made. */
 bool bulk_window_has_room(const struct bulk_window *self);
-void bulk_window_asked(struct bulk_window *self, uint64_t now_ns);
+void bulk_window_asked(struct bulk_window *self, size_t pages, uint64_t now_ns);
 /* The oldest request was answered; by nothing but "empty": that tells nothing of the network. */
 void bulk_window_answered(struct bulk_window *self, uint64_t now_ns, bool is_empty);

@@ -49,7 +49,7 @@ struct send_options {
 	struct string_list required, volumes, obstacles, holds;
 	struct string_list deadlines;
 	int pid, reconnect_s;
-	bool is_resumed, is_dry_run;
+	bool is_resumed, is_dry_run, strangers_end;
 };
 
 #define AT(field) offsetof(struct send_options, field)
@@ -85,6 +85,7 @@ static const struct option_entry send_entries[] = {
 	{0, "mode", "MODE", OPTION_STRING, AT(mode), "auto, post-copy, pre-copy, hybrid or cold (default: auto)"},
 	{0, "downtime", "TIME", OPTION_STRING, AT(downtime), "pre-copy: the standstill that sending the rest may take (default 100ms)"},
 	{0, "dry-run", NULL, OPTION_FLAG, AT(is_dry_run), "only print what is in the way and what to expect, as a JSON object"},
+	{0, "strangers-end", NULL, OPTION_FLAG, AT(strangers_end), "with --dry-run: processes from outside (exec sessions) will be ended first"},
 	{0, "obstacle", "TEXT", OPTION_LIST, AT(obstacles), "something in the way: object, reason and remedy with tabs between"},
 	{0, "lost-pages", "POLICY", OPTION_STRING, AT(lost_pages),
 	 "what becomes of the copy should memory be lost: stop (killed, default) or poison (who touches it gets SIGBUS)"},
@@ -186,7 +187,8 @@ static enum send_outcome send_with(const struct send_options *options, const str
 		.record = options->record, .config = options->config, .limits = options->limits, .veth = options->veth,
 		.bridge = options->bridge, .mac = options->mac, .progress_fd = options->worker.progress_fd, .patience_ms = options->worker.patience_s * 1000,
 		.reconnect_ms = options->reconnect_s * 1000, .compress = options->compress,
-		.departures = options->departures, .holds = holds, .is_dry_run = options->is_dry_run, .obstacles = &options->obstacles};
+		.departures = options->departures, .holds = holds, .is_dry_run = options->is_dry_run,
+		.strangers_end = options->strangers_end, .obstacles = &options->obstacles};
 
 	if (options->is_resumed)
 		return send_resume(&spec, err);

@@ -19,6 +19,7 @@
 #include "base/text.h"
 #include "checkpoint/criu_log.h"
 #include "checkpoint/criu_options.h"
+#include "checkpoint/image_sleeps.h"
 #include "checkpoint/image_timers.h"
 #include "checkpoint/proc.h"
 #include "checkpoint/stdin_image.h"
@@ -149,6 +150,13 @@ static int run_dump(const struct dump_spec *spec, Hydra__V1__CheckpointMetadata 
 	return r;
 }
 
+int dump_correct_images(int images_fd, struct error *err)
+{
+	int r = image_timers_revive(images_fd, err);
+
+	return r < 0 ? r : image_sleeps_resume(images_fd, err);
+}
+
 static int survey(pid_t init, struct error *err)
 {
 	struct proc_tasks tasks;
@@ -176,7 +184,7 @@ int dump_to_disk(const struct dump_spec *spec, struct error *err)
 	if (r < 0)
 		(void) tcp_repair_off(spec->init, &(struct error){0});
 	if (r == 0)
-		r = image_timers_revive(images_fd, err);
+		r = dump_correct_images(images_fd, err);
 	if (r == 0)
 		r = metadata_write(metadata, images_fd, err);
 	hydra__v1__checkpoint_metadata__free_unpacked(metadata, NULL);

@@ -132,7 +132,7 @@ Hydra__V1__HandoffHostState *host_state_collect(const char *run_root)
 	auto_free char *meminfo = read_text("/proc/meminfo");
 	struct listing listing = {run_root, self};
 	struct error ignored;
-	double load = 0;
+	auto_free char *loadavg = read_text("/proc/loadavg");
 
 	if (self == NULL)
 		abort();
@@ -140,8 +140,8 @@ Hydra__V1__HandoffHostState *host_state_collect(const char *run_root)
 	self->memory_bytes = memory_line(meminfo, "MemTotal:");
 	self->memory_available_bytes = memory_line(meminfo, "MemAvailable:");
 	self->processors = (uint32_t) sysconf(_SC_NPROCESSORS_ONLN);
-	if (getloadavg(&load, 1) == 1 && self->processors > 0)
-		self->load_percent = (uint32_t) (load * 100 / self->processors);
+	if (loadavg != NULL && self->processors > 0)
+		self->load_percent = (uint32_t) (strtod(loadavg, NULL) * 100 / self->processors);
 	add_pressure(self);
 	self->containers = calloc(HOST_CONTAINERS_MAX, sizeof(*self->containers));
 	if (self->containers != NULL && run_root != NULL)

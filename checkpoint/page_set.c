@@ -249,6 +249,26 @@ bool page_set_next_missing(const struct page_set *self, size_t *cursor_range, si
 	return false;
 }
 
+bool page_set_next_between(const struct page_set *self, uint64_t *from, uint64_t end, size_t limit, struct page_range **ret_range,
+			   size_t *ret_index, size_t *ret_count)
+{
+	for (size_t at = lower_bound(self, *from); at < self->count && self->ranges[at].start < end; at++) {
+		struct page_range part = self->ranges[at];
+		size_t cursor = *from > part.start ? (*from - part.start) / PAGE_BYTES : 0;
+		size_t pages = (end - part.start + PAGE_BYTES - 1) / PAGE_BYTES;
+
+		if (pages < part.count)
+			part.count = pages;
+		if (!page_range_next(&part, PAGE_MISSING, limit, &cursor, ret_index, ret_count))
+			continue;
+		*ret_range = &self->ranges[at];
+		*from = part.start + (uint64_t) cursor * PAGE_BYTES;
+		return true;
+	}
+	*from = end;
+	return false;
+}
+
 void page_range_around(const struct page_range *range, size_t index, size_t window, size_t *ret_first, size_t *ret_count)
 {
 	size_t first = index - index % window;

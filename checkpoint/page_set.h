@@ -52,6 +52,9 @@ int page_set_move(struct page_set *self, uint64_t start, uint64_t end, uint64_t 
  * Moves the cursor behind the run. */
 bool page_set_next_missing(const struct page_set *self, size_t *cursor_range, size_t *cursor_page, size_t limit,
 			   struct page_range **ret_range, size_t *ret_index, size_t *ret_count);
+/* The same for missing pages that are now in [*from, end): moves *from behind the run, or to end. */
+bool page_set_next_between(const struct page_set *self, uint64_t *from, uint64_t end, size_t limit, struct page_range **ret_range,
+			   size_t *ret_index, size_t *ret_count);
 /* The next run, of at most limit pages, of pages in this state at or after *cursor, which is moved behind it. */
 bool page_range_next(const struct page_range *range, enum page_state state, size_t limit, size_t *cursor, size_t *ret_index,
 		     size_t *ret_count);

@@ -247,6 +247,8 @@ int pager_prepare(struct pager *self, struct event_loop *loop, struct link *link
 	self->images_fd = open(places->images, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (self->images_fd < 0)
 		return fail_errno(err, errno, "open '%s'", places->images);
+	heat_load(&self->heat, self->images_fd, HEAT_FILE);
+	heat_load(&self->huge.ranges, self->images_fd, HUGE_FILE);
 	return load_pagemaps(self, places->images, err);
 }
 
@@ -278,6 +280,9 @@ void pager_stop(struct pager *self)
 		free(self->spaces[i]);
 	}
 	free(self->spaces);
+	heat_deinit(&self->heat);
+	heat_deinit(&self->huge.ranges);
+	proc_tasks_deinit(&self->huge.tasks);
 	owned_fd_release(&self->listen_fd);
 	owned_fd_release(&self->criu_fd);
 	owned_fd_release(&self->keeper_fd);
@@ -342,77 +347,6 @@ int pager_receive(struct pager *self, const struct frame *frame, struct error *e
 	return self->has_failed ? (*err = self->error, err->code) : 0;
 }
 
-/* Moved memory and pages that came before their area did may have been passed by. */
-static void rewind_when_done(struct pager *self)
-{
-	if (self->cursor_space < self->space_count || (self->bulk.count > 0 && !self->has_jumped) || pager_is_complete(self))
-		return;
-	self->has_jumped = false;
-	self->cursor_space = 0;
-	for (size_t i = 0; i < self->space_count; i++)
-		self->spaces[i]->cursor_range = self->spaces[i]->cursor_page = 0;
-}
-
-static int ask_in_background(struct pager *self, struct pager_space *space, struct page_range *range, size_t index, size_t count,
-			     struct error *err)
-{
-	if (pager_request(self, space, range, index, count, false) < 0)
-		return *err = self->error, err->code;
-	for (size_t i = 0; i < count; i++)
-		page_set_mark(&space->pages, range, index + i, PAGE_ASKED);
-	bulk_window_asked(&self->bulk, clock_monotonic_ns());
-	return 0;
-}
-
-int pager_prefetch_small(struct pager *self, struct error *err)
-{
-	int r = 0;
-
-	for (size_t i = 0; i < self->space_count && r == 0; i++) {
-		struct pager_space *space = self->spaces[i];
-
-		for (size_t at = 0; at < space->pages.count && r == 0; at++) {
-			struct page_range *range = &space->pages.ranges[at];
-			size_t cursor = 0, index, count;
-
-			while (r == 0 && range->count <= PAGES_PER_FRAME && self->bulk.count < BULK_REQUESTS_MAX &&
-			       page_range_next(range, PAGE_MISSING, PAGES_PER_FRAME, &cursor, &index, &count))
-				r = ask_in_background(self, space, range, index, count, err);
-		}
-	}
-	return r;
-}
-
-/* From the cursor to the end, as far as the window goes. */
-static int prefetch_on(struct pager *self, struct error *err)
-{
-	while (self->is_restored && bulk_window_has_room(&self->bulk) && self->cursor_space < self->space_count) {
-		struct pager_space *space = self->spaces[self->cursor_space];
-		struct page_range *range;
-		size_t index, count;
-
-		if (space->is_gone || !page_set_next_missing(&space->pages, &space->cursor_range, &space->cursor_page,
-							     PAGES_PER_FRAME, &range, &index, &count)) {
-			self->cursor_space++;
-			continue;
-		}
-		if (ask_in_background(self, space, range, index, count, err) < 0)
-			return err->code;
-	}
-	return 0;
-}
-
-int pager_prefetch(struct pager *self, struct error *err)
-{
-	int r;
-
-	rewind_when_done(self);
-	r = prefetch_on(self, err);
-	/* what is new at the end, as with a task that forks all the time, must not keep what is before it waiting */
-	rewind_when_done(self);
-	return r < 0 ? r : prefetch_on(self, err);
-}
-
 static void ask_awaited(struct pager *self, const struct pager_space *space)
 {
 	for (size_t at = 0; at < space->pages.count; at++) {
@@ -445,6 +379,7 @@ void pager_ask_again(struct pager *self)
 {
 	bulk_window_init(&self->bulk);
 	self->cursor_space = 0;
+	self->heat_cursor = (struct heat_cursor){0};
 	for (size_t i = 0; i < self->space_count; i++) {
 		self->spaces[i]->cursor_range = self->spaces[i]->cursor_page = 0;
 		forget_asked(&self->spaces[i]->pages);

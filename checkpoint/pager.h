@@ -10,8 +10,10 @@
 #include "checkpoint/bulk_window.h"
 #include "checkpoint/fault_window.h"
 #include "checkpoint/frames.h"
+#include "checkpoint/heat.h"
 #include "checkpoint/page_set.h"
 #include "checkpoint/pager_journal.h"
+#include "checkpoint/proc.h"
 #include "checkpoint/stalls.h"
 
 #include <stdbool.h>
@@ -36,6 +38,14 @@ struct pager_space {
 	struct stalls stalls;
 };
 
+/* What was of huge pages at the source, and becomes it again. */
+struct pager_huge {
+	struct heat ranges;
+	struct heat_cursor cursor;
+	struct proc_tasks tasks; /* as they are now */
+	bool is_begun, is_over;
+};
+
 struct pager {
 	struct event_loop *loop;
 	struct link *link;
@@ -48,6 +58,10 @@ struct pager {
 	size_t space_count, cursor_space;
 	uint64_t pages_total, pages_done, fault_count;
 	struct bulk_window bulk;
+	struct heat heat; /* what the background begins with */
+	struct heat_cursor heat_cursor;
+	struct pager_huge huge;
+	size_t follow;    /* requests that follow a task which goes through its memory in order, before that */
 	bool has_jumped;  /* the background followed a fault and has left something behind */
 	bool is_sealed;   /* the source gives checksums */
 	bool is_restored; /* CRIU has set up every task: prefetching may begin */
@@ -95,6 +109,8 @@ bool pager_is_complete(const struct pager *self);
 /* Tells the keeper, after which pager_is_finished becomes true; keeps answering until then. */
 void pager_complete(struct pager *self);
 bool pager_is_finished(const struct pager *self);
+/* When every page is here: makes one huge page of what was one at the source. init: of the tasks. False: there is no more. */
+bool pager_collapse_next(struct pager *self, pid_t init);
 /* What has not come will not come: who touches it gets SIGBUS. *ret_pages: how many. Fails on kernels before 6.6. */
 int pager_poison(struct pager *self, uint64_t *ret_pages, struct error *err);
 /* The same, but the keeper kills the tasks. False: there is no keeper. */

@@ -15,6 +15,8 @@
 #include "base/owned.h"
 #include "checkpoint/uffd.h"
 
+#define FOLLOW_REQUESTS 8U
+
 static const unsigned char empty_pages[PAGES_PER_FRAME * PAGE_BYTES];
 
 void pager_space_give_up(struct pager_space *self)
@@ -87,6 +89,7 @@ static void ask_around(struct pager_space *self, struct page_range *range, size_
 	self->cursor_page = first + count;
 	self->pager->cursor_space = self->number;
 	self->pager->has_jumped = true;
+	self->pager->follow = window > FAULT_WINDOW_FIRST ? FOLLOW_REQUESTS : 0;
 }
 
 static void handle_fault(struct pager_space *self, uint64_t address)

@@ -88,8 +88,9 @@ struct receiver {
 	struct link fault_link; /* for what tasks wait for; transport.fd is FD_NONE when there is none */
 	int keeper_fd;
 	struct error error;
-	bool has_failed, is_source_lost, is_acknowledged, is_done_said;
+	bool has_failed, is_source_lost, is_acknowledged, is_done_said, is_in_shape;
 	uint64_t complete_ns, running_ns;
+	pid_t init; /* of the restored tasks; 0: not known */
 	Hydra__V1__HandoffSums *sums; /* what it cost, when all memory is here */
 };
 

@@ -24,9 +24,11 @@
 #include "checkpoint/sums.h"
 #include "state/volumes_made.h"
 
-#define FRAMES_PER_TURN 4
+#define FRAMES_PER_TURN 64
+#define BYTES_PER_TURN  (1U << 20) /* others have to have their turn */
 #define FAREWELL_S      10
 #define SERVICE_S       3
+#define SHAPE_S         5
 
 static void fail(struct receiver *self, const struct error *err)
 {
@@ -96,6 +98,7 @@ static void handle_running(struct receiver *self, const struct local_message *me
 	self->stage = STAGE_PAGING;
 	self->pager.is_restored |= !mode_is_lazy(self->mode); /* else CRIU tells */
 	self->running_ns = clock_monotonic_ns();
+	self->init = message->value;
 	receive_give_packets(self, message->text);
 	volumes_made_keep(self->work);
 	progress_phase(&self->progress, TARGET_PAGING, NULL, extra);
@@ -256,7 +259,7 @@ static void handle_link(struct event_source *source, uint32_t events)
 	struct link *link = &self->session.link;
 
 	(void) events;
-	for (int i = 0; i < FRAMES_PER_TURN && !self->has_failed && !self->is_source_lost; i++) {
+	for (size_t i = 0, bytes = 0; i < FRAMES_PER_TURN && bytes < BYTES_PER_TURN && !self->has_failed && !self->is_source_lost; i++) {
 		struct frame frame;
 		struct error err;
 		int r = link_next(link, &frame, &err);
@@ -265,6 +268,7 @@ static void handle_link(struct event_source *source, uint32_t events)
 			lose_source(self, &err);
 		if (r <= 0)
 			return;
+		bytes += frame.size;
 		handle_source_frame(self, &frame);
 	}
 }
@@ -370,6 +374,25 @@ static void complete(struct receiver *self)
 	fault_point("receive.complete");
 	if (self->sums == NULL)
 		self->sums = sums_of_pager(&self->pager, self->running_ns > 0 ? (self->complete_ns - self->running_ns) / NS_PER_US : 0);
+}
+
+static bool is_getting_in_shape(const struct receiver *self)
+{
+	return self->stage == STAGE_COMPLETE && !self->is_in_shape;
+}
+
+/* Huge pages, one a turn, for at most SHAPE_S longer than the memory took to come: the kernel does the rest in its own time. Only then
+ * the userfaultfds are let go, and the container may be moved on. */
+static void get_in_shape(struct receiver *self)
+{
+	uint64_t now = clock_monotonic_ns();
+
+	if (!is_getting_in_shape(self))
+		return;
+	if (now - self->complete_ns < self->complete_ns - self->running_ns + SHAPE_S * NS_PER_S && pager_collapse_next(&self->pager, self->init))
+		return;
+	self->is_in_shape = true;
+	self->complete_ns = now;
 	pager_complete(&self->pager);
 }
 
@@ -380,7 +403,7 @@ static void say_done(struct receiver *self)
 	bool is_late = clock_monotonic_ns() - self->complete_ns > SERVICE_S * NS_PER_S;
 	struct error err;
 
-	if (self->stage != STAGE_COMPLETE || (!pager_is_finished(&self->pager) && !is_late))
+	if (!self->is_in_shape || (!pager_is_finished(&self->pager) && !is_late))
 		return;
 	if (is_late && !pager_is_finished(&self->pager)) /* a shim that died may have been the one that heard it */
 		pager_complete(&self->pager);
@@ -397,7 +420,7 @@ static bool is_over(const struct receiver *self)
 	bool is_known = self->is_acknowledged || self->is_source_lost ||
 			clock_monotonic_ns() - self->complete_ns > FAREWELL_S * NS_PER_S;
 
-	return self->stage == STAGE_COMPLETE && pager_is_finished(&self->pager) && is_known;
+	return self->is_in_shape && pager_is_finished(&self->pager) && is_known;
 }
 
 int receive_turn_until_over(struct receiver *self, struct error *err)
@@ -409,7 +432,7 @@ int receive_turn_until_over(struct receiver *self, struct error *err)
 		bool has_input = self->session.link.may_have_more && !self->is_source_lost;
 		struct error late;
 
-		event_loop_turn(&self->loop, has_input || has_faults ? 0 : 1000);
+		event_loop_turn(&self->loop, has_input || has_faults || is_getting_in_shape(self) ? 0 : 1000);
 		if (has_faults)
 			receive_handle_faults(&self->fault_source, 0);
 		if (has_input)
@@ -417,6 +440,7 @@ int receive_turn_until_over(struct receiver *self, struct error *err)
 		pump(self);
 		if (self->stage == STAGE_PAGING && pager_is_complete(&self->pager) && !self->has_failed)
 			complete(self);
+		get_in_shape(self);
 		say_done(self);
 		if (self->stage < STAGE_COMMITTED && clock_monotonic_ns() > end) {
 			(void) fail_because(&late, ETIMEDOUT, self->restore_fd < 0 ? "nobody restored the container within %d s"

@@ -22,7 +22,6 @@
 #include "checkpoint/bridge.h"
 #include "checkpoint/departure.h"
 #include "checkpoint/facts.h"
-#include "checkpoint/image_timers.h"
 #include "checkpoint/packets.h"
 #include "checkpoint/rounds.h"
 #include "checkpoint/stdin_image.h"
@@ -159,6 +158,7 @@ int send_preflight(struct sender_state *self, struct error *err)
 		return fail_errno(err, ENOMEM, "offer the container");
 	self->began_ns = clock_monotonic_ns();
 	progress_phase(&self->progress, SOURCE_PREFLIGHT, NULL, NULL);
+	send_note_usage(self);
 	hydra__v1__handoff_offer__init(offer);
 	r = send_open_trees(self, err);
 	begin_deadline(self, DEADLINE_PREFLIGHT);
@@ -271,13 +271,16 @@ static int freeze(struct sender_state *self, struct error *err)
 	struct dump_spec dump = {.criu = self->spec->criu, .id = self->spec->id, .init = self->spec->pid, .images = self->spec->work, .holds = self->spec->holds,
 				 .timeout_s = (int) ((self->spec->deadlines_ns[DEADLINE_FREEZE] + NS_PER_S - 1) / NS_PER_S),
 				 .is_complete = !mode_is_lazy(self->mode), .parent = self->rounds > 0 ? parent : NULL};
+	auto_free char *heat = NULL;
 	int r = write_metadata(self, err);
 
 	if (r == 0)
 		r = dump_park_prepare(&self->dump, &dump, err);
+	if (r == 0)
+		heat = send_heat(self);
 	fault_point("send.before-freeze");
 	begin_deadline(self, DEADLINE_FREEZE);
-	progress_phase(&self->progress, SOURCE_FREEZE, NULL, NULL);
+	progress_phase(&self->progress, SOURCE_FREEZE, NULL, heat);
 	transport_pace(&self->session.link.transport, 0); /* now the container waits */
 	if (r == 0)
 		r = send_record_begun(self, err);
@@ -301,7 +304,7 @@ static int freeze(struct sender_state *self, struct error *err)
 	fault_point("send.frozen");
 	progress_phase(&self->progress, SOURCE_IMAGES, NULL, NULL);
 	if (r == 0)
-		r = image_timers_revive(self->dump.images_fd, err);
+		r = dump_correct_images(self->dump.images_fd, err);
 	if (r == 0)
 		r = stdin_image_save(self->metadata, self->spec->pid, self->dump.images_fd, err);
 	if (r == 0)

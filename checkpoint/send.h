@@ -44,7 +44,7 @@ struct send_spec {
 	uint64_t bandwidth;   /* bytes a second for what nobody waits for; 0: all there is */
 	const char *compress; /* "auto", or the name of a method */
 	handoff_mode mode;
-	bool is_dry_run;
+	bool is_dry_run, strangers_end; /* the second: processes from outside will be ended before it is meant */
 	const struct string_list *obstacles; /* OBJECT<tab>REASON<tab>REMEDY each: what the caller knows to be in the way */
 	uint64_t downtime_ms; /* pre-copy: how long the container may stand still for what is left */
 	Hydra__V1__LostPages lost_pages;
@@ -129,6 +129,10 @@ int send_agree(struct sender_state *self, Hydra__V1__HandoffOffer *offer, struct
 void send_clean_up(struct sender_state *self);
 /* The mode that was agreed on; -EREMOTEIO: why it can't be. */
 int send_heed_answer(struct sender_state *self, const Hydra__V1__HandoffAnswer *answer, struct error *err);
+/* From here on it is noted which memory is used. */
+void send_note_usage(const struct sender_state *self);
+/* What was, goes with the images. Something for the progress, the caller's to free, or NULL. */
+char *send_heat(struct sender_state *self);
 /* Pre-copy, until it has come far enough. */
 int send_rounds(struct sender_state *self, struct error *err);
 /* Every image in the folder. */

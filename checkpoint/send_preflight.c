@@ -68,7 +68,7 @@ void send_find_problems(struct sender_state *self, const struct proc_tasks *task
 	add_obstacles(self);
 	if (tasks->items[0].virtual_pid == tasks->items[0].pid)
 		problems_add(&self->problems, "run it with a pid namespace of its own", "pid namespace", "it is the one of this host");
-	survey_collect(tasks, &self->problems);
+	survey_collect(tasks, &self->problems, self->spec->is_dry_run && self->spec->strangers_end);
 	check_mode(self, facts);
 	send_note_shared(self);
 	check_room(self, self->progress.pages_total * PAGE_BYTES);

@@ -193,9 +193,9 @@ static void survey_maps(struct survey *self, pid_t pid)
 	}
 }
 
-void survey_collect(const struct proc_tasks *tasks, struct problems *problems)
+void survey_collect(const struct proc_tasks *tasks, struct problems *problems, bool strangers_end)
 {
-	struct survey self = {.tasks = tasks, .problems = problems};
+	struct survey self = {.tasks = tasks, .problems = problems, .strangers_end = strangers_end};
 
 	survey_sockets_begin(&self);
 	for (size_t i = 0; i < tasks->count; i++) {
@@ -211,7 +211,7 @@ int survey_tasks(const struct proc_tasks *tasks, struct error *err)
 	struct problems problems = {0};
 	int r;
 
-	survey_collect(tasks, &problems);
+	survey_collect(tasks, &problems, false);
 	r = problems_fail(&problems, err);
 	problems_deinit(&problems);
 	return r;

@@ -9,8 +9,8 @@
 #include "checkpoint/proc.h"
 
 /* Everything in the way, each with the task, its descriptor and the object that CRIU cannot save. That there is nothing promises
- * nothing: the container runs on while we look. */
-void survey_collect(const struct proc_tasks *tasks, struct problems *problems);
+ * nothing: the container runs on while we look. strangers_end: processes from outside will be ended before it is meant. */
+void survey_collect(const struct proc_tasks *tasks, struct problems *problems, bool strangers_end);
 /* The same as one failure, -EOPNOTSUPP. */
 int survey_tasks(const struct proc_tasks *tasks, struct error *err);
 
@@ -23,6 +23,7 @@ const char *survey_map(const char *line);
 struct survey {
 	const struct proc_tasks *tasks;
 	struct problems *problems;
+	bool strangers_end;
 	struct proc_mounts mounts; /* as the task sees them whose turn it is */
 	unsigned long long *sockets; /* inodes, of all tasks */
 	size_t socket_count;

@@ -105,7 +105,7 @@ void survey_task(struct survey *self, const struct proc_task *task)
 	char name[64];
 	struct error err;
 
-	if (task == &self->tasks->items[0] && task->virtual_pid == 1 && proc_refuse_strangers(task->pid, &err) < 0)
+	if (task == &self->tasks->items[0] && task->virtual_pid == 1 && !self->strangers_end && proc_refuse_strangers(task->pid, &err) < 0)
 		problems_add(self->problems, "end it, or see hydractl migrate --exec-sessions", "a process from outside", "%s", err.message);
 	proc_name(task->pid, name, sizeof(name));
 	survey_tracer(self, task->pid, name);

@@ -5,23 +5,27 @@
 #include "base/owned.h"
 #include "base/text.h"
 #include "cli/drain_moves.h"
+#include "cli/migrate.h"
 #include "proto/message.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define TARGETS_MAX  64
 #define PARALLEL_MAX 64
 
 struct drain_options {
+	struct migrate_way way;
 	const char *to, *order;
 	int parallel;
 	bool keeps_going, dry_run;
 };
 
 static const struct option_entry drain_entries[] = {
+	MIGRATE_WAY_ENTRIES,
 	{0, "to", "HOST[,HOST...]", OPTION_STRING, offsetof(struct drain_options, to), "where to: names of hydractl host, or HOST:PORT"},
 	{0, "order", "ORDER", OPTION_STRING, offsetof(struct drain_options, order), "smallest (the default), largest, name or youngest first"},
 	{0, "parallel", "N", OPTION_INT, offsetof(struct drain_options, parallel), "so many at a time (default 1)"},
@@ -33,6 +37,7 @@ static const struct option_entry drain_entries[] = {
 struct drain {
 	const struct cli *cli;
 	const struct drain_options *options;
+	Hydra__V1__MigrateRequest way;
 	enum drain_order order;
 	struct host_report here;
 	struct host_report targets[TARGETS_MAX];
@@ -86,6 +91,51 @@ static int ask_targets(struct drain *self, struct error *err)
 	return r;
 }
 
+static int ask_preflight(const struct drain *self, struct drain_step *step, const struct host_report *target, char *why, size_t size)
+{
+	Hydra__V1__MigrateRequest request = self->way;
+	struct error err;
+	int r;
+
+	request.namespace_ = (char *) (uintptr_t) step->container->namespace;
+	request.id = (char *) (uintptr_t) step->container->id;
+	request.host = target->name;
+	r = preflight_ask(self->cli, &request, why, size, &err);
+	if (r < 0)
+		(void) text_fit(why, size, "%.300s", err.message);
+	return r;
+}
+
+/* The plan knows memory and names; the rest the hosts tell. When the target that was chosen can't have it, another one may. */
+static void check_step(const struct drain *self, struct drain_step *step)
+{
+	const struct host_report *chosen = step->target;
+	char why[sizeof(step->why)];
+
+	if (ask_preflight(self, step, chosen, step->why, sizeof(step->why)) == 0)
+		return;
+	step->target = NULL;
+	for (size_t i = 0; i < self->target_count && step->target == NULL; i++) {
+		if (&self->targets[i] != chosen && drain_target_fits(step->container, &self->targets[i]) &&
+		    ask_preflight(self, step, &self->targets[i], why, sizeof(why)) == 0)
+			step->target = &self->targets[i];
+	}
+}
+
+static void check_steps(const struct drain *self)
+{
+	bool is_shown = !self->cli->plain && !cli_wants_json(self->cli) && isatty(STDERR_FILENO);
+
+	for (size_t i = 0; i < self->here.container_count; i++) {
+		if (is_shown)
+			(void) fprintf(stderr, "\rlooking at what may be in the way, %zu of %zu", i + 1, self->here.container_count);
+		if (self->steps[i].target != NULL)
+			check_step(self, &self->steps[i]);
+	}
+	if (is_shown)
+		(void) fputs("\r\033[K", stderr);
+}
+
 /* Before anything is moved. How many can't be. */
 static size_t name_what_stays(const struct drain *self)
 {
@@ -102,7 +152,7 @@ static size_t name_what_stays(const struct drain *self)
 
 static int move_all(struct drain *self, size_t immovable, struct error *err)
 {
-	struct drain_moves moves = {.cli = self->cli, .steps = self->steps, .count = self->here.container_count,
+	struct drain_moves moves = {.cli = self->cli, .way = &self->way, .steps = self->steps, .count = self->here.container_count,
 				    .parallel = self->options->parallel > 0 ? (unsigned) self->options->parallel : 1,
 				    .keeps_going = self->options->keeps_going};
 	int r = drain_moves_run(&moves, err);
@@ -121,6 +171,7 @@ static int carry_out(struct drain *self, struct error *err)
 	self->steps = drain_plan(&self->here, self->targets, self->target_count, self->order);
 	if (self->steps == NULL)
 		return fail_errno(err, ENOMEM, "plan moves");
+	check_steps(self);
 	immovable = name_what_stays(self);
 	if (self->options->dry_run) {
 		for (size_t i = 0; i < self->here.container_count; i++) {
@@ -138,7 +189,8 @@ static int carry_out(struct drain *self, struct error *err)
 
 static int drain(const struct cli *cli, void *context, const struct option_rest *rest, struct error *err)
 {
-	struct drain self = {.cli = cli, .options = context};
+	struct drain self = {.cli = cli, .options = context, .way = HYDRA__V1__MIGRATE_REQUEST__INIT};
+	auto_free char *certificates = NULL;
 	int r = self.options->to == NULL ? fail_because(err, EINVAL, "missing option: --to HOST[,HOST...]") : 0;
 
 	(void) rest;
@@ -146,6 +198,8 @@ static int drain(const struct cli *cli, void *context, const struct option_rest 
 		r = fail_because(err, EINVAL, "option --parallel: expected 1 to %d", PARALLEL_MAX);
 	if (r == 0)
 		r = parse_order(self.options->order, &self.order, err);
+	if (r == 0)
+		r = migrate_way_parse(&self.options->way, &self.way, &certificates, err);
 	if (r == 0)
 		r = host_report_ask(&self.here, cli, NULL, err);
 	if (r == 0)

@@ -60,7 +60,7 @@ static void conclude(struct drain_moves *self, struct move *move, bool is_moved,
 
 static void start(struct drain_moves *self, struct move *move)
 {
-	Hydra__V1__MigrateRequest request = HYDRA__V1__MIGRATE_REQUEST__INIT;
+	Hydra__V1__MigrateRequest request = *self->way;
 	auto_message Hydra__V1__MigrationStatus *status = NULL;
 	struct error err;
 

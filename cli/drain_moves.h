@@ -8,6 +8,7 @@
 
 struct drain_moves {
 	const struct cli *cli;
+	const Hydra__V1__MigrateRequest *way; /* how each is moved */
 	const struct drain_step *steps;
 	size_t count;
 	unsigned parallel;

@@ -35,17 +35,26 @@ static void say(struct drain_step *step, const struct host_report *target, const
 	(void) text_fit(step->why + used, sizeof(step->why) - used, "%s%s: %.100s", used > 0 ? "; " : "", target->name, reason);
 }
 
+/* NULL: nothing. */
+static const char *obstacle(const struct host_container *container, const struct host_report *target, uint64_t available_bytes)
+{
+	if (target->problem[0] != '\0')
+		return target->problem;
+	if (host_report_has(target, container->namespace, container->id))
+		return "a container of this name is there";
+	return container->memory_bytes + DRAIN_SPARE_BYTES > available_bytes ? "not enough memory is free" : NULL;
+}
+
+bool drain_target_fits(const struct host_container *container, const struct host_report *target)
+{
+	return obstacle(container, target, target->available_bytes) == NULL;
+}
+
 /* Why a target can't have it, in step->why; else true. */
 static bool fits(struct drain_step *step, const struct host_report *target, uint64_t available_bytes)
 {
-	const char *reason = NULL;
+	const char *reason = obstacle(step->container, target, available_bytes);
 
-	if (target->problem[0] != '\0')
-		reason = target->problem;
-	else if (host_report_has(target, step->container->namespace, step->container->id))
-		reason = "a container of this name is there";
-	else if (step->container->memory_bytes + DRAIN_SPARE_BYTES > available_bytes)
-		reason = "not enough memory is free";
 	if (reason != NULL)
 		say(step, target, reason);
 	return reason == NULL;

@@ -14,9 +14,11 @@ enum drain_order { DRAIN_SMALLEST_FIRST, DRAIN_LARGEST_FIRST, DRAIN_BY_NAME, DRA
 struct drain_step {
 	const struct host_container *container;
 	const struct host_report *target; /* NULL: it can't be moved */
-	char why[256];                    /* then: why not */
+	char why[384];                    /* then: why not */
 };
 
+/* Nothing that the target tells of itself is in the way. */
+bool drain_target_fits(const struct host_container *container, const struct host_report *target);
 /* One of the container's host for each of its containers, in the order in which they go; the caller frees. NULL: no memory.
  * The target with the most memory left takes it. */
 struct drain_step *drain_plan(const struct host_report *from, const struct host_report *targets, size_t target_count, enum drain_order order);

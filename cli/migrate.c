@@ -136,7 +136,7 @@ static int migrate(const struct cli *cli, void *context, const struct option_res
 	Hydra__V1__MigrateRequest request = HYDRA__V1__MIGRATE_REQUEST__INIT;
 	auto_message Hydra__V1__MigrationStatus *started = NULL;
 	auto_message Hydra__V1__MigrationStatus *status = NULL;
-	auto_free char *certificates = options->certificates != NULL ? realpath(options->certificates, NULL) : NULL;
+	auto_free char *certificates = NULL;
 	struct sigaction action = {.sa_handler = interrupt};
 	int r;
 
@@ -144,15 +144,12 @@ static int migrate(const struct cli *cli, void *context, const struct option_res
 		return settle(cli, options, rest, err);
 	if (rest->count != 2)
 		return fail_because(err, EINVAL, "expected CONTAINER HOST");
-	if (options->certificates != NULL && certificates == NULL)
-		return fail_errno(err, errno, "certificates '%s'", options->certificates);
-	r = migrate_options_parse(options, &request, err);
+	r = migrate_way_parse(&options->way, &request, &certificates, err);
 	if (r < 0)
 		return r;
 	request.namespace_ = (char *) (uintptr_t) cli->namespace;
 	request.id = (char *) (uintptr_t) rest->positional[0];
 	request.host = (char *) (uintptr_t) rest->positional[1];
-	request.certificates = certificates != NULL ? certificates : (char *) (uintptr_t) "";
 	if (options->dry_run)
 		return preflight_run(cli, &request, err);
 	(void) sigaction(SIGINT, &action, NULL);

@@ -6,22 +6,14 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define AT(member) offsetof(struct migrate_options, member)
 
 const struct option_entry migrate_entries[] = {
-	{0, "mode", "MODE", OPTION_STRING, AT(mode), "auto, post-copy, pre-copy, hybrid or cold (default: auto)"},
+	MIGRATE_WAY_ENTRIES,
 	{0, "dry-run", NULL, OPTION_FLAG, AT(dry_run), "change nothing, only tell what is in the way"},
-	{0, "exec-sessions", "WHAT", OPTION_STRING, AT(exec_sessions), "of the container: refuse to move it, or end them (default: refuse)"},
-	{0, "downtime", "TIME", OPTION_STRING, AT(downtime), "pre-copy: how long sending the rest may take (default: 100ms)"},
-	{0, "certificates", "DIR", OPTION_STRING, AT(certificates), "folder with ca.pem, cert.pem, key.pem (default: the daemon's)"},
-	{0, "bandwidth", "RATE", OPTION_STRING, AT(bandwidth), "bytes a second for what nobody waits for, also 10m (default: all there is)"},
-	{0, "compress", "HOW", OPTION_STRING, AT(compress), "pages that nobody waits for: auto, none, lz4 or zstd (default: auto)"},
-	{0, "lost-pages", "POLICY", OPTION_STRING, AT(lost_pages),
-	 "should the source's memory be lost after the commit: stop (the copy is killed, default) or poison (who touches a missing page gets SIGBUS)"},
-	{0, "deadline", "PART=TIME", OPTION_LIST, AT(deadlines),
-	 "how long preflight, sync, freeze (from the standstill to the commit) or commit (all until then) may take; else it stays here"},
 	{0, "resume", NULL, OPTION_FLAG, AT(is_resumed), "of a container in doubt: ask its target again, go on"},
 	{0, "resolve", "SIDE", OPTION_STRING, AT(resolve), "of a container in doubt: decide that it lives here (source) or there (target)"},
 	{'f', "force", NULL, OPTION_FLAG, AT(force), "with --resolve: do it"},
@@ -52,29 +44,40 @@ static char *text_or_empty(const char *text)
 	return (char *) (uintptr_t) (text != NULL ? text : "");
 }
 
-int migrate_options_parse(const struct migrate_options *options, Hydra__V1__MigrateRequest *request, struct error *err)
+static int check_words(const struct migrate_way *way, struct error *err)
 {
 	uint64_t ignored;
-	int r = check_word("compress", options->compress, ways_to_compress, err);
+	int r = check_word("compress", way->compress, ways_to_compress, err);
 
 	if (r == 0)
-		r = check_word("mode", options->mode, modes, err);
+		r = check_word("mode", way->mode, modes, err);
 	if (r == 0)
-		r = check_word("lost-pages", options->lost_pages, fates_of_memory, err);
+		r = check_word("lost-pages", way->lost_pages, fates_of_memory, err);
 	if (r == 0)
-		r = check_word("exec-sessions", options->exec_sessions, fates_of_execs, err);
-	if (r < 0)
-		return r;
-	if (options->bandwidth != NULL && number_parse_size(options->bandwidth, &request->bandwidth) < 0)
-		return fail_because(err, EINVAL, "--bandwidth '%s': expected bytes a second, like 500k, 10m or 1g", options->bandwidth);
-	if (options->downtime != NULL && number_parse_duration(options->downtime, &ignored) < 0)
-		return fail_because(err, EINVAL, "--downtime '%s': expected a time, like 100ms or 1s", options->downtime);
-	request->compress = text_or_empty(options->compress);
-	request->mode = text_or_empty(options->mode);
-	request->lost_pages = text_or_empty(options->lost_pages);
-	request->deadlines = (char **) (uintptr_t) options->deadlines.items;
-	request->n_deadlines = options->deadlines.count;
-	request->downtime = text_or_empty(options->downtime);
-	request->end_exec_sessions = options->exec_sessions != NULL && strcmp(options->exec_sessions, "end") == 0;
+		r = check_word("exec-sessions", way->exec_sessions, fates_of_execs, err);
+	if (r == 0 && way->downtime != NULL && number_parse_duration(way->downtime, &ignored) < 0)
+		r = fail_because(err, EINVAL, "--downtime '%s': expected a time, like 100ms or 1s", way->downtime);
+	return r;
+}
+
+int migrate_way_parse(const struct migrate_way *way, Hydra__V1__MigrateRequest *request, char **ret_certificates, struct error *err)
+{
+	auto_free char *certificates = way->certificates != NULL ? realpath(way->certificates, NULL) : NULL;
+
+	if (way->certificates != NULL && certificates == NULL)
+		return fail_errno(err, errno, "certificates '%s'", way->certificates);
+	if (check_words(way, err) < 0)
+		return err->code;
+	if (way->bandwidth != NULL && number_parse_size(way->bandwidth, &request->bandwidth) < 0)
+		return fail_because(err, EINVAL, "--bandwidth '%s': expected bytes a second, like 500k, 10m or 1g", way->bandwidth);
+	request->compress = text_or_empty(way->compress);
+	request->mode = text_or_empty(way->mode);
+	request->lost_pages = text_or_empty(way->lost_pages);
+	request->deadlines = (char **) (uintptr_t) way->deadlines.items;
+	request->n_deadlines = way->deadlines.count;
+	request->downtime = text_or_empty(way->downtime);
+	request->end_exec_sessions = way->exec_sessions != NULL && strcmp(way->exec_sessions, "end") == 0;
+	request->certificates = text_or_empty(certificates);
+	*ret_certificates = take_ptr(&certificates);
 	return 0;
 }

@@ -99,6 +99,27 @@ static int show(const struct cli *cli, const char *text, struct error *err)
 	return can_migrate ? 0 : 1;
 }
 
+int preflight_ask(const struct cli *cli, const Hydra__V1__MigrateRequest *request, char *why, size_t size, struct error *err)
+{
+	auto_message Hydra__V1__PreflightResponse *response = NULL;
+	int r = cli_call_daemon(cli, "Preflight", &request->base, &hydra__v1__preflight_response__descriptor, PATIENCE_MS, &response, err);
+	yyjson_doc *doc = r == 0 ? yyjson_read(response->report, strlen(response->report), 0) : NULL;
+	yyjson_val *report = yyjson_doc_get_root(doc), *problems = yyjson_obj_get(report, "problems"), *first = yyjson_arr_get_first(problems);
+	unsigned long long others = yyjson_arr_size(problems) + number_of(report, "problemsLeftOut") - 1;
+	char more[48] = "";
+
+	if (r == 0 && report == NULL)
+		r = fail_because(err, EPROTO, "hydrad's report is not understood");
+	if (r == 0 && !yyjson_get_bool(yyjson_obj_get(report, "canMigrate"))) {
+		if (others > 0)
+			(void) text_fit(more, sizeof(more), "; and %llu more", others);
+		(void) text_fit(why, size, "%.80s: %.200s%s", text_of(first, "object"), text_of(first, "reason"), more);
+		r = 1;
+	}
+	yyjson_doc_free(doc);
+	return r;
+}
+
 int preflight_run(const struct cli *cli, const Hydra__V1__MigrateRequest *request, struct error *err)
 {
 	auto_message Hydra__V1__PreflightResponse *response = NULL;

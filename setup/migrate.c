@@ -49,6 +49,7 @@ struct migrate {
 	char *work; /* the worker's folder; it removes it unless it is killed */
 	const char *argv[ARGUMENTS_MAX];
 	size_t count;
+	bool is_overfull;
 };
 
 static volatile sig_atomic_t worker_pid;
@@ -125,7 +126,10 @@ static int end(struct migrate *self, bool is_done, struct error *err)
 
 static void add(struct migrate *self, const char *name, const char *value)
 {
-	if (self->count + 3 > ARGUMENTS_MAX || value[0] == '\0')
+	if (value[0] == '\0')
+		return;
+	self->is_overfull |= self->count + 5 > ARGUMENTS_MAX; /* this, two words of look(), and the end */
+	if (self->is_overfull)
 		return;
 	self->argv[self->count++] = name;
 	self->argv[self->count++] = text_copy(value);
@@ -242,6 +246,7 @@ static void forget_arguments(struct migrate *self)
 	for (size_t i = 3; i < self->count; i += 2) /* the values of add() */
 		free((char *) (uintptr_t) self->argv[i]);
 	self->count = 2;
+	self->is_overfull = false;
 }
 
 /* argv has everything but the first two words. */
@@ -255,6 +260,8 @@ static int run_worker(struct migrate *self, int *ret_status, struct error *err)
 	pid_t pid;
 	int r;
 
+	if (self->is_overfull)
+		return fail_because(err, E2BIG, "migrate container '%s': too many mounts and obstacles to name", self->request->id);
 	if (self->request->is_dry_run) { /* nothing is held; its report goes where errors go */
 		spec.fds[1] = (struct child_fd){STDERR_FILENO, STDOUT_FILENO};
 		spec.fd_count = 2;
@@ -389,9 +396,11 @@ static int look(struct migrate *self, struct error *err)
 	add_execs(self);
 	r = add_all(self, err);
 	self->argv[self->count++] = "--dry-run";
+	if (request->ends_exec_sessions)
+		self->argv[self->count++] = "--strangers-end";
 	if (r == 0)
 		r = run_worker(self, &status, err);
-	self->count--;
+	self->count -= request->ends_exec_sessions ? 2 : 1;
 	forget_arguments(self);
 	return r == 0 && status != 0 ? fail_because(err, EIO, "migrate container '%s': hydra-pager ended with status %d", request->id, status) : r;
 }

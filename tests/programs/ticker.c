@@ -2,7 +2,7 @@
 /*
  * A container program that knows every byte of its memory and notices when it stood still.
  *
- *   ticker MEGABYTES [TICK_US [GAP_US [soft]]]        soft: memory that can be compressed
+ *   ticker MEGABYTES [TICK_US [GAP_US [soft|huge]]]   soft: memory that can be compressed; huge: of huge pages where there are any
  *
  * Prints START; GAP from_ns to_ns (real time) when two ticks are further apart than GAP_US. Commands on standard
  * input, one a line, each answered by one line: verify, count, fork, mangle, random N, exit N.
@@ -193,6 +193,8 @@ int main(int argc, char **argv)
 	memory = mmap(NULL, page_count * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (memory == MAP_FAILED)
 		return 1;
+	if (argc > 4 && strcmp(argv[4], "huge") == 0)
+		(void) madvise(memory, page_count * PAGE, MADV_HUGEPAGE);
 	for (size_t i = 0; i < page_count; i++)
 		fill_page(memory + i * PAGE_WORDS, i);
 	printf("START\n");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/clock.h"
 #include "checkpoint/bulk_window.h"
+#include "checkpoint/frames.h"
 #include "tests/unit/harness.h"
 
 /* A network that takes each answer send_ns, one after the other, and way_ns there and back. */
@@ -13,7 +14,7 @@ static size_t settle(uint64_t send_ns, uint64_t way_ns, bool is_empty)
 	bulk_window_init(&window);
 	for (int i = 0; i < 5000; i++) {
 		while (bulk_window_has_room(&window)) {
-			bulk_window_asked(&window, now);
+			bulk_window_asked(&window, PAGES_PER_FRAME, now);
 			free_at = (free_at > now + way_ns / 2 ? free_at : now + way_ns / 2) + send_ns;
 			arrives[to++ % BULK_REQUESTS_MAX] = free_at + way_ns / 2;
 		}
@@ -57,11 +58,25 @@ TEST(a_way_that_becomes_longer_is_got_used_to)
 
 	bulk_window_init(&window);
 	for (int i = 0; i < 3000; i++) {
-		bulk_window_asked(&window, now);
+		bulk_window_asked(&window, PAGES_PER_FRAME, now);
 		now += i < 500 ? NS_PER_MS : 10 * NS_PER_MS;
 		bulk_window_answered(&window, now, false);
 	}
 	CHECK(window.allowed == BULK_REQUESTS_MAX);
+}
+
+TEST(more_small_requests_than_large_ones_may_be_under_way)
+{
+	struct bulk_window window;
+	size_t count = 0;
+
+	bulk_window_init(&window);
+	for (; bulk_window_has_room(&window); count++)
+		bulk_window_asked(&window, 2, 1);
+	CHECK(count == 4 * PAGES_PER_FRAME / 2);
+	while (window.count > 0)
+		bulk_window_answered(&window, 2, true);
+	CHECK(window.pages == 0 && bulk_window_has_room(&window));
 }
 
 TEST(answers_that_nobody_asked_for_do_no_harm)

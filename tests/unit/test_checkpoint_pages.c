@@ -124,6 +124,23 @@ TEST(missing_pages_are_found_in_runs)
 	page_set_deinit(&set);
 }
 
+TEST(missing_pages_between_two_addresses_are_found)
+{
+	struct page_set set = {0};
+	struct page_range *range;
+	uint64_t from = 5 * P;
+	size_t index, count;
+
+	CHECK(page_set_add(&set, 10 * P, 10) == 0 && page_set_add(&set, 30 * P, 10) == 0);
+	page_set_mark(&set, &set.ranges[0], 8, PAGE_INSTALLED);
+	CHECK(page_set_next_between(&set, &from, 32 * P, 7, &range, &index, &count) && range == &set.ranges[0] && index == 0 && count == 7);
+	CHECK(page_set_next_between(&set, &from, 32 * P, 7, &range, &index, &count) && index == 7 && count == 1);
+	CHECK(page_set_next_between(&set, &from, 32 * P, 7, &range, &index, &count) && index == 9 && count == 1);
+	CHECK(page_set_next_between(&set, &from, 32 * P, 7, &range, &index, &count) && range == &set.ranges[1] && index == 0 && count == 2);
+	CHECK(!page_set_next_between(&set, &from, 32 * P, 7, &range, &index, &count) && from == 32 * P);
+	page_set_deinit(&set);
+}
+
 TEST(every_page_in_a_state_is_found_in_runs_of_a_limited_length)
 {
 	struct page_set set = {0};
@@ -230,6 +247,47 @@ TEST(a_pagemaps_name_tells_its_task)
 	CHECK(pagemap_task_of("pagemap-shmem-12.img") == 0);
 	CHECK(pagemap_task_of("pagemap-12.img.old") == 0);
 	CHECK(pagemap_task_of("pagemap--1.img") == 0);
+}
+
+static void check_asked(struct link *link, uint64_t address, uint32_t count)
+{
+	struct page_frame request;
+
+	memcpy(&request, link->output + link->output_from + FRAME_HEADER_SIZE, sizeof(request));
+	CHECK(request.address == address && request.count == count);
+	link->output_from += FRAME_HEADER_SIZE + sizeof(request);
+}
+
+TEST(what_was_used_recently_is_asked_for_first)
+{
+	struct transport transport = {.fd = FD_NONE};
+	struct page_set pages = {0};
+	struct heat_range hot[] = {{1, 2, 0x10000 + 100 * P}, {9, 2, 0x10000}, {1, 100, 0x10000 + 500 * P}, {1, 1, 0}};
+	struct link link;
+	struct pager pager = {.link = &link, .is_restored = true, .images_fd = FD_NONE, .listen_fd = FD_NONE, .criu_fd = FD_NONE,
+			      .keeper_fd = FD_NONE, .heat = {.ranges = hot, .count = 4}};
+	struct error err;
+
+	link_init(&link, &transport);
+	bulk_window_init(&pager.bulk);
+	pager.bulk.allowed = 2;
+	CHECK(page_set_add(&pages, 0x10000, 4096) == 0 && pager_add_space(&pager, 1, &pages) != NULL);
+	CHECK(pager_prefetch(&pager, &err) == 0 && pager.bulk.count == 4);
+	check_asked(&link, 0x10000 + 100 * P, 2);
+	check_asked(&link, 0x10000 + 500 * P, 64);
+	check_asked(&link, 0x10000 + 564 * P, 36);
+	check_asked(&link, 0x10000, 64);
+	pager.heat_cursor = (struct heat_cursor){0};
+	pager.follow = 1; /* a task goes through its memory: a little of that is before all else */
+	bulk_window_init(&pager.bulk);
+	page_set_mark(&pager.spaces[0]->pages, &pager.spaces[0]->pages.ranges[0], 101, PAGE_MISSING);
+	CHECK(pager_prefetch(&pager, &err) == 0 && pager.follow == 0);
+	check_asked(&link, 0x10000 + 64 * P, 36);
+	check_asked(&link, 0x10000 + 101 * P, 1);
+	page_set_deinit(&pager.spaces[0]->pages);
+	free(pager.spaces[0]);
+	free(pager.spaces);
+	link_deinit(&link);
 }
 
 /* Each fork brings another address space: the cursor is never behind the last one when the pager looks. */

@@ -99,7 +99,7 @@ def make_rootfs(path):
     shutil.copy("/bin/busybox", path / "bin" / "busybox")
     for name in ("sh", "sleep", "cat", "echo", "stty", "kill"):
         (path / "bin" / name).symlink_to("busybox")
-    for name in ("ticker", "writer"):
+    for name in ("ticker", "worker", "writer"):
         shutil.copy(BUILD / "checkpoint" / name, path / "bin" / name)
     return path
 

@@ -55,14 +55,25 @@ def show(cluster):
             print(host.ctl("events", item["id"], check=False).stdout)
 
 
+def started(cluster, request):
+    with cluster:
+        cluster.start()
+        yield cluster
+        if hasattr(request.node, "failed"):
+            show(cluster)
+        cluster.clean()
+
+
 @pytest.fixture
 def cluster(certificates, request):
-    with Cluster(certificates) as made:
-        made.start()
-        yield made
-        if hasattr(request.node, "failed"):
-            show(made)
-        made.clean()
+    """Two hosts."""
+    yield from started(Cluster(certificates), request)
+
+
+@pytest.fixture
+def ring(certificates, request):
+    """Three hosts."""
+    yield from started(Cluster(certificates, 3), request)
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 """A host is emptied; proposals for moves."""
 import json
 import os
+import pathlib
+import re
 import signal
 
 import pytest
@@ -93,6 +95,37 @@ def test_an_interrupted_one_cancels_what_has_not_been_handed_over(three):
     wait_for(lambda: names(three.b) == set(), "nothing to be there")
 
 
+def test_the_hosts_are_asked_before_anything_moves(three, rootfs, tmp_path):
+    """What only they can know, as migrate --dry-run tells it; the options are those of migrate."""
+    (tmp_path / "data").mkdir()
+    run(three.a, rootfs, "bound", "sleep", "1000", options=("-v", f"{tmp_path}/data:/data"))
+    three.b.run("mount", "-t", "tmpfs", "tmpfs", str(tmp_path))
+    done = three.a.ctl("drain", "--to", "b", check=False)
+    assert done.returncode == 1 and f"'{tmp_path}/data' is missing" in done.stdout and "nothing was moved" in done.stderr
+    assert running(three.a) == {"c1", "c2", "c3", "bound"}
+    three.b.run("mkdir", str(tmp_path / "data"))
+    session = three.a.popen([three.a.program("hydractl"), "exec", "c1", "sleep", "1000"])
+    try:
+        wait_for(lambda: three.a.inspect("c1").get("execs"), "the exec")
+        said, _ = drain(three, "--to", "b", "--mode", "cold", check=False)
+        assert said == [("can't be moved", "c1")]
+        said, _ = drain(three, "--to", "b", "--mode", "cold", "--exec-sessions", "end")
+    finally:
+        session.kill()
+        session.wait()
+    assert sorted(name for event, name in said if event == "moved") == ["bound", "c1", "c2", "c3"]
+    assert {item["mode"] for item in three.a.json("migrations", "--all")} == {"cold"}
+
+
+def test_one_goes_where_it_can(ring, rootfs, tmp_path):
+    """What the first target can't have the second one may."""
+    (tmp_path / "data").mkdir()
+    run(ring.a, rootfs, "bound", "sleep", "1000", options=("-v", f"{tmp_path}/data:/data"))
+    ring.b.run("mount", "-t", "tmpfs", "tmpfs", str(tmp_path))
+    ring.a.ctl("drain", "--to", f"{ring.b.address},{ring.hosts[2].address}")
+    assert names(ring.a) == names(ring.b) == set() and running(ring.hosts[2]) == {"bound"}
+
+
 def test_wrong_options_are_refused(three):
     for options, complaint in (((), "--to"), (("--to", "nobody"), "hydractl host list"), (("--to", "b", "--order", "age"), "expected smallest"),
                                (("--to", "b", "--parallel", "100"), "1 to 64")):
@@ -110,3 +143,28 @@ def test_rebalance_makes_proposals_and_nothing_else(three):
     assert said["hosts"][0]["containers"] == 3 and "refused" in nobody["problem"] and isinstance(said["moves"], list)
     assert "nobody is left out" in three.a.ctl("rebalance", "--dry-run").stdout
     assert running(three.a) == {"c1", "c2", "c3"}
+
+
+def tell(host, folder, what, text):
+    """What the host hears of itself from then on."""
+    path = folder / f"{host.name}-{what.replace('/', '-')}"
+    path.write_text(text)
+    host.run("mount", "--bind", str(path), f"/proc/{what}")
+
+
+def test_rebalance_relieves_a_host_that_is_short_of_memory(three, tmp_path):
+    """A host with a twentieth of its memory left, and one that has nothing to do; the proposal can be carried out as it stands."""
+    told = re.sub(r"MemTotal:.*\nMemFree:.*\nMemAvailable:.*\n", "MemTotal: 1000000 kB\nMemFree: 50000 kB\nMemAvailable: 50000 kB\n",
+                  pathlib.Path("/proc/meminfo").read_text())
+    tell(three.a, tmp_path, "meminfo", told)
+    for host in (three.a, three.b):
+        tell(host, tmp_path, "loadavg", "0.10 0.10 0.10 1/100 1000\n")
+        for what in ("cpu", "memory"):
+            tell(host, tmp_path, f"pressure/{what}", "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n")
+    said = three.a.json("rebalance", "--dry-run")
+    assert said["moves"], said
+    for move in said["moves"]:
+        assert (move["from"], move["to"], move["reason"]) == (said["hosts"][0]["name"], "b", "memory") and "%" in move["words"] and move["memoryBytes"] > 0
+    three.a.ctl("migrate", said["moves"][0]["container"], said["moves"][0]["to"])
+    assert running(three.b) == {said["moves"][0]["container"]}
+    assert three.b.json("rebalance", "--dry-run")["moves"] == []

@@ -107,3 +107,16 @@ def test_input_that_has_ended(cluster, rootfs):
     assert [line for line in said(cluster.b, "reader") if line] == ["got first", "got last", "end after 2"]
     cluster.a.kill("hydractl")
     session.wait()
+
+
+@pytest.mark.parametrize("mode", ["post-copy", "cold"])
+def test_who_sleeps_sleeps_on(cluster, rootfs, mode):
+    """sleep(1) of busybox and others would end when its system call ends early. For as long as it should is for it to see."""
+    up = "cut -d. -f1 /proc/uptime"
+    run(cluster.a, rootfs, "sleeper", "sh", "-c", f"from=$({up}); echo ready; sleep 4; echo $? $(($({up}) - from))")
+    wait_for(lambda: said(cluster.a, "sleeper") == ["ready", ""], "it to sleep")
+    cluster.migrate("sleeper", cluster.a, "--mode", mode)
+    cluster.migrate("sleeper", cluster.b, "--mode", mode)
+    wait_for(lambda: cluster.a.inspect("sleeper")["state"] == "stopped", "it to have slept")
+    status, seconds = said(cluster.a, "sleeper")[0].split()
+    assert status == "0" and int(seconds) >= 4

@@ -3,23 +3,10 @@
 import os
 import pathlib
 
-import pytest
-
-from cluster import Cluster, wait_for
-from conftest import show
+from cluster import wait_for
 from witness import Client, start_witness
 
 MOVES = int(os.environ.get("HYDRA_RING_MOVES", "50"))
-
-
-@pytest.fixture
-def ring(certificates, request):
-    with Cluster(certificates, 3) as made:
-        made.start()
-        yield made
-        if hasattr(request.node, "failed"):
-            show(made)
-        made.clean()
 
 
 def belongings(host):
