@@ -59,6 +59,7 @@ static int fill_offer(struct sender_state *self, Hydra__V1__HandoffOffer *offer,
 	if (r < 0)
 		return r;
 	offer->memory_bytes = proc_memory(&tasks);
+	offer->hugetlb_bytes = proc_hugetlb(&tasks);
 	self->progress.pages_total = offer->memory_bytes / PAGE_BYTES;
 	offer->memory_bytes += carried_bytes(&self->carried);
 	offer->facts = facts_collect(spec->criu);
