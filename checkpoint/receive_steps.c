@@ -18,6 +18,7 @@
 #include "base/text.h"
 #include "checkpoint/facts.h"
 #include "checkpoint/metadata.h"
+#include "state/left_data.h"
 
 #define NAME_LENGTH_MAX 200U
 #define IMAGES_MAX      (64ULL << 30)
@@ -154,7 +155,9 @@ int receive_prepare(struct receiver *self, struct error *err)
 		r = receive_begin_trees(self, err);
 	if (r < 0 || self->layer == NULL)
 		return r;
-	r = dir_make_all(self->layer, 0755, err);
+	r = left_data_set_aside(self->spec->layer_root, self->offer->container_namespace, self->offer->container_id, err);
+	if (r == 0)
+		r = dir_make_all(self->layer, 0755, err);
 	self->owns_layer = r == 0;
 	self->layer_fd = r == 0 ? open(self->layer, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : FD_NONE;
 	if (r == 0 && self->layer_fd < 0)

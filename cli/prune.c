@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hydractl prune: layers that came with containers from other hosts are kept for those that come later, until somebody does this.
+ * hydractl prune: layers that came with containers from other hosts are kept for those that come later, until somebody does this; so is what
+ * containers left that a restart of the host ended.
  *
  * No daemon is needed: who uses a layer tells the records of this host's containers, its mounts, and who holds it (state/layer_store.h).
  */
@@ -9,6 +10,7 @@
 #include "base/text.h"
 #include "cli/cli.h"
 #include "state/layer_store.h"
+#include "state/left_data.h"
 #include "state/run_dir.h"
 
 #include <dirent.h>
@@ -114,9 +116,45 @@ static void print_one(const struct cli *cli, const char *digest, uint64_t bytes,
 		(void) printf("sha256:%s  %s\n", digest, size);
 }
 
-static int prune_all(struct search *self, const char *store, char **digests, size_t count, struct error *err)
+struct leftover_search {
+	const struct cli *cli;
+	bool is_dry_run;
+	size_t told;
+	int failed;
+};
+
+static void prune_leftover(const char *name, const char *path, void *context)
 {
-	size_t told = 0;
+	struct leftover_search *self = context;
+	uint64_t bytes = bytes_below(AT_FDCWD, path);
+	struct error err;
+	char size[32];
+
+	if (!self->is_dry_run && dir_remove_all(AT_FDCWD, path, &err) < 0) {
+		(void) fprintf(stderr, "hydractl: %s\n", err.message);
+		self->failed = 1;
+		return;
+	}
+	format_size(bytes, size, sizeof(size));
+	if (cli_wants_json(self->cli))
+		(void) printf("%s{\"leftover\":\"%s\",\"bytes\":%llu}", self->told > 0 ? ",\n " : "", name, (unsigned long long) bytes);
+	else
+		(void) printf("leftover %s  %s\n", name, size);
+	self->told++;
+}
+
+/* Of containers that were here before a restart of the host. */
+static int prune_leftovers(const struct search *search, size_t *told, struct error *err)
+{
+	struct leftover_search self = {.cli = search->cli, .is_dry_run = search->options->is_dry_run};
+	int r = left_data_visit(data_root(), search->cli->root, self.is_dry_run, prune_leftover, &self, err);
+
+	*told = self.told;
+	return r < 0 ? r : self.failed;
+}
+
+static int prune_all(struct search *self, const char *store, char **digests, size_t count, size_t told, struct error *err)
+{
 	int failed = 0;
 
 	for (size_t i = 0; i < count; i++) {
@@ -139,8 +177,8 @@ static int prune(const struct cli *cli, void *context, const struct option_rest 
 	auto_free char *store = layer_store_root(data_root());
 	struct search search = {.cli = cli, .options = context};
 	char **digests = NULL;
-	size_t count = 0;
-	int r = layer_store_list(store, &digests, &count, err);
+	size_t count = 0, told = 0;
+	int r = layer_store_list(store, &digests, &count, err), left;
 
 	(void) rest;
 	if (r < 0)
@@ -149,14 +187,16 @@ static int prune(const struct cli *cli, void *context, const struct option_rest 
 		layer_store_sweep(store);
 	if (cli_wants_json(cli))
 		(void) fputs("[", stdout);
-	r = prune_all(&search, store, digests, count, err);
+	left = prune_leftovers(&search, &told, err);
+	if (left >= 0)
+		r = prune_all(&search, store, digests, count, told, err);
 	if (cli_wants_json(cli))
 		(void) puts("]");
 	for (size_t i = 0; i < count; i++)
 		free(digests[i]);
 	free(digests);
-	return r;
+	return left != 0 ? left : r;
 }
 
 const struct command command_prune = {
-	"prune", "[OPTIONS]", "remove layers from other hosts that no container uses", prune_entries, sizeof(struct prune_options), 0, 0, false, prune};
+	"prune", "[OPTIONS]", "remove what no container uses: layers from other hosts, data from before a restart", prune_entries, sizeof(struct prune_options), 0, 0, false, prune};

@@ -16,6 +16,7 @@
 #include "setup/sealed.h"
 #include "setup/setup.h"
 #include "shim.pb-c.h"
+#include "state/left_data.h"
 #include "state/shim_process.h"
 
 #include <errno.h>
@@ -223,10 +224,10 @@ int container_restore(const char *root, const char *namespace, const char *id, c
 		return fail_because(err, EINVAL, "images '%s': expected an absolute path", where->images);
 	if (path_exists(AT_FDCWD, folder))
 		return fail_because(err, EEXIST, "container '%s' exists", id);
-	/* what a host that crashed left of an earlier one with this name */
-	r = dir_remove_all(AT_FDCWD, data, err);
-	if (r == 0)
-		r = where->key_file != NULL ? restore_sealed(&target, where->key_file, upper, err) : restore_plain(&target, upper, err);
+	r = left_data_set_aside(data_root(), namespace, id, err);
+	if (r < 0)
+		return r;
+	r = where->key_file != NULL ? restore_sealed(&target, where->key_file, upper, err) : restore_plain(&target, upper, err);
 	if (r < 0)
 		(void) dir_remove_all(AT_FDCWD, data, &ignored);
 	return r;

@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "proto/message.h"
 #include "setup/setup.h"
+#include "state/left_data.h"
 #include "state/shim_process.h"
 
 #include <errno.h>
@@ -164,6 +165,11 @@ int container_create(const char *root, const create_request *request, struct err
 	r = run_dir_create(&dir, root, container->namespace_, container->id, err);
 	if (r < 0)
 		return r;
+	r = request->bundle[0] == '\0' ? left_data_set_aside(data_root(), container->namespace_, container->id, err) : 0;
+	if (r < 0) {
+		(void) run_dir_remove(&dir, &ignored);
+		return r;
+	}
 	r = build(root, &dir, container, request, err);
 	run_dir_close(&dir);
 	if (r < 0)
