@@ -388,10 +388,15 @@ def main():
     parser.add_argument("--json", help="write what was measured there")
     parser.add_argument("--only", help="WAY,MIB,WORKLOAD,LINK: one measurement, without a table")
     parser.add_argument("--file", type=int, default=0, metavar="MIB", help="with --only: there is also a file of this size in its /dev")
+    parser.add_argument("--stalls", metavar="MIB,COUNT", help="only the longest stalls of a client")
     options = parser.parse_args()
     subreaper()
     pathlib.Path("/proc/sys/fs/pipe-max-size").write_text(str(1 << 30))
     subprocess.run([CRIU, "check"], capture_output=True, check=False)  # what it learns about the kernel, it keeps in /run
+    if options.stalls:
+        megabytes, count = map(int, options.stalls.split(","))
+        print(", ".join(show(one) for one in stall(count, megabytes)))
+        return
     if options.only:
         way, size, workload, link = options.only.split(",")
         with tempfile.TemporaryDirectory() as name:

@@ -304,3 +304,16 @@ unsigned long long proc_memory(const struct proc_tasks *tasks)
 	}
 	return total;
 }
+
+unsigned long long proc_hugetlb(const struct proc_tasks *tasks)
+{
+	unsigned long long most = 0;
+
+	for (size_t i = 0; i < tasks->count; i++) {
+		auto_free char *line = status_line(tasks->items[i].pid, "\nHugetlbPages:");
+		unsigned long long bytes = line != NULL ? strtoull(line, NULL, 10) * 1024 : 0;
+
+		most = bytes > most ? bytes : most;
+	}
+	return most;
+}

@@ -55,3 +55,5 @@ int proc_namespace_depth(pid_t pid);
 void proc_name(pid_t pid, char *ret_name, size_t size);
 /* Resident memory that a migration has to move, in bytes. */
 unsigned long long proc_memory(const struct proc_tasks *tasks);
+/* What the task with most of it has of hugetlb, in bytes. */
+unsigned long long proc_hugetlb(const struct proc_tasks *tasks);

@@ -4,6 +4,7 @@
  */
 #include "checkpoint/receive.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -19,7 +20,8 @@
 #include "checkpoint/metadata.h"
 #include "state/cgroup_place.h"
 
-#define SPARE_BYTES (64ULL << 20)
+#define SPARE_BYTES    (64ULL << 20)
+#define HUGETLB_FOLDER "/sys/kernel/mm/hugepages"
 
 static unsigned long long mib(uint64_t bytes)
 {
@@ -115,6 +117,31 @@ static void check_memory(struct receiver *self)
 			     mib(self->offer->memory_bytes), mode_name(self->mode), mib(needed), mib(left));
 }
 
+/* Of any size: CRIU finds out whether they are of the right one, before the commit. */
+static void check_hugetlb(struct receiver *self)
+{
+	DIR *folder = opendir(HUGETLB_FOLDER);
+	uint64_t left = 0, size, count;
+	struct dirent *entry;
+
+	while (folder != NULL && (entry = readdir(folder)) != NULL) {
+		auto_free char *path = text_format(HUGETLB_FOLDER "/%s/free_hugepages", entry->d_name);
+		auto_free char *text = NULL;
+		struct error ignored;
+
+		if (!text_has_prefix(entry->d_name, "hugepages-") || file_read(AT_FDCWD, path, 64, &text, NULL, &ignored) < 0)
+			continue;
+		size = strtoull(entry->d_name + strlen("hugepages-"), NULL, 10) * 1024;
+		count = strtoull(text, NULL, 10);
+		left += count * size;
+	}
+	if (folder != NULL)
+		(void) closedir(folder);
+	if (left < self->offer->hugetlb_bytes)
+		problems_add(&self->problems, "set vm.nr_hugepages there, or choose another host", "memory",
+			     "the container uses %llu MiB of huge pages (hugetlb), %llu MiB are free here", mib(self->offer->hugetlb_bytes), mib(left));
+}
+
 /* The group that containers are in, and those above it: a limit there is one for the container, too. */
 static void check_limits(struct receiver *self)
 {
@@ -204,6 +231,7 @@ int receive_check(struct receiver *self, const Hydra__V1__HandoffFacts *ours, st
 	receive_check_volumes(self);
 	check_disk(self);
 	check_memory(self);
+	check_hugetlb(self);
 	check_limits(self);
 	return problems_fail(&self->problems, err);
 }

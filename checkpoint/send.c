@@ -24,7 +24,6 @@
 #include "checkpoint/facts.h"
 #include "checkpoint/packets.h"
 #include "checkpoint/rounds.h"
-#include "checkpoint/stdin_image.h"
 #include "checkpoint/sums.h"
 #include "checkpoint/tcp_repair.h"
 #include "state/record.h"
@@ -60,6 +59,7 @@ static int fill_offer(struct sender_state *self, Hydra__V1__HandoffOffer *offer,
 	if (r < 0)
 		return r;
 	offer->memory_bytes = proc_memory(&tasks);
+	offer->hugetlb_bytes = proc_hugetlb(&tasks);
 	self->progress.pages_total = offer->memory_bytes / PAGE_BYTES;
 	offer->memory_bytes += carried_bytes(&self->carried);
 	offer->facts = facts_collect(spec->criu);
@@ -306,7 +306,7 @@ static int freeze(struct sender_state *self, struct error *err)
 	if (r == 0)
 		r = dump_correct_images(self->dump.images_fd, err);
 	if (r == 0)
-		r = stdin_image_save(self->metadata, self->spec->pid, self->dump.images_fd, err);
+		r = dump_save_input(self->metadata, self->spec->pid, self->dump.images_fd, err);
 	if (r == 0)
 		r = page_server_init(&self->pages, self->spec->pid, err);
 	if (r == 0)

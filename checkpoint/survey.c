@@ -147,7 +147,7 @@ static const struct verdict map_verdicts[] = {
 	{"anon_inode:[io_uring]", "an io_uring"},
 	{"anon_inode:[perf_event]", "a performance counter"},
 	{"anon_inode:bpf-", "an eBPF object"},
-	{"/anon_hugepage", "memory of huge pages (hugetlb)"},
+	{"/anon_hugepage", NULL}, /* hugetlb */
 	{"/memfd:", NULL},
 	{"/dev/zero", NULL},
 	{"/dev/null", NULL},

@@ -52,11 +52,6 @@ static bool have_outside(void)
 	return connect(socket(AF_UNIX, SOCK_STREAM, 0), (struct sockaddr *) &address, sizeof(address)) == 0;
 }
 
-static bool have_huge_pages(void)
-{
-	return mmap(NULL, 2 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0) != MAP_FAILED;
-}
-
 static bool have_tracer(void)
 {
 	pid_t child = fork();
@@ -77,7 +72,6 @@ static const struct {
 	{"counter", have_counter},
 	{"crypto", have_crypto},
 	{"outside", have_outside},
-	{"huge_pages", have_huge_pages},
 	{"tracer", have_tracer},
 };
 

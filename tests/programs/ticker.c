@@ -2,7 +2,9 @@
 /*
  * A container program that knows every byte of its memory and notices when it stood still.
  *
- *   ticker MEGABYTES [TICK_US [GAP_US [soft|huge]]]   soft: memory that can be compressed; huge: of huge pages where there are any
+ *   ticker MEGABYTES [TICK_US [GAP_US [soft|huge|hugetlb]]]
+ *
+ * soft: memory that can be compressed; huge: of huge pages where there are any; hugetlb: of pages that were reserved
  *
  * Prints START; GAP from_ns to_ns (real time) when two ticks are further apart than GAP_US. Commands on standard
  * input, one a line, each answered by one line: verify, count, fork, mangle, random N, exit N.
@@ -184,13 +186,16 @@ int main(int argc, char **argv)
 {
 	size_t megabytes = argc > 1 ? strtoul(argv[1], NULL, 10) : 1;
 	long tick_us = argc > 2 ? strtol(argv[2], NULL, 10) : 500;
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS;
 	long gap_us = argc > 3 ? strtol(argv[3], NULL, 10) : 5000;
 
 	repeats = argc > 4 && strcmp(argv[4], "soft") == 0 ? 32 : 1;
 	(void) setvbuf(stdout, NULL, _IOLBF, 0);
 	(void) setvbuf(stdin, NULL, _IONBF, 0);
 	page_count = megabytes * 1024 * 1024 / PAGE;
-	memory = mmap(NULL, page_count * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (argc > 4 && strcmp(argv[4], "hugetlb") == 0)
+		flags |= MAP_HUGETLB;
+	memory = mmap(NULL, page_count * PAGE, PROT_READ | PROT_WRITE, flags, -1, 0);
 	if (memory == MAP_FAILED)
 		return 1;
 	if (argc > 4 && strcmp(argv[4], "huge") == 0)

@@ -91,7 +91,8 @@ TEST(all_problems_are_told_as_long_as_there_is_room)
 TEST(memory_that_cannot_be_saved_is_seen_in_maps)
 {
 	CHECK(survey_map("7f0000000000-7f0000001000 rw-s 00000000 00:0e 1234 anon_inode:[io_uring]\n") != NULL);
-	CHECK(survey_map("7f0000000000-7f0000200000 rw-p 00000000 00:0f 99 /anon_hugepage (deleted)\n") != NULL);
+	CHECK(survey_map("7f0000000000-7f0000200000 rw-p 00000000 00:0f 99 /anon_hugepage (deleted)\n") == NULL);
+	CHECK(survey_map("7f0000000000-7f0000200000 rw-p 00000000 00:0f 99 /dev/hugepages/mine\n") != NULL);
 	CHECK(survey_map("7f0000000000-7f0000001000 rw-s 00000000 00:06 10 /dev/mem\n") != NULL);
 	CHECK(survey_map("7f0000000000-7f0000001000 rw-s 00000000 00:01 10 /dev/zero (deleted)\n") == NULL);
 	CHECK(survey_map("7f0000000000-7f0000001000 rw-s 00000000 00:01 10 /dev/shm/mine\n") == NULL);

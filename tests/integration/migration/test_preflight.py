@@ -94,7 +94,7 @@ def test_exec_sessions_are_ended_when_that_is_asked_for(counter):
 
 OBSTACLES = {
     "io_uring": "an io_uring", "userfaultfd": "a userfaultfd", "counter": "a performance counter", "crypto": "its address family",
-    "outside": "its other end is outside", "huge_pages": "memory of huge pages", "tracer": "it is traced by process",
+    "outside": "its other end is outside", "tracer": "it is traced by process",
 }
 
 
