@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/file.h"
+#include "base/kernel.h"
 #include "base/owned.h"
 #include "base/text.h"
 #include "checkpoint/layer_known.h"
@@ -150,6 +151,22 @@ static int hear_sync(struct receiver *self, int fd, struct error *err)
 	return r < 0 || code != 0 ? fail_errno(err, r < 0 ? -r : code, "write layer '%s'", self->offer->lower->path) : 0;
 }
 
+#define ANSWER_NUMBER 3
+
+/* Keeps nothing open: should our parent be killed, others have to see the end of it, and its locks have to go. */
+static void sync_and_tell(const char *store, int answer_fd)
+{
+	auto_close int fd = FD_NONE;
+	int code = 0;
+
+	if (dup2(answer_fd, ANSWER_NUMBER) < 0 || kernel_close_range(ANSWER_NUMBER + 1, ~0U, 0) < 0)
+		_exit(1);
+	fd = open(store, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || syncfs(fd) < 0)
+		code = errno;
+	_exit(fd_write_full(ANSWER_NUMBER, &code, sizeof(code)) < 0);
+}
+
 /* It gets to the disk, with all else that waits for it there: that may take longer than the source is patient. */
 static int sync_lower(struct receiver *self, struct error *err)
 {
@@ -164,11 +181,8 @@ static int sync_lower(struct receiver *self, struct error *err)
 	pid = fork();
 	if (pid < 0)
 		return fail_errno(err, errno, "start a process");
-	if (pid == 0) {
-		int code = syncfs(self->lower_fd) < 0 ? errno : 0;
-
-		_exit(fd_write_full(writing, &code, sizeof(code)) < 0);
-	}
+	if (pid == 0)
+		sync_and_tell(self->store, writing);
 	(void) close(take_fd(&writing));
 	r = hear_sync(self, reading, err);
 	if (r < 0)
@@ -200,20 +214,6 @@ int receive_lower(struct receiver *self, struct error *err)
 	return r == 0 ? session_flush(&self->session, 0, err) : r;
 }
 
-static bool is_empty_folder(const char *path)
-{
-	auto_close int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	struct layer_list list;
-	struct error ignored;
-	bool is;
-
-	if (fd < 0 || layer_list_take(&list, fd, &ignored) < 0)
-		return false;
-	is = list.count == 1 && list.socket_count == 0;
-	layer_list_deinit(&list);
-	return is;
-}
-
 void receive_check_volumes(struct receiver *self)
 {
 	for (size_t i = 0; i < self->offer->n_volumes; i++) {
@@ -226,7 +226,7 @@ void receive_check_volumes(struct receiver *self)
 		}
 		if (path[0] != '/' || path[1] == '\0' || !layer_path_is_safe(path + 1) || strpbrk(path, "\n\t") != NULL)
 			problems_add(&self->problems, "name it by its shortest path", path, "it is no path for a volume");
-		else if (lstat(path, &status) == 0 && !is_empty_folder(path))
+		else if (lstat(path, &status) == 0 && !volumes_made_is_free(path))
 			problems_add(&self->problems,
 				     "move or remove what is there (it may be what a container left that was moved from there), or share the volume",
 				     path, "'%.300s' is no empty folder here, and a volume of that path comes along", path);

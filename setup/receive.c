@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/file.h"
+#include "base/kernel.h"
 #include "base/log.h"
 #include "base/owned.h"
 #include "base/text.h"
@@ -44,7 +45,7 @@ struct reception {
 	char folder[512]; /* of the worker; known before it exists, work when all the rest is */
 	struct run_dir dir;
 	bool has_container; /* ours to remove when this fails */
-	bool is_committed;
+	bool is_committed, is_synced;
 	pid_t caller; /* asks the shim to restore, and waits for it */
 	int caller_fd;
 	struct error failure;
@@ -149,6 +150,34 @@ static int prepare(struct reception *self, const char *line, struct error *err)
 	return r < 0 ? r : start_caller(self, err);
 }
 
+static void sync_disk(const char *path)
+{
+	auto_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd >= 0)
+		(void) syncfs(fd);
+}
+
+/* What its programs had on the disk of the source is on one here soon, too. It runs already, and nobody waits for this. */
+static void sync_later(const struct reception *self)
+{
+	auto_free char *path = text_format("%s/%s/%s", self->root, self->namespace, self->id);
+	auto_free char *data = bundle_data_path(self->namespace, self->id);
+	auto_close int dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	auto_record *container = NULL;
+	struct error ignored;
+
+	if (dir_fd < 0 || record_load(dir_fd, &container, &ignored) < 0 || fork() != 0)
+		return;
+	worker_pid = 0; /* not ours to end */
+	(void) kernel_close_range(3, ~0U, 0); /* locks and connections are our parent's */
+	sync_disk(data);
+	for (size_t i = 0; i < container->n_carried_volumes; i++)
+		sync_disk(container->carried_volumes[i]);
+	fault_point("setup.receive.synced");
+	_exit(0);
+}
+
 static void handle_line(struct reception *self, const char *line)
 {
 	char phase[64] = "", message[400] = "";
@@ -163,9 +192,12 @@ static void handle_line(struct reception *self, const char *line)
 		refuse(self, &err);
 	else if (strcmp(phase, "committed") == 0)
 		self->is_committed = true;
+	else if (strcmp(phase, "paging") == 0 && !self->is_synced)
+		sync_later(self);
 	else if (message[0] != '\0' && self->failure.code == 0 &&
 		 (strcmp(phase, "failed") == 0 || strcmp(phase, "broken") == 0))
 		(void) fail_because(&self->failure, EIO, "%s", message);
+	self->is_synced |= strcmp(phase, "paging") == 0;
 	if (strcmp(phase, "failed") == 0)
 		self->is_committed = false; /* nothing of it ever ran */
 }

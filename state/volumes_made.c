@@ -16,6 +16,7 @@
 #define NOTE      "volumes" /* a line for each: the first folder that was missing ("" when none was), a tab, the path */
 #define NOTE_MAX  (1U << 20)
 #define WORD_MAX  128U
+#define LOST_AND_FOUND "lost+found"
 
 static char *note_path(const char *work)
 {
@@ -51,16 +52,24 @@ static int note(const char *work, const char *missing, const char *path, struct 
 	return r < 0 ? fail_errno(err, -r, "write '%s'", file) : 0;
 }
 
-static bool is_empty(const char *path)
+static bool is_there_always(const char *name)
 {
-	DIR *folder = opendir(path);
+	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, LOST_AND_FOUND) == 0;
+}
+
+bool volumes_made_is_free(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *folder = fd >= 0 ? fdopendir(fd) : NULL;
 	struct dirent *entry;
 	bool is = folder != NULL;
 
 	while (is && (entry = readdir(folder)) != NULL)
-		is = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+		is = is_there_always(entry->d_name);
 	if (folder != NULL)
 		(void) closedir(folder);
+	else
+		owned_fd_release(&fd);
 	return is;
 }
 
@@ -70,7 +79,7 @@ int volumes_made_add(const char *work, const char *path, struct error *err)
 	int r;
 
 	/* somebody may have put something there since it was looked at */
-	if (*missing == '\0' && !is_empty(path))
+	if (*missing == '\0' && !volumes_made_is_free(path))
 		return fail_because(err, ENOTEMPTY, "'%s' is no empty folder", path);
 	r = note(work, missing, path, err);
 	return r == 0 ? dir_make_all(path, 0755, err) : r;
@@ -85,22 +94,29 @@ void volumes_made_keep(const char *work)
 
 static void remove_content(const char *path)
 {
-	DIR *folder = opendir(path);
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *folder = fd >= 0 ? fdopendir(fd) : NULL;
 	struct dirent *entry;
 	struct error ignored;
 
 	while (folder != NULL && (entry = readdir(folder)) != NULL) {
-		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-			(void) dir_remove_all(dirfd(folder), entry->d_name, &ignored);
+		if (!is_there_always(entry->d_name))
+			(void) dir_remove_all(fd, entry->d_name, &ignored);
 	}
 	if (folder != NULL)
 		(void) closedir(folder);
+	else
+		owned_fd_release(&fd);
 }
 
 /* Folders above it only when nobody else has put anything into them. */
 static void undo(const char *missing, char *path)
 {
+	auto_free char *lost = text_format("%s/" LOST_AND_FOUND, path);
+
 	remove_content(path);
+	if (*missing != '\0')
+		(void) rmdir(lost); /* it came along, and was not there before */
 	while (*missing != '\0' && rmdir(path) == 0 && strcmp(path, missing) != 0)
 		*strrchr(path, '/') = '\0';
 }

@@ -7,6 +7,10 @@
 
 #include "base/error.h"
 
+#include <stdbool.h>
+
+/* A folder with nothing in it but what mkfs(8) makes: a fresh disk may be mounted there. */
+bool volumes_made_is_free(const char *path);
 /* Makes the folder path, with those above it, or takes it when it is empty. */
 int volumes_made_add(const char *work, const char *path, struct error *err);
 /* The container is here, and they are its own. */

@@ -225,3 +225,56 @@ TEST(a_change_that_hides_its_time_is_seen)
 	CHECK(strcmp(before, after) != 0);
 	remove_tree();
 }
+
+static int sink_entry(struct layer_sink *sink, const char *path, Hydra__V1__LayerEntryKind kind, uint64_t size)
+{
+	Hydra__V1__LayerEntry entry = HYDRA__V1__LAYER_ENTRY__INIT;
+
+	entry.kind = kind;
+	entry.path = (char *) (uintptr_t) path;
+	entry.mode = 0755;
+	entry.uid = geteuid();
+	entry.gid = getegid();
+	entry.size = size;
+	entry.target = (char *) (uintptr_t) "/tmp";
+	return layer_sink_entry(sink, &entry, &err);
+}
+
+TEST(more_than_was_announced_is_refused)
+{
+	static const unsigned char data[8 + 4] = {0};
+	struct layer_sink sink;
+	int fd;
+
+	make_tree();
+	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	layer_sink_init(&sink, fd);
+	sink.bytes_max = 7;
+	sink.entries_max = 2;
+	CHECK(sink_entry(&sink, "new", HYDRA__V1__LAYER_ENTRY_KIND__LAYER_REGULAR, 4) == 0);
+	CHECK(layer_sink_data(&sink, data, sizeof(data), &err) == 0);
+	CHECK(layer_sink_data(&sink, data, sizeof(data), &err) == -EPROTO);
+	CHECK(sink_entry(&sink, "link", HYDRA__V1__LAYER_ENTRY_KIND__LAYER_SYMLINK, 0) == 0);
+	CHECK(sink_entry(&sink, "third", HYDRA__V1__LAYER_ENTRY_KIND__LAYER_DIRECTORY, 0) == -EPROTO);
+	layer_sink_deinit(&sink);
+	(void) close(fd);
+	remove_tree();
+}
+
+TEST(nothing_is_written_through_a_link_that_came_along)
+{
+	struct layer_sink sink;
+	int fd;
+
+	make_tree();
+	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	layer_sink_init(&sink, fd);
+	CHECK(sink_entry(&sink, "way", HYDRA__V1__LAYER_ENTRY_KIND__LAYER_SYMLINK, 0) == 0);
+	CHECK(sink_entry(&sink, "way/out", HYDRA__V1__LAYER_ENTRY_KIND__LAYER_DIRECTORY, 0) < 0);
+	CHECK(sink_entry(&sink, "../out", HYDRA__V1__LAYER_ENTRY_KIND__LAYER_DIRECTORY, 0) == -EPROTO);
+	CHECK(sink_entry(&sink, "/tmp/out", HYDRA__V1__LAYER_ENTRY_KIND__LAYER_DIRECTORY, 0) == -EPROTO);
+	CHECK(access("/tmp/out", F_OK) != 0);
+	layer_sink_deinit(&sink);
+	(void) close(fd);
+	remove_tree();
+}

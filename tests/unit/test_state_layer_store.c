@@ -164,6 +164,22 @@ TEST(volumes_of_a_container_that_did_not_come_go)
 	end();
 }
 
+TEST(a_fresh_disk_is_free)
+{
+	auto_free char *disk = NULL, *inner = NULL, *link_path = NULL;
+
+	begin();
+	disk = text_format("%s/disk", data);
+	inner = text_format("%s/disk/lost+found", data);
+	link_path = text_format("%s/link", data);
+	CHECK(mkdir(disk, 0755) == 0 && mkdir(inner, 0700) == 0 && symlink(disk, link_path) == 0);
+	CHECK(volumes_made_is_free(disk) && !volumes_made_is_free(data) && !volumes_made_is_free(link_path));
+	CHECK(volumes_made_add(data, disk, &err) == 0);
+	volumes_made_undo(data);
+	CHECK(path_exists(AT_FDCWD, inner));
+	end();
+}
+
 TEST(volumes_of_a_container_that_ran_stay)
 {
 	auto_free char *volume = NULL, *fate = NULL;

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whatever goes wrong before the commit: the container runs on where it is, and the target is as it was."""
 import os
-import shutil
 import signal
 import time
 
@@ -101,10 +100,10 @@ def test_nobody_is_there(counter):
     assert_stayed(counter)
 
 
-def test_the_rootfs_is_missing_at_the_target(cluster, rootfs, tmp_path):
-    shutil.copytree(rootfs, tmp_path / "only" / "rootfs", symlinks=True)
+def test_a_shared_volume_is_missing_at_the_target(cluster, rootfs, tmp_path):
+    (tmp_path / "only" / "volume").mkdir(parents=True)
     cluster.b.run("mount", "-t", "tmpfs", "tmpfs", str(tmp_path / "only"))
-    run(cluster.a, str(tmp_path / "only" / "rootfs"), "counter", "sh", "-c", COUNT)
+    run(cluster.a, rootfs, "counter", "sh", "-c", COUNT, options=("-v", f"{tmp_path}/only/volume:/data"))
     wait_for(lambda: len(lines(cluster.a, "counter")) > 3, "it to count")
     assert "missing" in migrate_in_vain(cluster)
     assert_stayed(cluster)

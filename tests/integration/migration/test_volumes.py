@@ -57,6 +57,11 @@ def numbers(path):
     return [int(word) for word in (path / "log").read_text().split()]
 
 
+def assert_no_gap(path):
+    written = numbers(path)
+    assert written == list(range(len(written)))
+
+
 def report(cluster, name="counter"):
     done = cluster.a.ctl("--format", "json", "migrate", "--dry-run", name, cluster.b.address, check=False)
     return json.loads(done.stdout)
@@ -104,7 +109,7 @@ def test_what_is_written_after_the_first_pass_arrives(writer, volume):
     assert moving.wait(60) == 0
     there = writer.b.path(str(volume))
     assert without_log(contents(there)) == without_log(expected)
-    assert numbers(there) == list(range(len(numbers(there))))
+    assert_no_gap(there)
 
 
 def test_what_is_at_its_path_is_in_the_way(writer, volume):
@@ -139,7 +144,7 @@ def test_a_death_before_the_commit_leaves_nothing_of_it(writer, volume, side, po
     assert_counts_on(writer.a)
     writer.migrate("counter", writer.a)
     assert_counts_on(writer.b)
-    assert numbers(there) == list(range(len(numbers(there))))
+    assert_no_gap(there)
 
 
 def test_it_moves_on_when_its_old_place_was_cleared(writer, volume):
@@ -150,7 +155,7 @@ def test_it_moves_on_when_its_old_place_was_cleared(writer, volume):
         entry.rmdir() if entry.is_dir() and not entry.is_symlink() else entry.unlink()
     writer.migrate("counter", writer.b)
     assert_counts_on(writer.a)
-    assert numbers(volume) == list(range(len(numbers(volume))))
+    assert_no_gap(volume)
     writer.a.ctl("rm", "-f", "counter")
     assert (volume / "log").exists(), "a volume is not its container's to remove"
 
@@ -171,3 +176,12 @@ def test_only_a_folder_with_a_straight_path_can_be_carried(cluster, rootfs, volu
     done = cluster.a.ctl("run", "-d", "--rootfs", rootfs, "--name", "never", "-v", path.format(volume) + ":/vol:carried", "sleep", "9", check=False)
     assert done.returncode == 125 and "can't be carried" in done.stderr
     assert names(cluster.a) == set()
+
+
+def test_it_gets_to_the_disk_of_the_target_when_it_runs_there(writer):
+    """Who sees to that may be killed, as the container runs already."""
+    writer.b.order_fault("setup.receive.synced")
+    writer.migrate("counter", writer.a)
+    wait_for(lambda: writer.b.has_arrived("setup.receive.synced"), "it to be on the disk")
+    writer.b.forget_faults()
+    assert_counts_on(writer.b)
