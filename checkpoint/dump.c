@@ -23,6 +23,7 @@
 #include "checkpoint/image_timers.h"
 #include "checkpoint/proc.h"
 #include "checkpoint/stdin_image.h"
+#include "checkpoint/terminal_input.h"
 #include "checkpoint/survey.h"
 #include "checkpoint/tcp_repair.h"
 
@@ -105,13 +106,20 @@ struct saving {
 	int images_fd;
 };
 
+int dump_save_input(Hydra__V1__CheckpointMetadata *metadata, pid_t init, int images_fd, struct error *err)
+{
+	int r = stdin_image_save(metadata, init, images_fd, err);
+
+	return r < 0 ? r : terminal_input_save(init, images_fd, err);
+}
+
 /* All is saved, and the tasks stand still. */
 static int notified(void *context, const char *stage, int *fd, struct error *err)
 {
 	const struct saving *self = context;
 
 	(void) fd;
-	return strcmp(stage, "post-dump") == 0 ? stdin_image_save(self->metadata, self->init, self->images_fd, err) : 0;
+	return strcmp(stage, "post-dump") == 0 ? dump_save_input(self->metadata, self->init, self->images_fd, err) : 0;
 }
 
 static int run_dump(const struct dump_spec *spec, Hydra__V1__CheckpointMetadata *metadata, CriuReqType type, int images_fd,

@@ -29,6 +29,8 @@ struct dump_spec {
 /* The whole container to disk. On failure it runs on, with its connections. */
 int dump_to_disk(const struct dump_spec *spec, struct error *err);
 
+/* The tasks stand still: what was written or typed for the init, and not read yet, goes along with the images. */
+int dump_save_input(Hydra__V1__CheckpointMetadata *metadata, pid_t init, int images_fd, struct error *err);
 /* Where CRIU saves less than a task needs to go on as it was. */
 int dump_correct_images(int images_fd, struct error *err);
 /* A round of pre-copy: the memory that was written since the round in parent (all without one). The tasks stand still only for as

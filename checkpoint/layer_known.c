@@ -64,7 +64,7 @@ static void note_write(const char *store, const char *path, const char *digest, 
 	auto_close int folder_fd = FD_NONE;
 	struct error ignored;
 
-	if (strchr(path, '\n') != NULL || dir_make_all(folder, 0700, &ignored) < 0 ||
+	if (dir_make_all(folder, 0700, &ignored) < 0 ||
 	    file_replace_fast(AT_FDCWD, file, text, strlen(text), 0600, &ignored) < 0)
 		return;
 	folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -92,14 +92,16 @@ static int find_digest(struct layer_folder *self, const char *store, const char 
 	char fingerprint[LAYER_DIGEST_SIZE] = "";
 	int r;
 
+	if (store == NULL)
+		return layer_digest(self->root_fd, &self->list, times_tell, turn, self->digest, err);
 	if (name != NULL)
 		return text_fit(self->digest, sizeof(self->digest), "%s", name) ? 0 : -EINVAL;
 	if (times_tell)
 		layer_fingerprint(&self->list, fingerprint);
-	if (times_tell && store != NULL && is_noted(store, path, fingerprint, self->digest))
+	if (times_tell && is_noted(store, path, fingerprint, self->digest))
 		return 0;
 	r = layer_digest(self->root_fd, &self->list, times_tell, turn, self->digest, err);
-	if (r == 0 && store != NULL)
+	if (r == 0 && strchr(path, '\n') == NULL)
 		note_write(store, path, self->digest, fingerprint);
 	return r;
 }

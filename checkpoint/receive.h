@@ -105,7 +105,7 @@ mode_t receive_images_mode(const struct receiver *self);
 int receive_check_lower(struct receiver *self, struct error *err);
 void receive_check_volumes(struct receiver *self);
 /* Of what will come. */
-uint64_t receive_trees_disk_bytes(const struct receiver *self);
+uint64_t receive_lower_disk_bytes(const struct receiver *self);
 uint64_t receive_trees_bytes(const struct receiver *self);
 /* The folders that they go to. */
 int receive_begin_trees(struct receiver *self, struct error *err);

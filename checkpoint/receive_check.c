@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 
 #include "base/file.h"
@@ -27,10 +28,63 @@ static unsigned long long mib(uint64_t bytes)
 	return (unsigned long long) (bytes >> 20);
 }
 
+/* A file system that something is written to. */
+struct place {
+	const char *path;
+	dev_t device;
+	uint64_t needed;
+};
+
+/* The folder above it that exists. */
+static bool stat_above(const char *path, struct stat *ret_status, char *ret_folder, size_t size)
+{
+	if (!text_fit(ret_folder, size, "%s", path))
+		return false;
+	while (stat(ret_folder, ret_status) < 0) {
+		char *slash = strrchr(ret_folder, '/');
+
+		if (slash == NULL || slash == ret_folder)
+			return stat("/", ret_status) == 0;
+		*slash = '\0';
+	}
+	return true;
+}
+
+static void add_place(struct place *places, size_t *count, const char *path, uint64_t bytes)
+{
+	struct stat status;
+	char folder[LAYER_PATH_MAX + 1];
+
+	if (!stat_above(path, &status, folder, sizeof(folder)))
+		return;
+	for (size_t i = 0; i < *count; i++) {
+		if (places[i].device == status.st_dev) {
+			places[i].needed += bytes;
+			return;
+		}
+	}
+	places[(*count)++] = (struct place){path, status.st_dev, bytes};
+}
+
+static void check_place(struct receiver *self, const struct place *place)
+{
+	char folder[LAYER_PATH_MAX + 1];
+	struct statvfs disk;
+	struct stat status;
+	uint64_t left;
+
+	if (!stat_above(place->path, &status, folder, sizeof(folder)) || statvfs(folder, &disk) < 0)
+		return;
+	left = (uint64_t) disk.f_bavail * disk.f_frsize;
+	if (left < place->needed + SPARE_BYTES)
+		problems_add(&self->problems, "make room (hydractl prune there removes layers that no container uses)", place->path,
+			     "what comes needs %llu MiB, %llu MiB are left", mib(place->needed), mib(left));
+}
+
 static void check_disk(struct receiver *self)
 {
-	uint64_t needed = self->offer->layer_bytes + receive_trees_disk_bytes(self), left;
-	struct statvfs disk;
+	struct place places[CARRIED_MAX + 1];
+	size_t count = 0;
 
 	if (!self->offer->has_layer)
 		return;
@@ -38,13 +92,11 @@ static void check_disk(struct receiver *self)
 		problems_add(&self->problems, NULL, "writable layer", "this host has no place for writable layers");
 		return;
 	}
-	if (statvfs(self->spec->layer_root, &disk) < 0)
-		return;
-	left = (uint64_t) disk.f_bavail * disk.f_frsize;
-	if (left < needed + SPARE_BYTES)
-		problems_add(&self->problems, "make room (hydractl prune there removes layers that no container uses)", self->spec->layer_root,
-			     "the writable layer%s needs %llu MiB, %llu MiB are left", needed > self->offer->layer_bytes ? " and what comes with it" : "",
-			     mib(needed), mib(left));
+	add_place(places, &count, self->spec->layer_root, self->offer->layer_bytes + receive_lower_disk_bytes(self));
+	for (size_t i = 0; i < self->offer->n_volumes && i < CARRIED_MAX; i++)
+		add_place(places, &count, self->offer->volumes[i]->path, self->offer->volumes[i]->disk_bytes);
+	for (size_t i = 0; i < count; i++)
+		check_place(self, &places[i]);
 }
 
 /* Images with all memory are in memory, too, until the container is restored. */

@@ -9,9 +9,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -22,6 +25,7 @@
 #include "checkpoint/layer_known.h"
 #include "state/volumes_made.h"
 
+#define WORKING_MS 500
 #define WORKING_NS NS_PER_S /* how often the source hears that we are at it; its patience is 30 s */
 
 static int say_working(void *context, struct error *err)
@@ -30,6 +34,8 @@ static int say_working(void *context, struct error *err)
 	uint64_t now = clock_monotonic_ns();
 	int r = 0;
 
+	if (session_was_cancelled(&self->session))
+		return fail_because(err, ECANCELED, "the migration was cancelled");
 	if (now - self->working_ns >= WORKING_NS) {
 		self->working_ns = now;
 		r = link_queue(&self->session.link, FRAME_WORKING, NULL, 0, err);
@@ -79,13 +85,9 @@ int receive_check_lower(struct receiver *self, struct error *err)
 	return 0;
 }
 
-uint64_t receive_trees_disk_bytes(const struct receiver *self)
+uint64_t receive_lower_disk_bytes(const struct receiver *self)
 {
-	uint64_t bytes = self->wants_lower ? self->offer->lower->disk_bytes : 0;
-
-	for (size_t i = 0; i < self->offer->n_volumes; i++)
-		bytes += self->offer->volumes[i]->disk_bytes;
-	return bytes;
+	return self->wants_lower ? self->offer->lower->disk_bytes : 0;
 }
 
 uint64_t receive_trees_bytes(const struct receiver *self)
@@ -133,6 +135,49 @@ static int check_digest(struct receiver *self, struct error *err)
 	return r;
 }
 
+/* The answer of the child, which nobody can hurry. */
+static int hear_sync(struct receiver *self, int fd, struct error *err)
+{
+	struct pollfd event = {.fd = fd, .events = POLLIN};
+	int code = EIO, r;
+
+	while (poll(&event, 1, WORKING_MS) <= 0) {
+		r = say_working(self, err);
+		if (r < 0)
+			return r;
+	}
+	r = fd_read_full(fd, &code, sizeof(code));
+	return r < 0 || code != 0 ? fail_errno(err, r < 0 ? -r : code, "write layer '%s'", self->offer->lower->path) : 0;
+}
+
+/* It gets to the disk, with all else that waits for it there: that may take longer than the source is patient. */
+static int sync_lower(struct receiver *self, struct error *err)
+{
+	auto_close int reading = FD_NONE, writing = FD_NONE;
+	int ends[2], r;
+	pid_t pid;
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return fail_errno(err, errno, "make a pipe");
+	reading = ends[0];
+	writing = ends[1];
+	pid = fork();
+	if (pid < 0)
+		return fail_errno(err, errno, "start a process");
+	if (pid == 0) {
+		int code = syncfs(self->lower_fd) < 0 ? errno : 0;
+
+		_exit(fd_write_full(writing, &code, sizeof(code)) < 0);
+	}
+	(void) close(take_fd(&writing));
+	r = hear_sync(self, reading, err);
+	if (r < 0)
+		(void) kill(pid, SIGKILL);
+	else
+		(void) waitpid(pid, NULL, 0);
+	return r;
+}
+
 int receive_lower(struct receiver *self, struct error *err)
 {
 	int r;
@@ -143,6 +188,8 @@ int receive_lower(struct receiver *self, struct error *err)
 	fault_point("receive.lower");
 	if (r == 0)
 		r = check_digest(self, err);
+	if (r == 0)
+		r = sync_lower(self, err);
 	if (r == 0)
 		r = layer_store_keep(self->store, self->hello->migration_id, self->offer->lower->digest, &self->lower_fd, err);
 	if (r < 0)

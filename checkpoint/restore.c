@@ -27,6 +27,7 @@
 #include "checkpoint/local.h"
 #include "checkpoint/metadata.h"
 #include "checkpoint/stdin_image.h"
+#include "checkpoint/terminal_input.h"
 #include "state/record.h"
 
 #define STDIO_NUMBER 10
@@ -37,6 +38,7 @@ struct restore {
 	Hydra__V1__CheckpointMetadata *metadata;
 	int images_fd;
 	int handoff_fd;
+	int terminal_fd; /* its master */
 	struct carried_places carried;
 	bool is_mounted, has_all_memory;
 	pid_t parent; /* the shim */
@@ -90,7 +92,9 @@ static int vote(struct restore *self, struct error *err)
 
 	fault_point("restore.before-vote");
 	carried_places_deinit(&self->carried); /* CRIU has them */
-	if (self->handoff_fd >= 0) {
+	if (self->terminal_fd >= 0)
+		r = terminal_input_feed(self->images_fd, self->terminal_fd, err);
+	if (r == 0 && self->handoff_fd >= 0) {
 		r = local_send(self->handoff_fd, LOCAL_PREPARED, 0, NULL, FD_NONE, err);
 		if (r == 0)
 			r = hear(self, LOCAL_GO, err);
@@ -112,6 +116,8 @@ static int deliver_console(struct restore *self, int fd, struct error *err)
 {
 	ssize_t sent;
 
+	owned_fd_release(&self->terminal_fd);
+	self->terminal_fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 	if (self->spec->console_socket_fd < 0)
 		return 0;
 	sent = fd_pass_send(self->spec->console_socket_fd, "/dev/ptmx", 9, &fd, 1);
@@ -321,7 +327,7 @@ static void report(struct restore *self, int result, pid_t init, const struct er
 
 int restore_run(const struct restore_spec *spec, pid_t *ret_init, struct error *err)
 {
-	struct restore self = {.spec = spec, .worker = CRIU_WORKER_NONE, .images_fd = FD_NONE, .handoff_fd = FD_NONE,
+	struct restore self = {.spec = spec, .worker = CRIU_WORKER_NONE, .images_fd = FD_NONE, .handoff_fd = FD_NONE, .terminal_fd = FD_NONE,
 			       .parent = getppid()};
 	pid_t init = 0;
 	int r = greet(&self, err);
@@ -337,6 +343,7 @@ int restore_run(const struct restore_spec *spec, pid_t *ret_init, struct error *
 	hydra__v1__checkpoint_metadata__free_unpacked(self.metadata, NULL);
 	owned_fd_release(&self.images_fd);
 	owned_fd_release(&self.handoff_fd);
+	owned_fd_release(&self.terminal_fd);
 	if (r == 0)
 		*ret_init = init;
 	return r;

@@ -24,7 +24,6 @@
 #include "checkpoint/facts.h"
 #include "checkpoint/packets.h"
 #include "checkpoint/rounds.h"
-#include "checkpoint/stdin_image.h"
 #include "checkpoint/sums.h"
 #include "checkpoint/tcp_repair.h"
 #include "state/record.h"
@@ -307,7 +306,7 @@ static int freeze(struct sender_state *self, struct error *err)
 	if (r == 0)
 		r = dump_correct_images(self->dump.images_fd, err);
 	if (r == 0)
-		r = stdin_image_save(self->metadata, self->spec->pid, self->dump.images_fd, err);
+		r = dump_save_input(self->metadata, self->spec->pid, self->dump.images_fd, err);
 	if (r == 0)
 		r = page_server_init(&self->pages, self->spec->pid, err);
 	if (r == 0)

@@ -7,11 +7,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
+#include "base/fault.h"
 #include "base/owned.h"
 #include "base/text.h"
 #include "state/run_dir.h"
@@ -31,13 +33,39 @@ static Hydra__V1__HandoffTree *describe(const char *path, const char *digest, co
 	return tree;
 }
 
+/* There is no session yet; the signal stays for it. */
+static int heed_signals(void *context, struct error *err)
+{
+	sigset_t pending;
+
+	(void) context;
+	if (sigpending(&pending) < 0 ||
+	    (sigismember(&pending, SIGTERM) == 0 && sigismember(&pending, SIGINT) == 0 && sigismember(&pending, SIGHUP) == 0))
+		return 0;
+	return fail_because(err, ECANCELED, "the migration was cancelled");
+}
+
+/* It may take long: who calls it off then is heard, and told so. */
+static int open_lower(struct sender_state *self, struct error *err)
+{
+	struct layer_turn turn = {heed_signals, NULL};
+	sigset_t before;
+	int r = session_block_signals(&before, err);
+
+	if (r < 0)
+		return r;
+	fault_point("send.layer-read");
+	r = layer_folder_open(&self->lower, self->spec->layers, self->spec->lower, &turn, err);
+	if (r == 0)
+		(void) sigprocmask(SIG_SETMASK, &before, NULL);
+	return r;
+}
+
 int send_open_trees(struct sender_state *self, struct error *err)
 {
 	const struct send_spec *spec = self->spec;
-	int r = 0;
+	int r = spec->lower != NULL ? open_lower(self, err) : 0;
 
-	if (spec->lower != NULL)
-		r = layer_folder_open(&self->lower, spec->layers, spec->lower, NULL, err);
 	for (size_t i = 0; r == 0 && spec->volumes != NULL && i < spec->volumes->count; i++)
 		r = carried_add_folder(&self->volumes, spec->volumes->items[i], err);
 	return r;

@@ -12,7 +12,7 @@
 
 #define FAREWELL_MS 2000
 
-static int watch_signals(struct session *self, struct error *err)
+static sigset_t watched_signals(void)
 {
 	sigset_t mask;
 
@@ -20,8 +20,22 @@ static int watch_signals(struct session *self, struct error *err)
 	(void) sigaddset(&mask, SIGTERM);
 	(void) sigaddset(&mask, SIGINT);
 	(void) sigaddset(&mask, SIGHUP);
-	if (sigprocmask(SIG_BLOCK, &mask, NULL) < 0)
-		return fail_errno(err, errno, "block signals");
+	return mask;
+}
+
+int session_block_signals(sigset_t *ret_before, struct error *err)
+{
+	sigset_t mask = watched_signals();
+
+	return sigprocmask(SIG_BLOCK, &mask, ret_before) < 0 ? fail_errno(err, errno, "block signals") : 0;
+}
+
+static int watch_signals(struct session *self, struct error *err)
+{
+	sigset_t mask = watched_signals();
+
+	if (session_block_signals(NULL, err) < 0)
+		return err->code;
 	(void) signal(SIGPIPE, SIG_IGN);
 	self->signal_fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
 	return self->signal_fd < 0 ? fail_errno(err, errno, "watch signals") : 0;

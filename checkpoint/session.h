@@ -9,6 +9,7 @@
 #include "checkpoint/frames.h"
 #include "handoff.pb-c.h"
 
+#include <signal.h>
 #include <stdbool.h>
 
 #define SESSION_VERSION      1
@@ -33,6 +34,8 @@ struct session {
 /* Takes *connection_fd. Blocks the signals for good. */
 int session_open(struct session *self, int *connection_fd, bool is_server, const struct transport_files *files,
 		 int patience_ms, struct error *err);
+/* session_open() does it; before that only who looks for them hears of them. ret_before may be NULL. */
+int session_block_signals(sigset_t *ret_before, struct error *err);
 void session_close(struct session *self);
 /* Sends until nothing is queued, without listening; for a connection that is not the session's. */
 int link_drain(struct link *self, int timeout_ms, struct error *err);

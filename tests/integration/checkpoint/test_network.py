@@ -118,8 +118,8 @@ def end_client(client):
 
 def move_to(migrate, network, one, source, target, target_inside, **options):
     veth = ["--veth", "vc", "--bridge", "br0"]
-    return migrate(one, source_args=veth, source_prefix=network.inside(source), restore_prefix=network.inside(target),
-                   restore_args=["--netns", f"/run/netns/{target_inside}", *veth], **options)
+    return migrate(one, source_args=[*veth, "--mac", CONTAINER_MAC], source_prefix=network.inside(source), target_prefix=network.inside(target),
+                   restore_prefix=network.inside(target), restore_args=["--netns", f"/run/netns/{target_inside}", *veth], **options)
 
 
 def test_redis_goes_and_comes_back_and_its_client_never_notices(container, migrate, network, tmp_path):

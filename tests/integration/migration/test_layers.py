@@ -154,6 +154,19 @@ def test_a_second_container_with_the_same_layer_sends_nothing_of_it(moved, image
     assert sent["counter"] > 5_000_000 > sent["second"]
 
 
+def test_two_that_bring_the_same_layer_at_once_share_it(moved, image):
+    run(moved.a, str(image), "second", "sh", "-c", COUNT)
+    moved.b.order_fault("receive.lower", "stop")
+    moving = moved.a.popen([moved.a.program("hydractl"), "--plain", "migrate", "counter", moved.b.address])
+    wait_for(lambda: moved.b.has_arrived("receive.lower"), "the fault")
+    moved.b.forget_faults()
+    moved.migrate("second", moved.a)
+    moved.b.kill("hydra-pager", 18)
+    assert moving.wait(60) == 0
+    assert lower(moved.b, "second") == lower(moved.b) and len(layers(moved.b)) == 1 and incoming(moved.b) == []
+    assert_counts_on(moved.b)
+
+
 def test_the_same_path_with_another_content_is_not_used(moved, image):
     there = moved.b.path(str(image))
     shutil.copytree(image, there, symlinks=True, ignore=shutil.ignore_patterns("fifo", "null", "whiteout"))
@@ -273,3 +286,16 @@ def test_a_digest_is_computed_once_where_each_change_shows(cluster, at_rest, is_
         file.write(b"changed")
     os.utime(at_rest / "big", ns=(1, 1))
     assert report(cluster)["image"]["digest"] == f"sha256:{tree_digest(at_rest)}"
+
+
+def test_a_move_is_called_off_while_a_layer_is_read(moved, image):
+    moved.a.order_fault("send.layer-read", "stop")
+    moving = moved.a.popen([moved.a.program("hydractl"), "--plain", "migrate", "counter", moved.b.address], stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: moved.a.has_arrived("send.layer-read"), "the fault")
+    moved.a.forget_faults()
+    moved.a.kill("hydra-pager", 15)
+    moved.a.kill("hydra-pager", 18)
+    _, said = moving.communicate(timeout=60)
+    assert moving.returncode == 125 and "the migration was cancelled" in said, said
+    assert_counts_on(moved.a)
+    assert names(moved.b) == set() and incoming(moved.b) == []

@@ -4,6 +4,9 @@ import os
 import pty
 import re
 import select
+import tty
+
+import pytest
 
 from cluster import BUILD, COUNT, DEADLINE, lines, names, run, wait_for
 
@@ -111,6 +114,53 @@ def test_a_terminal_moves_and_progress_is_a_bar(cluster, rootfs):
     cluster.b.ctl("rm", "-f", "shell")
     session.wait(DEADLINE)
     os.close(leader)
+
+
+class Typist:
+    """Types at a container's terminal; the container begins to read when it is told to."""
+
+    def __init__(self, cluster, rootfs):
+        run(cluster.a, rootfs, "typist", "sh", "-c",
+            "echo ready; until [ -e /go ]; do sleep 0.05; done; while read x; do echo \"<$x>\"; done", options=("-t", "-i"))
+        wait_for(lambda: "ready" in cluster.a.ctl("logs", "typist").stdout, "the terminal")
+
+    def type(self, host, keys, echo):
+        leader, follower = pty.openpty()
+        tty.setraw(follower)
+        session = host.popen([str(BUILD / "cli" / "hydractl"), "attach", "typist"], stdin=follower, stdout=follower, stderr=follower)
+        os.close(follower)
+        os.write(leader, keys)
+        wait_for(lambda: echo in host.ctl("logs", "typist").stdout, "the echo")
+        session.kill()
+        session.wait(DEADLINE)
+        os.close(leader)
+
+    def expect(self, host, *lines_read, shown):
+        host.ctl("exec", "typist", "touch", "/go")
+        wait_for(lambda: f"<{lines_read[-1]}>" in host.ctl("logs", "typist").stdout, "all of it to be read")
+        said = host.ctl("logs", "typist").stdout
+        assert re.findall("<.*?>", said) == [f"<{line}>" for line in lines_read] and said.count("first") == shown
+        host.ctl("rm", "-f", "typist")
+
+
+@pytest.mark.parametrize("mode", ["post-copy", "cold"])
+def test_what_was_typed_and_not_read_is_read_after_the_move(cluster, rootfs, mode):
+    """Whole lines, one that its writer has begun, and what is no text; it is shown no second time."""
+    typist = Typist(cluster, rootfs)
+    typist.type(cluster.a, b"first\rsecond \x16\x01 line\rthi", "thi")
+    cluster.migrate("typist", cluster.a, "--mode", mode)
+    typist.type(cluster.b, b"rd\r", "rd")
+    typist.expect(cluster.b, "second \x01 line", "third") if False else typist.expect(cluster.b, "first", "second \x01 line", "third", shown=1)
+
+
+def test_what_was_typed_is_still_there_when_it_is_not_moved(cluster, rootfs):
+    typist = Typist(cluster, rootfs)
+    typist.type(cluster.a, b"first\rsec", "sec")
+    cluster.b.order_fault("receive.prepared")
+    assert cluster.migrate("typist", cluster.a, check=False).returncode != 0 and cluster.b.has_arrived("receive.prepared")
+    wait_for(lambda: cluster.a.inspect("typist")["state"] == "running", "it to go on")
+    typist.type(cluster.a, b"ond\r", "ond")
+    typist.expect(cluster.a, "first", "second", shown=2)
 
 
 def test_a_health_check_moves_along_and_is_not_in_the_way(cluster, rootfs):
