@@ -15,7 +15,7 @@ static uint64_t range_end(const struct page_range *range)
 
 static bool is_open(enum page_state state)
 {
-	return state == PAGE_MISSING || state == PAGE_ASKED || state == PAGE_AWAITED;
+	return state == PAGE_MISSING || state == PAGE_ASKED || state == PAGE_AWAITED || state == PAGE_LOCAL;
 }
 
 void page_set_deinit(struct page_set *self)
@@ -63,7 +63,7 @@ int page_set_add(struct page_set *self, uint64_t address, size_t page_count)
 
 int page_set_copy(const struct page_set *self, struct page_set *ret_copy)
 {
-	struct page_set copy = {.open_count = self->open_count, .was_moved = self->was_moved};
+	struct page_set copy = {.open_count = self->open_count, .local_count = self->local_count, .was_moved = self->was_moved};
 
 	for (size_t i = 0; i < self->count; i++) {
 		struct page_range range = self->ranges[i];
@@ -123,12 +123,19 @@ struct page_range *page_set_find_source(const struct page_set *self, uint64_t so
 
 void page_set_mark(struct page_set *self, struct page_range *range, size_t index, enum page_state state)
 {
-	bool was = is_open(range->states[index]);
+	bool was = is_open(range->states[index]), was_local = range->states[index] == PAGE_LOCAL;
 
 	assert(index < range->count);
 	range->states[index] = (uint8_t) state;
 	self->open_count += (size_t) is_open(state);
 	self->open_count -= (size_t) was;
+	self->local_count += (size_t) (state == PAGE_LOCAL);
+	self->local_count -= (size_t) was_local;
+}
+
+size_t page_set_remote(const struct page_set *self)
+{
+	return self->open_count - self->local_count;
 }
 
 void page_set_forget(struct page_set *self, uint64_t start, uint64_t end)

@@ -16,6 +16,7 @@ enum page_state {
 	PAGE_ASKED,     /* on its way in the background */
 	PAGE_AWAITED,   /* asked for because a task waits */
 	PAGE_INSTALLED,
+	PAGE_LOCAL,     /* missing, but its content is on this host */
 	PAGE_FORGOTTEN, /* the task gave it back: it reads as zero */
 };
 
@@ -30,6 +31,7 @@ struct page_set {
 	struct page_range *ranges; /* sorted by start, never overlapping */
 	size_t count;
 	size_t open_count; /* pages that have to come or to be forgotten */
+	size_t local_count; /* of them, those whose content is on this host */
 	bool was_moved;    /* source addresses are not sorted any more */
 };
 
@@ -43,6 +45,8 @@ struct page_range *page_set_find(const struct page_set *self, uint64_t address, 
 struct page_range *page_set_find_source(const struct page_set *self, uint64_t source, size_t *ret_index);
 
 void page_set_mark(struct page_set *self, struct page_range *range, size_t index, enum page_state state);
+/* Pages that have to come from the source. */
+size_t page_set_remote(const struct page_set *self);
 /* Pages of [start, end) are not wanted any more. */
 void page_set_forget(struct page_set *self, uint64_t start, uint64_t end);
 /* Memory at [start, end) is now at target. -ENOMEM. */

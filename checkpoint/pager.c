@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "checkpoint/pager.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -182,54 +181,24 @@ static void handle_listen(struct event_source *source, uint32_t events)
 		pager_fail(self, &err);
 }
 
-static int compare_tasks(const void *left, const void *right)
-{
-	return *(const int *) left - *(const int *) right;
-}
-
-/* In an order that a pager which takes over finds again. */
-static int list_tasks(const char *images, int **ret_tasks, size_t *ret_count, struct error *err)
-{
-	DIR *folder = opendir(images);
-	struct dirent *entry;
-	auto_free int *tasks = calloc(PAGER_TASKS_MAX, sizeof(int));
-	size_t count = 0;
-
-	if (folder == NULL || tasks == NULL) {
-		int problem = folder == NULL ? errno : ENOMEM;
-
-		if (folder != NULL)
-			(void) closedir(folder);
-		return fail_errno(err, problem, "look through '%s'", images);
-	}
-	while (count < PAGER_TASKS_MAX && (entry = readdir(folder)) != NULL) {
-		int task = pagemap_task_of(entry->d_name);
-
-		if (task != 0)
-			tasks[count++] = task;
-	}
-	(void) closedir(folder);
-	qsort(tasks, count, sizeof(int), compare_tasks);
-	*ret_tasks = take_ptr(&tasks);
-	*ret_count = count;
-	return 0;
-}
-
-static int load_pagemaps(struct pager *self, const char *images, struct error *err)
+static int load_pagemaps(struct pager *self, struct error *err)
 {
 	auto_free int *tasks = NULL;
 	size_t count = 0;
-	int r = list_tasks(images, &tasks, &count, err);
+	int r = pagemap_list_tasks(self->images_fd, &tasks, &count, err);
 
+	if (r == 0)
+		r = pager_load_local(self, tasks, count, err);
 	for (size_t i = 0; i < count && r == 0; i++) {
 		struct page_set pages;
 
 		r = pagemap_load(self->images_fd, tasks[i], &pages, err);
 		if (r < 0)
 			break;
-		self->pages_total += pages.open_count;
 		if (pager_add_space(self, tasks[i], &pages) == NULL)
-			r = fail_errno(err, ENOMEM, "prepare for the pages of task %d", tasks[i]);
+			return fail_errno(err, ENOMEM, "prepare for the pages of task %d", tasks[i]);
+		pager_find_local(self->spaces[self->space_count - 1]);
+		self->pages_total += page_set_remote(&self->spaces[self->space_count - 1]->pages);
 	}
 	return r;
 }
@@ -249,7 +218,7 @@ int pager_prepare(struct pager *self, struct event_loop *loop, struct link *link
 		return fail_errno(err, errno, "open '%s'", places->images);
 	heat_load(&self->heat, self->images_fd, HEAT_FILE);
 	heat_load(&self->huge.ranges, self->images_fd, HUGE_FILE);
-	return load_pagemaps(self, places->images, err);
+	return load_pagemaps(self, err);
 }
 
 int pager_start(struct pager *self, struct event_loop *loop, struct link *link, const struct pager_places *places,
@@ -280,6 +249,9 @@ void pager_stop(struct pager *self)
 		free(self->spaces[i]);
 	}
 	free(self->spaces);
+	for (size_t i = 0; i < self->local_count; i++)
+		local_pages_deinit(&self->locals[i]);
+	free(self->locals);
 	heat_deinit(&self->heat);
 	heat_deinit(&self->huge.ranges);
 	proc_tasks_deinit(&self->huge.tasks);

@@ -11,6 +11,8 @@
 #include "checkpoint/fault_window.h"
 #include "checkpoint/frames.h"
 #include "checkpoint/heat.h"
+#include "checkpoint/images.h"
+#include "checkpoint/local_pages.h"
 #include "checkpoint/page_set.h"
 #include "checkpoint/pager_journal.h"
 #include "checkpoint/proc.h"
@@ -20,7 +22,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define PAGER_TASKS_MAX 65536U
+#define PAGER_TASKS_MAX PAGEMAP_TASKS_MAX
 
 struct pager;
 
@@ -36,6 +38,7 @@ struct pager_space {
 	size_t cursor_range, cursor_page; /* where the background goes on */
 	struct fault_window window;
 	struct stalls stalls;
+	size_t local_range, local_page; /* where placing what is on this host goes on */
 };
 
 /* What was of huge pages at the source, and becomes it again. */
@@ -52,6 +55,8 @@ struct pager {
 	struct link *fault_link; /* for what tasks wait for; NULL: the same */
 	struct pager_journal journal;
 	int images_fd;
+	struct local_pages *locals; /* of each task that was frozen */
+	size_t local_count;
 	int listen_fd, criu_fd, keeper_fd;
 	struct event_source listen_source, criu_source, keeper_source;
 	struct pager_space **spaces;
@@ -98,6 +103,9 @@ int pager_receive(struct pager *self, const struct frame *frame, struct error *e
 int pager_prefetch_small(struct pager *self, struct error *err);
 /* Asks for more pages in the background when the network has room for them. */
 int pager_prefetch(struct pager *self, struct error *err);
+
+/* Places some of the pages that are on this host already; false: there are none to be placed now. */
+bool pager_place_local(struct pager *self);
 
 /* The fault link is there (NULL: no more); what tasks wait for is asked for again over the one that is left. */
 void pager_set_fault_link(struct pager *self, struct link *link);

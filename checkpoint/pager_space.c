@@ -22,7 +22,7 @@ static const unsigned char empty_pages[PAGES_PER_FRAME * PAGE_BYTES];
 void pager_space_give_up(struct pager_space *self)
 {
 	self->is_gone = true;
-	self->pager->pages_done += self->pages.open_count;
+	self->pager->pages_done += page_set_remote(&self->pages);
 	page_set_deinit(&self->pages);
 	event_loop_remove(self->pager->loop, &self->source);
 	owned_fd_release(&self->fd);
@@ -31,7 +31,7 @@ void pager_space_give_up(struct pager_space *self)
 
 static bool is_wanted(enum page_state state)
 {
-	return state == PAGE_MISSING || state == PAGE_ASKED || state == PAGE_AWAITED;
+	return state == PAGE_MISSING || state == PAGE_ASKED || state == PAGE_AWAITED || state == PAGE_LOCAL;
 }
 
 static void fail(struct pager_space *self, const char *action, uint64_t address)
@@ -116,6 +116,9 @@ static void handle_fault(struct pager_space *self, uint64_t address)
 		break;
 	case PAGE_AWAITED:
 		break;
+	case PAGE_LOCAL:
+		pager_place_around(self, range, index);
+		break;
 	}
 }
 
@@ -130,7 +133,7 @@ static void handle_fork(struct pager_space *self, int fd)
 		pager_fail(self->pager, &err);
 		return;
 	}
-	self->pager->pages_total += copy.open_count;
+	self->pager->pages_total += page_set_remote(&copy);
 	(void) pager_adopt(self->pager, self->task, fd, &copy);
 }
 
@@ -145,7 +148,7 @@ int pager_space_apply(struct page_set *pages, const struct uffd_event *event)
 
 static void handle_event(struct pager_space *self, const struct uffd_event *event)
 {
-	size_t open_before = self->pages.open_count;
+	size_t before = page_set_remote(&self->pages);
 	struct error err;
 
 	if (event->kind == UFFD_EVENT_KIND_FORK) {
@@ -156,7 +159,7 @@ static void handle_event(struct pager_space *self, const struct uffd_event *even
 		(void) fail_errno(&err, ENOMEM, "follow moved memory of task %d", self->task);
 		pager_fail(self->pager, &err);
 	}
-	self->pager->pages_done += open_before - self->pages.open_count;
+	self->pager->pages_done += before - page_set_remote(&self->pages);
 }
 
 /* A fault may be about memory that an event behind it is about, and answering it may mean to read more events: everything
@@ -196,11 +199,13 @@ void pager_space_handle_events(struct pager_space *self)
 
 static void mark(struct pager_space *self, struct page_range *range, size_t index, size_t count, enum page_state state)
 {
+	size_t before = page_set_remote(&self->pages);
+
 	for (size_t i = 0; i < count; i++)
 		page_set_mark(&self->pages, range, index + i, state);
 	if (is_wanted(state))
 		return;
-	self->pager->pages_done += count;
+	self->pager->pages_done += before - page_set_remote(&self->pages);
 	stalls_end(&self->stalls, range->start + (uint64_t) index * PAGE_BYTES, range->start + (uint64_t) (index + count) * PAGE_BYTES,
 		   clock_monotonic_ns());
 }

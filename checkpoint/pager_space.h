@@ -11,6 +11,11 @@
 void pager_space_handle_events(struct pager_space *self);
 /* Installs those of the pages (addresses as at the source) that it still wants. data NULL: they are empty. */
 void pager_space_install(struct pager_space *self, uint64_t source, size_t page_count, const unsigned char *data);
+/* pager_local.c: a task waits for a page that is on this host: it, and what is around it. */
+void pager_place_around(struct pager_space *self, const struct page_range *range, size_t index);
+int pager_load_local(struct pager *self, const int *tasks, size_t count, struct error *err);
+/* Marks what is on this host. */
+void pager_find_local(struct pager_space *self);
 /* The task is gone: nothing has to come any more. */
 void pager_space_give_up(struct pager_space *self);
 

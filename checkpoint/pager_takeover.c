@@ -68,7 +68,7 @@ static int apply_fork(struct pager *self, const struct pager_space *parent, stru
 
 	if (page_set_copy(&parent->pages, &copy) < 0)
 		return fail_errno(err, ENOMEM, "follow a fork of task %d", parent->task);
-	self->pages_total += copy.open_count;
+	self->pages_total += page_set_remote(&copy);
 	return pager_add_space(self, parent->task, &copy) == NULL ? fail_errno(err, ENOMEM, "follow a fork") : 0;
 }
 

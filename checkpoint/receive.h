@@ -121,6 +121,8 @@ int receive_images(struct receiver *self, struct error *err);
 int receive_image_files(struct receiver *self, int dir_fd, struct error *err);
 /* Pre-copy: what comes while the container runs. */
 int receive_rounds(struct receiver *self, struct error *err);
+/* Hybrid: what came in the round and was not written since is put in place when the container runs. */
+int receive_plan_local(const struct receiver *self, int images_fd, struct error *err);
 /* The final images are what has changed since the last round. */
 int receive_link_rounds(const struct receiver *self, int images_fd, struct error *err);
 /* Our greeting. */

@@ -14,6 +14,7 @@
 #include "base/fault.h"
 #include "base/owned.h"
 #include "base/text.h"
+#include "checkpoint/local_pages.h"
 #include "checkpoint/rounds.h"
 
 #define PARENT_LINK "parent" /* CRIU's name for it */
@@ -81,4 +82,11 @@ int receive_link_rounds(const struct receiver *self, int images_fd, struct error
 	auto_free char *parent = text_format(ROUND_FOLDER "%" PRIu64, self->rounds);
 
 	return self->rounds > 0 ? link_parent(images_fd, parent, err) : 0;
+}
+
+int receive_plan_local(const struct receiver *self, int images_fd, struct error *err)
+{
+	auto_free char *round = text_format(ROUND_FOLDER "%" PRIu64, self->rounds);
+
+	return mode_is_lazy(self->mode) && self->rounds == 1 ? local_pages_plan(images_fd, round, err) : 0;
 }

@@ -432,7 +432,9 @@ int receive_turn_until_over(struct receiver *self, struct error *err)
 		bool has_input = self->session.link.may_have_more && !self->is_source_lost;
 		struct error late;
 
-		event_loop_turn(&self->loop, has_input || has_faults || is_getting_in_shape(self) ? 0 : 1000);
+		bool is_placing = self->stage == STAGE_PAGING && pager_place_local(&self->pager);
+
+		event_loop_turn(&self->loop, has_input || has_faults || is_placing || is_getting_in_shape(self) ? 0 : 1000);
 		if (has_faults)
 			receive_handle_faults(&self->fault_source, 0);
 		if (has_input)

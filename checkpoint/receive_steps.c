@@ -265,7 +265,9 @@ int receive_images(struct receiver *self, struct error *err)
 
 	if (r == 0)
 		r = receive_link_rounds(self, dir_fd, err);
-	return r == 0 ? receive_image_files(self, dir_fd, err) : r;
+	if (r == 0)
+		r = receive_image_files(self, dir_fd, err);
+	return r == 0 ? receive_plan_local(self, dir_fd, err) : r;
 }
 
 int receive_image_files(struct receiver *self, int dir_fd, struct error *err)

@@ -85,6 +85,10 @@ void receive_lose_memory(struct receiver *self, enum local_loss loss)
 	bool is_poisoned = false;
 
 	self->is_acknowledged = loss == LOSS_OF_SOURCE;
+	while (loss != LOSS_OF_COPY && pager_place_local(&self->pager))
+		continue; /* this the source can't lose */
+	if (loss != LOSS_OF_COPY && pager_is_complete(&self->pager))
+		return;
 	receive_note_loss(self);
 	/* nobody else could end the tasks before the last descriptor closes and zeros come in */
 	if ((self->record.lost_pages == HYDRA__V1__LOST_PAGES__LOST_PAGES_POISON && loss != LOSS_OF_COPY) || self->pager.keeper_fd < 0)

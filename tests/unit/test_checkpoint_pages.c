@@ -109,6 +109,22 @@ TEST(a_copy_is_independent)
 	page_set_deinit(&copy);
 }
 
+TEST(pages_that_are_here_do_not_come_from_the_source)
+{
+	struct page_set set = {0}, copy;
+
+	CHECK(page_set_add(&set, 10 * P, 10) == 0);
+	page_set_mark(&set, &set.ranges[0], 3, PAGE_LOCAL);
+	page_set_mark(&set, &set.ranges[0], 4, PAGE_LOCAL);
+	CHECK(set.open_count == 10 && page_set_remote(&set) == 8);
+	CHECK(page_set_copy(&set, &copy) == 0 && page_set_remote(&copy) == 8);
+	page_set_mark(&set, &set.ranges[0], 3, PAGE_INSTALLED);
+	page_set_mark(&set, &set.ranges[0], 5, PAGE_INSTALLED);
+	CHECK(set.open_count == 8 && set.local_count == 1 && page_set_remote(&set) == 7);
+	page_set_deinit(&set);
+	page_set_deinit(&copy);
+}
+
 TEST(missing_pages_are_found_in_runs)
 {
 	struct page_set set = {0};

@@ -36,8 +36,7 @@ def test_huge_pages_become_huge_pages(container, migrate, mode):  # noqa: F811
     move = migrate(one, source_args=["--mode", mode])
     pid = move.expect_moved()
     assert move.sender.phase("freeze")["huge_pages"] * 2048 == before
-    if mode == "post-copy":
-        assert huge_kib(pid) == before
+    assert huge_kib(pid) >= before - 4096, "but for edges of which CRIU has placed some"
     assert move.stdio.ask("verify", "VERIFY") == "VERIFY bad=0 pages=8192"
 
 

@@ -89,6 +89,22 @@ def test_a_hybrid_migration_has_little_left_for_after_the_commit(container, migr
     assert move.stdio.ask("verify", "VERIFY") == "VERIFY bad=0 pages=8192"
 
 
+@needs_tracking
+def test_a_worker_that_dies_while_it_places_what_came_in_the_round(container, migrate, tmp_path):
+    """The next one finds the pages where they are, also of memory that was moved or given back meanwhile."""
+    one = start(container, 16)
+    move = migrate(one, source_args=mode("hybrid"), target_env=faults(tmp_path / "faults", pager__local="kill"))
+    move.stdio.stdin.write("mangle\n")
+    assert move.receiver.wait() == -signal.SIGKILL
+    (tmp_path / "faults" / "pager.local.arrived").unlink()
+    (tmp_path / "faults" / "pager.local").write_text("kill")
+    assert move.take_over({"HYDRA_FAULTS": str(tmp_path / "faults")}).wait(20) == -signal.SIGKILL
+    pager = move.take_over()
+    assert move.stdio.stdout.line("MANGLE") == "MANGLE bad=0"
+    pager.kill()
+    pager.wait()
+
+
 @pytest.mark.parametrize("name", WITH_TRACKING)
 def test_three_times_over(container, migrate, name):
     one = start(container, 8)
