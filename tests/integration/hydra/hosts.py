@@ -56,7 +56,7 @@ def entries_of(folder):
     """What is in it; a folder that is not there, or that goes while we look, has nothing in it."""
     try:
         return list(os.scandir(folder))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
 
 
