@@ -40,6 +40,7 @@ struct container {
 	bool is_check_interrupted; /* the health check that runs is being killed by us */
 	bool is_vanishing;  /* its restore failed: it is removed when we end */
 	bool awaits_workers; /* of a migration away, that a predecessor granted */
+	uint8_t killed_workers; /* that asked the target what became of it */
 	struct event_source lease;  /* of a migration away */
 	struct event_source keeper; /* tells of userfaultfds while pages are still coming */
 	int *kept_fds;

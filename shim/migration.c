@@ -26,6 +26,7 @@
 #define HANDOVER_VERSION 1U
 #define HANDOVER_MAX  65536U
 #define INPUT_PIPE_SIZE (1 << 20)
+#define KILLED_WORKERS_MAX 8 /* more are no accident */
 
 bool migration_is_under_way(const struct container *self)
 {
@@ -206,11 +207,12 @@ static void bury(struct container *self)
 	give_away(self);
 }
 
+static void serve_on(struct container *self);
+
 static void resumed(struct shim *shim, int exit_status, void *context)
 {
 	struct container *self = context;
 
-	(void) exit_status; /* the fencing record says more */
 	if (!is_still_here(shim, self) || !migration_is_under_way(self))
 		return;
 	switch (fencing_state(self)) {
@@ -221,7 +223,10 @@ static void resumed(struct shim *shim, int exit_status, void *context)
 		recover(self);
 		break;
 	default:
-		note_doubt(self);
+		if (exit_status >= 128 && ++self->killed_workers < KILLED_WORKERS_MAX)
+			serve_on(self); /* it could not find out */
+		else
+			note_doubt(self);
 		break;
 	}
 }

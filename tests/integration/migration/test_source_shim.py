@@ -98,6 +98,9 @@ def test_after_the_commit_the_successor_waits_while_the_target_cannot_be_asked(c
     assert moving.wait(60) == 125
     before = len(lines(counter.a, "counter"))
     wait_for(lambda: counter.a.pids("hydra-pager"), "the successor to ask")
+    first = counter.a.pids("hydra-pager")
+    counter.a.kill("hydra-pager")
+    wait_for(lambda: set(counter.a.pids("hydra-pager")) - set(first), "another worker to ask")
     kill_shim(counter.a)  # and the one after it asks, too
     assert counter.a.inspect("counter")["state"] == "migrating"
     assert len(lines(counter.a, "counter")) == before, "the source must not go on by itself"
