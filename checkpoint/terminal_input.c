@@ -69,7 +69,7 @@ int terminal_input_save(pid_t init, int images_fd, struct error *err)
 	auto_free char *path = text_format("/proc/%d/fd/0", (int) init);
 	auto_close int fd = open(path, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
 	char data[INPUT_MAX];
-	size_t size;
+	size_t size = 0;
 	int r;
 
 	if (fd < 0 || !isatty(fd))
