@@ -77,6 +77,7 @@ int pagemap_next(struct image_cursor *cursor, struct pagemap_entry *ret_entry, s
 {
 	struct image_cursor record;
 
+	*ret_entry = (struct pagemap_entry){0};
 	if (cursor->at == cursor->end)
 		return 0;
 	if (take_record(cursor, &record, err) < 0)
