@@ -192,6 +192,12 @@ class Host:
                 found.append(int(entry.name))
         return found
 
+    def pid_of(self, name):
+        """Of the only process that runs a program; what that starts has its name, too, until it executes something else."""
+        seen = []
+        wait_for(lambda: seen.append(self.pids(name)) or len(seen[-1]) == 1, f"one {name}: {self.pids(name)}")
+        return seen[-1][0]
+
     def kill(self, name, signal_number=signal.SIGKILL):
         """Signals all processes of a program; returns after a SIGKILL when these are gone."""
         victims = self.pids(name)

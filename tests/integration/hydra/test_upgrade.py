@@ -166,7 +166,7 @@ def test_upgrades_under_load_lose_no_request(daemon_host, rootfs, other_shim):
 
 
 def exe_of(host, name):
-    [pid] = host.pids(name)
+    pid = host.pid_of(name)
     return pid, os.readlink(f"/proc/{pid}/exe")
 
 

@@ -24,7 +24,7 @@ def shim_of(host):
 
 
 def exe_of(host, name):
-    [pid] = host.pids(name)
+    pid = host.pid_of(name)
     return pid, os.readlink(f"/proc/{pid}/exe")
 
 

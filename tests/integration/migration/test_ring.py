@@ -13,7 +13,7 @@ def belongings(host):
     """What its resident programs hold, and what lies about: all of it must stay the same."""
     counts = {}
     for name in ("hydrad", "hydra-monitor"):
-        counts[name] = [len(list(pathlib.Path(f"/proc/{pid}/fd").iterdir())) for pid in host.pids(name)]
+        counts[name] = len(list(pathlib.Path(f"/proc/{host.pid_of(name)}/fd").iterdir()))
     counts["mounts"] = len(pathlib.Path(f"/proc/{host.pid}/mounts").read_text().splitlines())
     counts["links"] = len(list(host.path("/sys/class/net").iterdir())) if host.path("/sys/class/net").exists() else 0
     for folder in ("/run/hydra/.work", "/run/hydra/default", "/var/lib/hydra/default", "/var/lib/hydra/.verdicts", "/var/lib/hydra/.departures"):
