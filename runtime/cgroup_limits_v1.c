@@ -13,16 +13,22 @@
 #include <inttypes.h>
 #include <string.h>
 
-static int set_text(const struct cgroup *self, const char *controller, const char *file, const char *value,
+static int write_file(const struct cgroup *self, const char *controller, const char *file, const char *value,
 		    struct error *err)
 {
 	const struct cgroup_hierarchy *item = cgroup_find(self, controller);
 	char path[CGROUP_PATH_SIZE + 160];
 
 	if (item == NULL)
-		return fail_because(err, ENOENT, "%s: the host has no cgroup controller '%s'", file, controller);
+		return fail_because(err, ENOENT, "no cgroup controller '%s'", controller);
 	(void) text_fit(path, sizeof(path), "%s/%s", item->dir, file);
 	return file_set(AT_FDCWD, path, value, err);
+}
+
+static int set_text(const struct cgroup *self, const char *controller, const char *file, const char *value,
+		    struct error *err)
+{
+	return write_file(self, controller, file, value, err) < 0 ? cgroup_fail_field(file, err) : 0;
 }
 
 static int set_int(const struct cgroup *self, const char *controller, const char *file, int64_t value, struct error *err)
@@ -156,6 +162,10 @@ static int set_block_io(const struct cgroup *self, const struct spec_block_io *i
 				device->minor.value, device->weight.value);
 		if (device->weight.is_set && set_text(self, "blkio", "blkio.bfq.weight_device", text, err) < 0)
 			return err->code;
+		(void) text_fit(text, sizeof(text), "%" PRId64 ":%" PRId64 " %" PRIu64, device->major.value,
+				device->minor.value, device->leaf_weight.value);
+		if (device->leaf_weight.is_set && set_text(self, "blkio", "blkio.leaf_weight_device", text, err) < 0)
+			return err->code;
 	}
 	if (set_throttle(self, &io->read_bps, "blkio.throttle.read_bps_device", err) < 0 ||
 	    set_throttle(self, &io->write_bps, "blkio.throttle.write_bps_device", err) < 0 ||
@@ -187,14 +197,44 @@ static int set_hugepages(const struct cgroup *self, const struct spec_resources 
 	return 0;
 }
 
+static int set_network(const struct cgroup *self, const struct spec_network *network, struct error *err)
+{
+	char text[64];
+
+	if (network->class_id != 0 && set_int(self, "net_cls", "net_cls.classid", network->class_id, err) < 0)
+		return err->code;
+	for (size_t i = 0; i < network->priorities.count; i++) {
+		const struct spec_priority *item = &network->priorities.items[i];
+
+		if (!text_fit(text, sizeof(text), "%s %u", item->name, item->priority))
+			return fail_because(err, EINVAL, "linux.resources.network.priorities[%zu].name: too long", i);
+		if (set_text(self, "net_prio", "net_prio.ifpriomap", text, err) < 0)
+			return err->code;
+	}
+	return 0;
+}
+
+static int set_rdma(const struct cgroup *self, const struct spec_resources *resources, struct error *err)
+{
+	char text[160];
+
+	for (size_t i = 0; i < resources->rdma.count; i++) {
+		if (!cgroup_rdma_format(&resources->rdma.items[i], text, sizeof(text)))
+			return fail_because(err, EINVAL, "linux.resources.rdma: a name is too long");
+		if (set_text(self, "rdma", "rdma.max", text, err) < 0)
+			return err->code;
+	}
+	return 0;
+}
+
 /* In the hybrid layout some files of linux.resources.unified may exist in the cgroup v2 part. */
 static int set_unified(const struct cgroup *self, const struct json_map *unified, struct error *err)
 {
 	for (size_t i = 0; i < unified->count; i++) {
 		if (strchr(unified->items[i].key, '/') != NULL)
 			return fail_because(err, EINVAL, "linux.resources.unified: '%s' is not a file name", unified->items[i].key);
-		if (set_text(self, "", unified->items[i].key, unified->items[i].value, err) < 0)
-			return err->code;
+		if (write_file(self, "", unified->items[i].key, unified->items[i].value, err) < 0)
+			return fail_while(err, "linux.resources.unified");
 	}
 	return 0;
 }
@@ -206,7 +246,8 @@ int cgroup_v1_set(const struct cgroup *self, const struct spec_resources *resour
 
 	if (set_memory(self, &resources->memory, err) < 0 || set_cpu(self, &resources->cpu, err) < 0 ||
 	    set_block_io(self, &resources->block_io, err) < 0 || set_pids(self, &resources->pids, err) < 0 ||
-	    set_hugepages(self, resources, err) < 0 || set_unified(self, &resources->unified, err) < 0)
+	    set_hugepages(self, resources, err) < 0 || set_network(self, &resources->network, err) < 0 ||
+	    set_rdma(self, resources, err) < 0 || set_unified(self, &resources->unified, err) < 0)
 		return err->code;
 	if (devices == NULL || (!is_new && resources->devices.count == 0))
 		return 0;

@@ -49,14 +49,32 @@ int cgroup_v2_enable_controllers(const char *parent, const char *dir, struct err
 	return 0;
 }
 
+static int set_text(int dir_fd, const char *file, const char *value, struct error *err)
+{
+	return file_set(dir_fd, file, value, err) < 0 ? cgroup_fail_field(file, err) : 0;
+}
+
 static int set_int(int dir_fd, const char *file, int64_t value, struct error *err)
 {
 	char text[32];
 
 	if (value < 0)
-		return file_set(dir_fd, file, "max", err);
+		return set_text(dir_fd, file, "max", err);
 	(void) text_fit(text, sizeof(text), "%" PRId64, value);
-	return file_set(dir_fd, file, text, err);
+	return set_text(dir_fd, file, text, err);
+}
+
+/* cgroup v1 refuses a limit below what is in use by itself, cgroup v2 would kill. */
+static int check_usage(int dir_fd, int64_t limit, struct error *err)
+{
+	auto_free char *text = NULL;
+
+	if (file_read(dir_fd, "memory.current", 64, &text, NULL, err) < 0)
+		return err->code;
+	if (limit >= 0 && strtoll(text, NULL, 10) > limit)
+		return fail_because(err, EBUSY, "linux.resources.memory.limit: below what is in use (%.*s bytes)",
+				    (int) strcspn(text, "\n"), text);
+	return 0;
 }
 
 static int set_memory(int dir_fd, const struct spec_memory *memory, struct error *err)
@@ -64,6 +82,8 @@ static int set_memory(int dir_fd, const struct spec_memory *memory, struct error
 	bool has_limit = memory->limit.is_set && memory->limit.value != 0;
 	int64_t swap = memory->swap.value;
 
+	if (has_limit && memory->check_before_update && check_usage(dir_fd, memory->limit.value, err) < 0)
+		return err->code;
 	if (memory->swap.is_set && swap > 0) {
 		if (!has_limit || memory->limit.value < 0 || swap < memory->limit.value)
 			return fail_because(err, EINVAL, "linux.resources.memory.swap: needs a memory limit that it is not below");
@@ -99,7 +119,7 @@ static int set_cpu_max(int dir_fd, const struct spec_cpu *cpu, struct error *err
 		(void) text_fit(text, sizeof(text), "%s", has_quota ? "max" : current);
 	if (has_period)
 		(void) text_fit(text + strlen(text), sizeof(text) - strlen(text), " %" PRIu64, cpu->period.value);
-	return file_set(dir_fd, "cpu.max", text, err);
+	return set_text(dir_fd, "cpu.max", text, err);
 }
 
 static int set_cpu(int dir_fd, const struct spec_cpu *cpu, struct error *err)
@@ -115,10 +135,10 @@ static int set_cpu(int dir_fd, const struct spec_cpu *cpu, struct error *err)
 		return err->code;
 	if (cpu->burst.is_set && set_int(dir_fd, "cpu.max.burst", (int64_t) cpu->burst.value, err) < 0)
 		return err->code;
-	if (cpu->cpus != NULL && cpu->cpus[0] != '\0' && file_set(dir_fd, "cpuset.cpus", cpu->cpus, err) < 0)
+	if (cpu->cpus != NULL && cpu->cpus[0] != '\0' && set_text(dir_fd, "cpuset.cpus", cpu->cpus, err) < 0)
 		return err->code;
 	if (cpu->mems != NULL && cpu->mems[0] != '\0')
-		return file_set(dir_fd, "cpuset.mems", cpu->mems, err);
+		return set_text(dir_fd, "cpuset.mems", cpu->mems, err);
 	return 0;
 }
 
@@ -129,7 +149,7 @@ static int set_throttle(int dir_fd, const spec_throttle_list *list, const char *
 	for (size_t i = 0; i < list->count; i++) {
 		(void) text_fit(text, sizeof(text), "%" PRId64 ":%" PRId64 " %s=%" PRIu64, list->items[i].major.value,
 				list->items[i].minor.value, key, list->items[i].rate.value);
-		if (file_set(dir_fd, "io.max", text, err) < 0)
+		if (set_text(dir_fd, "io.max", text, err) < 0)
 			return err->code;
 	}
 	return 0;
@@ -141,11 +161,11 @@ static int set_weight(int dir_fd, const char *device, uint64_t weight, struct er
 
 	if (path_exists(dir_fd, "io.bfq.weight")) {
 		(void) text_fit(text, sizeof(text), "%s%" PRIu64, device, weight);
-		return file_set(dir_fd, "io.bfq.weight", text, err);
+		return set_text(dir_fd, "io.bfq.weight", text, err);
 	}
 	(void) text_fit(text, sizeof(text), "%s%" PRIu64, device[0] != '\0' ? device : "default ",
 			cgroup_io_weight_from_blkio(weight));
-	return file_set(dir_fd, "io.weight", text, err);
+	return set_text(dir_fd, "io.weight", text, err);
 }
 
 static int set_block_io(int dir_fd, const struct spec_block_io *io, struct error *err)
@@ -181,13 +201,37 @@ static int set_hugepages(int dir_fd, const struct spec_resources *resources, str
 	return 0;
 }
 
+bool cgroup_rdma_format(const struct spec_rdma *rdma, char *ret_text, size_t size)
+{
+	char handles[24] = "max", objects[24] = "max";
+
+	if (rdma->handles.is_set)
+		(void) text_fit(handles, sizeof(handles), "%" PRIu64, rdma->handles.value);
+	if (rdma->objects.is_set)
+		(void) text_fit(objects, sizeof(objects), "%" PRIu64, rdma->objects.value);
+	return text_fit(ret_text, size, "%s hca_handle=%s hca_object=%s", rdma->device, handles, objects);
+}
+
+static int set_rdma(int dir_fd, const struct spec_resources *resources, struct error *err)
+{
+	char text[160];
+
+	for (size_t i = 0; i < resources->rdma.count; i++) {
+		if (!cgroup_rdma_format(&resources->rdma.items[i], text, sizeof(text)))
+			return fail_because(err, EINVAL, "linux.resources.rdma: a name is too long");
+		if (set_text(dir_fd, "rdma.max", text, err) < 0)
+			return err->code;
+	}
+	return 0;
+}
+
 static int set_unified(int dir_fd, const struct json_map *unified, struct error *err)
 {
 	for (size_t i = 0; i < unified->count; i++) {
 		if (strchr(unified->items[i].key, '/') != NULL)
 			return fail_because(err, EINVAL, "linux.resources.unified: '%s' is not a file name", unified->items[i].key);
 		if (file_set(dir_fd, unified->items[i].key, unified->items[i].value, err) < 0)
-			return err->code;
+			return fail_while(err, "linux.resources.unified");
 	}
 	return 0;
 }
@@ -201,7 +245,8 @@ int cgroup_v2_set(const struct cgroup_hierarchy *item, const struct spec_resourc
 	if (dir_fd < 0)
 		return fail_errno(err, errno, "open cgroup %s", item->dir);
 	if (set_memory(dir_fd, &resources->memory, err) < 0 || set_cpu(dir_fd, &resources->cpu, err) < 0 ||
-	    set_block_io(dir_fd, &resources->block_io, err) < 0 || set_hugepages(dir_fd, resources, err) < 0)
+	    set_block_io(dir_fd, &resources->block_io, err) < 0 || set_hugepages(dir_fd, resources, err) < 0 ||
+	    set_rdma(dir_fd, resources, err) < 0)
 		return err->code;
 	if (resources->pids.limit.is_set && resources->pids.limit.value != 0 &&
 	    set_int(dir_fd, "pids.max", resources->pids.limit.value, err) < 0)

@@ -6,6 +6,7 @@
 #include "runtime/capabilities.h"
 #include "runtime/command.h"
 #include "runtime/json.h"
+#include "runtime/memory_policy.h"
 #include "runtime/mount_options.h"
 #include "runtime/namespaces.h"
 #include "runtime/seccomp_filter.h"
@@ -57,7 +58,7 @@ static void add_cgroup(struct json_object *to)
 	json_add_bool(cgroup, "v2", true);
 	json_add_bool(cgroup, "systemd", false);
 	json_add_bool(cgroup, "systemdUser", false);
-	json_add_bool(cgroup, "rdma", false);
+	json_add_bool(cgroup, "rdma", true);
 }
 
 static void add_seccomp(struct json_object *to)
@@ -72,6 +73,14 @@ static void add_seccomp(struct json_object *to)
 	add_names(seccomp, "supportedFlags", seccomp_flag_names);
 }
 
+static void add_memory_policy(struct json_object *to)
+{
+	struct json_object *policy = json_add_object(to, "memoryPolicy");
+
+	add_names(policy, "modes", memory_policy_modes);
+	add_names(policy, "flags", memory_policy_flags);
+}
+
 static void add_linux(struct json_object *to)
 {
 	struct json_object *part = json_add_object(to, "linux");
@@ -83,7 +92,8 @@ static void add_linux(struct json_object *to)
 	add_enabled(part, "selinux", true);
 	add_enabled(part, "intelRdt", false);
 	add_enabled(json_add_object(part, "mountExtensions"), "idmap", true);
-	add_enabled(part, "netDevices", false);
+	add_memory_policy(part);
+	add_enabled(part, "netDevices", true);
 }
 
 static int features(const struct global_options *globals, void *options, const struct option_rest *rest, struct error *err)

@@ -27,7 +27,7 @@ static const struct option_table table = {.entries = entries};
 
 static const char head[] =
 	"{\n"
-	"  \"ociVersion\": \"1.2.1\",\n"
+	"  \"ociVersion\": \"1.3.0\",\n"
 	"  \"process\": {\n"
 	"    \"terminal\": true,\n"
 	"    \"user\": { \"uid\": 0, \"gid\": 0 },\n"

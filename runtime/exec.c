@@ -16,6 +16,7 @@
 #include "runtime/launch.h"
 #include "runtime/namespaces.h"
 #include "runtime/process.h"
+#include "runtime/process_schedule.h"
 #include "runtime/sync.h"
 
 #include <errno.h>
@@ -187,6 +188,7 @@ static _Noreturn void become_process(struct exec *self)
 		.process = self->process,
 		.seccomp = &filter,
 		.personality = self->spec->linux_part.personality,
+		.memory_policy = self->spec->linux_part.memory_policy,
 		.preserved_fds = self->options->preserved_fds + self->options->listen_fds,
 		.listen_fds = self->options->listen_fds,
 		.report_fd = self->sync_fds[1],
@@ -196,7 +198,8 @@ static _Noreturn void become_process(struct exec *self)
 	init_die_with_parent(self->sync_fds[1]);
 	init_reset_signals();
 	(void) setsid();
-	if (join_everything(self, &failure) == 0 && take_terminal(self, &failure) == 0 &&
+	if (join_everything(self, &failure) == 0 && process_bind_to_cpus(self->process->exec_affinity.final, &failure) == 0 &&
+	    take_terminal(self, &failure) == 0 &&
 	    receive_seccomp(self, &filter, &failure) == 0 && process_prepare(&process, &failure) == 0 &&
 	    prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0) == 0 &&
 	    sync_send(self->sync_fds[1], MESSAGE_READY, 0, NULL, 0, &failure) == 0 &&
@@ -274,6 +277,8 @@ static int attend(const struct exec *self, struct error *err)
 
 static int start(struct exec *self, struct error *err)
 {
+	if (process_check_labels(self->process, NULL, err) < 0 || process_schedule_check(self->process, err) < 0)
+		return err->code;
 	if (namespace_plan_of_process(&self->namespaces, (pid_t) self->container->state.pid.value, err) < 0 ||
 	    find_cgroup(self, err) < 0 ||
 	    launch_connect_console(self->process, self->options->console_socket, self->options->is_detached, &self->console_fd,
@@ -281,7 +286,8 @@ static int start(struct exec *self, struct error *err)
 		return err->code;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, self->sync_fds) < 0)
 		return fail_errno(err, errno, "make a socket pair");
-	if (spawn(self, err) < 0)
+	/* inherited at birth, so that no step of the process runs elsewhere; its cgroup may narrow it down */
+	if (process_bind_to_cpus(self->process->exec_affinity.initial, err) < 0 || spawn(self, err) < 0)
 		return err->code;
 	if (provide(self, err) < 0 && err->code != -EPIPE)
 		return err->code;

@@ -255,6 +255,7 @@ _Noreturn void init_run(struct init_context *self)
 		.seccomp = &self->filter,
 		.keyring = self->keyring,
 		.personality = self->spec->linux_part.personality,
+		.memory_policy = self->spec->linux_part.memory_policy,
 		.preserved_fds = self->preserved_fds + self->listen_fds,
 		.listen_fds = self->listen_fds,
 		.report_fd = self->sync_fd,

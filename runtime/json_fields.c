@@ -164,6 +164,27 @@ static int decode_map(struct decoder *self, struct json_object *object, struct j
 	return 0;
 }
 
+static int decode_named(struct decoder *self, const struct field *field, struct json_object *object, void *place)
+{
+	struct json_list list = {0};
+
+	if (!json_object_is_type(object, json_type_object))
+		return refuse(self, object, "an object of objects");
+	list.items = allocate_items(self, (size_t) json_object_object_length(object), field->size);
+	json_object_object_foreach(object, key, value) {
+		char *item = (char *) list.items + list.count * field->size;
+		size_t before = enter(self, key);
+
+		*(const char **) (void *) item = copy_text(self, key);
+		if (decode_fields(self, field->fields, value, item) < 0)
+			return self->err->code;
+		list.count++;
+		leave(self, before);
+	}
+	memcpy(place, &list, sizeof(list));
+	return 0;
+}
+
 static int decode_optional(struct decoder *self, const struct field *field, struct json_object *value, void **ret_object)
 {
 	void *object = arena_allocate(self->arena, field->size);
@@ -199,9 +220,6 @@ static int decode_field(struct decoder *self, const struct field *field, struct 
 	switch (field->kind) {
 	case FIELD_BOOL:
 		return decode_bool(self, value, place);
-	case FIELD_PRESENT:
-		*(bool *) place = true;
-		return 0;
 	case FIELD_STRING:
 		return decode_string(self, value, place);
 	case FIELD_STRINGS:
@@ -222,6 +240,8 @@ static int decode_field(struct decoder *self, const struct field *field, struct 
 		return decode_optional(self, field, value, place);
 	case FIELD_OBJECTS:
 		return decode_list(self, &object, value, "an array of objects", place);
+	case FIELD_NAMED:
+		return decode_named(self, field, value, place);
 	}
 	return 0;
 }
@@ -232,6 +252,18 @@ static const struct field *find_field(const struct field *fields, const char *na
 		if (strcmp(name, field->name) == 0)
 			return field;
 	return NULL;
+}
+
+/* After what is there, so that a message names the first mistake in the text, if there is one. */
+static int check_required(struct decoder *self, const struct field *fields, struct json_object *object)
+{
+	for (const struct field *field = fields; field->name != NULL; field++) {
+		if (!field->is_required || json_object_object_get(object, field->name) != NULL)
+			continue;
+		(void) enter(self, field->name);
+		return fail_because(self->err, EINVAL, "%s: missing", self->path);
+	}
+	return 0;
 }
 
 static int decode_fields(struct decoder *self, const struct field *fields, struct json_object *object, void *target)
@@ -249,7 +281,7 @@ static int decode_fields(struct decoder *self, const struct field *fields, struc
 			return self->err->code;
 		leave(self, before);
 	}
-	return 0;
+	return check_required(self, fields, object);
 }
 
 int json_fields_read(const struct field *fields, struct json_object *object, const char *where, struct arena *arena,

@@ -4,7 +4,7 @@
  *
  * A table names the fields of one object, their type and where they go. Unknown fields are ignored, null counts as
  * absent, a value of the wrong type is refused with one message that names the field, what was found and what was
- * expected: "process.args[1]: expected a string, found the number 5".
+ * expected: "process.args[1]: expected a string, found the number 5", or "mounts[0].destination: missing".
  */
 #pragma once
 
@@ -60,7 +60,6 @@ struct json_list {
 
 enum field_kind {
 	FIELD_BOOL,     /* bool */
-	FIELD_PRESENT,  /* bool: true when the field is there, whatever it holds */
 	FIELD_STRING,   /* const char * */
 	FIELD_STRINGS,  /* struct json_strings */
 	FIELD_MAP,      /* struct json_map, values are strings */
@@ -71,14 +70,16 @@ enum field_kind {
 	FIELD_OBJECT,   /* the structure itself */
 	FIELD_OPTIONAL, /* pointer to a structure, NULL when absent */
 	FIELD_OBJECTS,  /* JSON_LIST_OF(structure) */
+	FIELD_NAMED,    /* an object of objects: JSON_LIST_OF(structure that begins with `const char *` for the name) */
 };
 
 struct field {
 	const char *name; /* NULL ends the table */
 	enum field_kind kind;
 	size_t offset;
-	const struct field *fields; /* of FIELD_OBJECT, FIELD_OPTIONAL, FIELD_OBJECTS */
-	size_t size;                /* of the structure, for FIELD_OPTIONAL and FIELD_OBJECTS */
+	const struct field *fields; /* of FIELD_OBJECT and those after it */
+	size_t size;                /* of the structure, for those after FIELD_OBJECT */
+	bool is_required;           /* the object is refused without it */
 };
 
 /* Fills target (zeroed by the caller) with copies that live in arena. where names the object in messages; "" for a document's

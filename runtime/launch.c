@@ -19,7 +19,9 @@
 #include "runtime/init.h"
 #include "runtime/mounts.h"
 #include "runtime/namespaces.h"
+#include "runtime/net_devices.h"
 #include "runtime/place.h"
+#include "runtime/preflight.h"
 #include "runtime/process.h"
 #include "runtime/rootfs.h"
 #include "runtime/sync.h"
@@ -227,6 +229,21 @@ static int send_setup(struct launch *self, struct error *err)
 	return r;
 }
 
+static int give_devices(const struct launch *self, struct error *err)
+{
+	auto_free char *path = text_format("/proc/%d/ns/net", self->result->pid);
+	auto_close int own_fd = FD_NONE;
+	int joined_fd = self->namespaces.fds[NAMESPACE_NETWORK];
+
+	if (self->result->spec.linux_part.net_devices.count == 0)
+		return 0;
+	if (joined_fd < 0)
+		own_fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (joined_fd < 0 && own_fd < 0)
+		return fail_errno(err, errno, "open %s", path);
+	return net_devices_move(&self->result->spec, joined_fd >= 0 ? joined_fd : own_fd, err);
+}
+
 static int provide(struct launch *self, struct error *err)
 {
 	const struct spec_linux *part = &self->result->spec.linux_part;
@@ -235,7 +252,8 @@ static int provide(struct launch *self, struct error *err)
 	    (idmap_write(self->result->pid, &part->uid_mappings, &part->gid_mappings, err) < 0 ||
 	     sync_send(self->sync_fds[0], MESSAGE_MAPPED, 0, NULL, 0, err) < 0))
 		return err->code;
-	if (process_set_limits(self->result->spec.process, self->result->pid, err) < 0 || send_setup(self, err) < 0)
+	if (process_set_limits(self->result->spec.process, self->result->pid, err) < 0 || give_devices(self, err) < 0 ||
+	    send_setup(self, err) < 0)
 		return err->code;
 	return launch_send_seccomp(self->sync_fds[0], part->seccomp, err);
 }
@@ -343,6 +361,8 @@ int launch_container(const struct launch_options *options, struct launched *ret_
 	*ret_launched = (struct launched){.container = {.dir_fd = FD_NONE}, .sync_fd = FD_NONE, .terminal_fd = FD_NONE};
 	namespace_plan_clear(&launch.namespaces);
 	r = place_find(&launch.place, &request, &ret_launched->spec, err);
+	if (r == 0)
+		r = preflight_check(&ret_launched->spec, &launch.place.cgroup, err);
 	if (r == 0)
 		r = container_make(&ret_launched->container, options->root, options->id, err);
 	if (r == 0) {

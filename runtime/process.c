@@ -10,6 +10,7 @@
 #include "base/owned.h"
 #include "base/text.h"
 #include "runtime/capabilities.h"
+#include "runtime/memory_policy.h"
 #include "runtime/process_program.h"
 #include "runtime/process_schedule.h"
 #include "runtime/rlimits.h"
@@ -36,19 +37,37 @@ static int join_keyring(const char *name, struct error *err)
 	return fail_errno(err, errno, "make a session keyring (--no-new-keyring leaves it out)");
 }
 
+static const struct {
+	const char *name;
+	unsigned long number;
+} domains[] = {{"LINUX", PER_LINUX}, {"LINUX32", PER_LINUX32}};
+
+static int find_domain(const char *name)
+{
+	for (size_t i = 0; i < sizeof(domains) / sizeof(domains[0]); i++)
+		if (strcmp(name, domains[i].name) == 0)
+			return (int) i;
+	return -EINVAL;
+}
+
+int process_check_personality(const struct spec_personality *wanted, struct error *err)
+{
+	if (wanted == NULL)
+		return 0;
+	if (find_domain(wanted->domain) < 0)
+		return fail_because(err, EINVAL, "linux.personality.domain: unknown domain '%s'", wanted->domain);
+	if (wanted->flags.count > 0)
+		return fail_because(err, EINVAL, "linux.personality.flags[0]: unknown flag '%s'", wanted->flags.items[0]);
+	return 0;
+}
+
 static int set_personality(const struct spec_personality *wanted, struct error *err)
 {
-	unsigned long domain;
-
-	if (wanted == NULL || wanted->domain == NULL)
+	if (wanted == NULL)
 		return 0;
-	if (strcmp(wanted->domain, "LINUX") == 0)
-		domain = PER_LINUX;
-	else if (strcmp(wanted->domain, "LINUX32") == 0)
-		domain = PER_LINUX32;
-	else
-		return fail_because(err, EINVAL, "linux.personality.domain: unknown domain '%s'", wanted->domain);
-	return personality(domain) < 0 ? fail_errno(err, errno, "set the personality") : 0;
+	if (process_check_personality(wanted, err) < 0)
+		return err->code;
+	return personality(domains[find_domain(wanted->domain)].number) < 0 ? fail_errno(err, errno, "set the personality") : 0;
 }
 
 static int set_label(const char *file, const char *fallback, const char *label, const char *what, struct error *err)
@@ -67,19 +86,29 @@ static int set_labels(const struct spec_process *process, struct error *err)
 	auto_free char *profile = NULL;
 
 	if (process->apparmor_profile != NULL && process->apparmor_profile[0] != '\0') {
-		if (!path_exists(AT_FDCWD, "/sys/module/apparmor"))
-			return fail_because(err, ENOTSUP, "process.apparmorProfile: the kernel has no AppArmor");
 		profile = text_format("exec %s", process->apparmor_profile);
 		if (set_label("/proc/thread-self/attr/apparmor/exec", "/proc/thread-self/attr/exec", profile, "AppArmor profile",
 			      err) < 0)
 			return err->code;
 	}
-	if (process->selinux_label != NULL && process->selinux_label[0] != '\0') {
-		if (!path_exists(AT_FDCWD, "/sys/fs/selinux/enforce"))
-			return fail_because(err, ENOTSUP, "process.selinuxLabel: the kernel has no SELinux");
+	if (process->selinux_label != NULL && process->selinux_label[0] != '\0')
 		return set_label("/proc/thread-self/attr/exec", NULL, process->selinux_label, "SELinux label", err);
-	}
 	return 0;
+}
+
+static int check_label(const char *field, const char *label, const char *file, const char *module, struct error *err)
+{
+	if (label == NULL || label[0] == '\0' || path_exists(AT_FDCWD, file))
+		return 0;
+	return fail_because(err, ENOTSUP, "%s: not supported by this kernel (it has no %s)", field, module);
+}
+
+int process_check_labels(const struct spec_process *process, const char *mount_label, struct error *err)
+{
+	if (check_label("process.apparmorProfile", process->apparmor_profile, "/sys/module/apparmor", "AppArmor", err) < 0 ||
+	    check_label("process.selinuxLabel", process->selinux_label, "/sys/fs/selinux/enforce", "SELinux", err) < 0)
+		return err->code;
+	return check_label("linux.mountLabel", mount_label, "/sys/fs/selinux/enforce", "SELinux", err);
 }
 
 static int install_seccomp(const struct process_context *self, struct error *err)
@@ -173,7 +202,8 @@ int process_prepare(struct process_context *self, struct error *err)
 
 	use_own_null();
 	if (capability_sets_parse(process->capabilities, &capabilities, err) < 0 || join_keyring(self->keyring, err) < 0 ||
-	    set_personality(self->personality, err) < 0 || process_schedule(process, err) < 0 || set_labels(process, err) < 0)
+	    set_personality(self->personality, err) < 0 || memory_policy_apply(self->memory_policy, err) < 0 ||
+	    process_schedule(process, err) < 0 || set_labels(process, err) < 0)
 		return err->code;
 	if (process->no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return fail_errno(err, errno, "set no_new_privs");

@@ -15,6 +15,7 @@ struct process_context {
 	const struct seccomp_filter *seccomp; /* count 0: none */
 	const char *keyring;                  /* name of a new session keyring, or NULL */
 	const struct spec_personality *personality;
+	const struct spec_memory_policy *memory_policy;
 	int preserved_fds;                    /* how many from 3 on stay open */
 	int listen_fds;                       /* of these, socket activation */
 	int report_fd;                        /* where the seccomp listener goes, by sync_send */
@@ -29,5 +30,9 @@ int process_execute(struct process_context *self, struct error *err);
 
 /* Checks that the descriptors asked for exist, and closes every other one from 3 on. */
 int process_keep_fds(int preserved_fds, int *ret_listen_fds, struct error *err);
+/* An unknown domain, or flags, of which none exist. */
+int process_check_personality(const struct spec_personality *wanted, struct error *err);
+/* Labels of modules that this kernel does not run, seen from the host: a container need not have a /sys. */
+int process_check_labels(const struct spec_process *process, const char *mount_label, struct error *err);
 /* oom_score_adj and resource limits, set from outside. */
 int process_set_limits(const struct spec_process *process, pid_t pid, struct error *err);

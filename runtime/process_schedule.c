@@ -4,6 +4,8 @@
  */
 #include "runtime/process_schedule.h"
 
+#include "runtime/number_set.h"
+
 #include <errno.h>
 #include <stdint.h>
 #include <string.h>
@@ -54,50 +56,94 @@ static const struct named_value *find(const struct named_value *table, const cha
 	return NULL;
 }
 
+static int check_io_priority(const struct spec_io_priority *wanted, struct error *err)
+{
+	if (find(io_classes, wanted->class) == NULL)
+		return fail_because(err, EINVAL, "process.ioPriority.class: unknown class '%s'", wanted->class);
+	if (wanted->priority.value < 0 || wanted->priority.value > 7)
+		return fail_because(err, EINVAL, "process.ioPriority.priority: must be from 0 to 7");
+	return 0;
+}
+
+static int check_scheduler(const struct spec_scheduler *wanted, struct error *err)
+{
+	if (find(policies, wanted->policy) == NULL)
+		return fail_because(err, EINVAL, "process.scheduler.policy: unknown policy '%s'", wanted->policy);
+	for (size_t i = 0; i < wanted->flags.count; i++)
+		if (find(flags, wanted->flags.items[i]) == NULL)
+			return fail_because(err, EINVAL, "process.scheduler.flags[%zu]: unknown flag '%s'", i,
+					    wanted->flags.items[i]);
+	if (wanted->nice.value < -20 || wanted->nice.value > 19)
+		return fail_because(err, EINVAL, "process.scheduler.nice: must be from -20 to 19");
+	if (wanted->priority.value < 0 || wanted->priority.value > 99)
+		return fail_because(err, EINVAL, "process.scheduler.priority: must be from 0 to 99");
+	return 0;
+}
+
+static int check_affinity(const char *list, const char *name, struct error *err)
+{
+	struct number_set ignored;
+
+	if (list != NULL && list[0] != '\0' && number_set_parse(list, &ignored) < 0)
+		return fail_because(err, EINVAL, "process.execCPUAffinity.%s: '%s' is not a list of processors", name, list);
+	return 0;
+}
+
+int process_schedule_check(const struct spec_process *process, struct error *err)
+{
+	if (process->scheduler != NULL && check_scheduler(process->scheduler, err) < 0)
+		return err->code;
+	if (process->io_priority != NULL && check_io_priority(process->io_priority, err) < 0)
+		return err->code;
+	if (check_affinity(process->exec_affinity.initial, "initial", err) < 0)
+		return err->code;
+	return check_affinity(process->exec_affinity.final, "final", err);
+}
+
 static int set_io_priority(const struct spec_io_priority *wanted, struct error *err)
 {
 	const struct named_value *class = find(io_classes, wanted->class);
 
-	if (class == NULL)
-		return fail_because(err, EINVAL, "process.ioPriority.class: unknown class '%s'",
-				    wanted->class != NULL ? wanted->class : "");
-	if (wanted->priority.value < 0 || wanted->priority.value > 7)
-		return fail_because(err, EINVAL, "process.ioPriority.priority: must be from 0 to 7");
 	if (syscall(SYS_ioprio_set, IO_WHO_PROCESS, 0, class->value << IO_CLASS_SHIFT | (uint64_t) wanted->priority.value) < 0)
-		return fail_errno(err, errno, "set the I/O priority");
+		return fail_errno(err, errno, "process.ioPriority: set the I/O priority");
 	return 0;
 }
 
 static int set_scheduler(const struct spec_scheduler *wanted, struct error *err)
 {
-	const struct named_value *policy = find(policies, wanted->policy);
 	struct schedule_attributes attributes = {.size = sizeof(attributes),
+						 .policy = (uint32_t) find(policies, wanted->policy)->value,
 						 .nice = (int32_t) wanted->nice.value,
 						 .priority = (uint32_t) wanted->priority.value,
 						 .runtime = wanted->runtime.value,
 						 .deadline = wanted->deadline.value,
 						 .period = wanted->period.value};
 
-	if (policy == NULL)
-		return fail_because(err, EINVAL, "process.scheduler.policy: unknown policy '%s'",
-				    wanted->policy != NULL ? wanted->policy : "");
-	attributes.policy = (uint32_t) policy->value;
-	for (size_t i = 0; i < wanted->flags.count; i++) {
-		const struct named_value *flag = find(flags, wanted->flags.items[i]);
-
-		if (flag == NULL)
-			return fail_because(err, EINVAL, "process.scheduler.flags[%zu]: unknown flag '%s'", i,
-					    wanted->flags.items[i]);
-		attributes.flags |= flag->value;
-	}
+	for (size_t i = 0; i < wanted->flags.count; i++)
+		attributes.flags |= find(flags, wanted->flags.items[i])->value;
 	if (syscall(SYS_sched_setattr, 0, &attributes, 0) < 0)
-		return fail_errno(err, errno, "set the scheduler");
+		return fail_errno(err, errno, "process.scheduler: set the scheduler");
 	return 0;
 }
 
 int process_schedule(const struct spec_process *process, struct error *err)
 {
+	if (process_schedule_check(process, err) < 0)
+		return err->code;
 	if (process->scheduler != NULL && set_scheduler(process->scheduler, err) < 0)
 		return err->code;
 	return process->io_priority != NULL ? set_io_priority(process->io_priority, err) : 0;
+}
+
+int process_bind_to_cpus(const char *list, struct error *err)
+{
+	struct number_set set;
+
+	if (list == NULL || list[0] == '\0')
+		return 0;
+	if (number_set_parse(list, &set) < 0)
+		return fail_because(err, EINVAL, "process.execCPUAffinity: '%s' is not a list of processors", list);
+	if (syscall(SYS_sched_setaffinity, 0, sizeof(set.words), set.words) < 0)
+		return fail_errno(err, errno, "process.execCPUAffinity: run on the processors '%s'", list);
+	return 0;
 }

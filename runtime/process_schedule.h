@@ -7,4 +7,8 @@
 #include "base/error.h"
 #include "runtime/spec.h"
 
+/* Unknown words and numbers out of range. */
+int process_schedule_check(const struct spec_process *process, struct error *err);
+/* The calling process; NULL or "": as it is. */
+int process_bind_to_cpus(const char *list, struct error *err);
 int process_schedule(const struct spec_process *process, struct error *err);

@@ -255,10 +255,9 @@ bool rootfs_is_namespaced_sysctl(const struct spec *spec, const char *name)
 	return text_has_prefix(name, "user.") && spec_find_namespace(spec, "user") != NULL;
 }
 
-static int set_sysctl(const struct spec *spec, int proc_fd, const struct json_pair *entry, struct error *err)
+static int check_sysctl(const struct spec *spec, const struct json_pair *entry, struct error *err)
 {
 	auto_free char *name = text_copy(entry->key);
-	auto_free char *path = NULL;
 	bool has_slashes = strchr(name, '/') != NULL;
 
 	/* "net/ipv4/conf/eth0.1/x" is the other spelling, for names that contain dots */
@@ -266,11 +265,31 @@ static int set_sysctl(const struct spec *spec, int proc_fd, const struct json_pa
 		*at = *at == '/' ? '.' : *at;
 	if (!rootfs_is_namespaced_sysctl(spec, name))
 		return fail_because(err, EINVAL, "linux.sysctl: '%s' is not in a separate kernel namespace", entry->key);
-	path = text_copy(entry->key);
+	/* with slashes for dots or dots for slashes, a way up has two of them here */
+	return strstr(name, "..") != NULL ? fail_because(err, EINVAL, "linux.sysctl: '%s' is not a name", entry->key) : 0;
+}
+
+int rootfs_check(const struct spec *spec, struct error *err)
+{
+	const char *word = spec->linux_part.rootfs_propagation;
+
+	if (word != NULL && word[0] != '\0' && rootfs_propagation(word) == 0)
+		return fail_because(err, EINVAL, "linux.rootfsPropagation: unknown word '%s'", word);
+	for (size_t i = 0; i < spec->linux_part.sysctl.count; i++)
+		if (check_sysctl(spec, &spec->linux_part.sysctl.items[i], err) < 0)
+			return err->code;
+	return 0;
+}
+
+static int set_sysctl(const struct spec *spec, int proc_fd, const struct json_pair *entry, struct error *err)
+{
+	auto_free char *path = text_copy(entry->key);
+	bool has_slashes = strchr(path, '/') != NULL;
+
+	if (check_sysctl(spec, entry, err) < 0)
+		return err->code;
 	for (char *at = path; !has_slashes && *at != '\0'; at++)
 		*at = *at == '.' ? '/' : *at;
-	if (strstr(path, "..") != NULL)
-		return fail_because(err, EINVAL, "linux.sysctl: '%s' is not a name", entry->key);
 	if (file_set(proc_fd, path, entry->value, err) < 0)
 		return fail_while(err, "linux.sysctl '%s'", entry->key);
 	return 0;

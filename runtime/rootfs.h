@@ -21,6 +21,8 @@ int rootfs_enter(const struct spec *spec, int root_fd, bool without_pivot, struc
 /* Writes linux.sysctl through the host's /proc, which the image cannot have tampered with. */
 int rootfs_set_sysctls(const struct spec *spec, struct error *err);
 
+/* What can be told of linux.rootfsPropagation and linux.sysctl before anything is made. */
+int rootfs_check(const struct spec *spec, struct error *err);
 /* True when the kernel keeps this sysctl per namespace and the container has that namespace for itself. */
 bool rootfs_is_namespaced_sysctl(const struct spec *spec, const char *name);
 /* MS_* for "rslave" and its like; 0 for NULL or an unknown word. */

@@ -68,56 +68,38 @@ static int find(const char *const *names, const char *name)
 	return -EINVAL;
 }
 
-static int parse_action(const char *name, const struct json_uint *errno_value, const char *where, uint32_t *ret_action,
-			struct error *err)
+static uint32_t parse_action(const char *name, const struct json_uint *errno_value)
 {
-	int index = find(seccomp_action_names, name);
 	uint16_t value = errno_value->is_set ? (uint16_t) errno_value->value : EPERM;
+	uint32_t action = action_values[find(seccomp_action_names, name)];
 
-	if (index < 0)
-		return fail_because(err, EINVAL, "linux.seccomp.%s: unknown action '%s'", where, name != NULL ? name : "");
-	*ret_action = action_values[index];
-	if (*ret_action == SCMP_ACT_ERRNO(0))
-		*ret_action = SCMP_ACT_ERRNO(value);
-	else if (*ret_action == SCMP_ACT_TRACE(0))
-		*ret_action = SCMP_ACT_TRACE(value);
-	return 0;
+	if (action == SCMP_ACT_ERRNO(0))
+		return SCMP_ACT_ERRNO(value);
+	return action == SCMP_ACT_TRACE(0) ? SCMP_ACT_TRACE(value) : action;
 }
 
 static int add_architectures(scmp_filter_ctx context, const struct json_strings *names, struct error *err)
 {
 	for (size_t i = 0; i < names->count; i++) {
-		int index = find(seccomp_architecture_names, names->items[i]);
-		int r;
+		int r = seccomp_arch_add(context, architecture_values[find(seccomp_architecture_names, names->items[i])]);
 
-		if (index < 0)
-			return fail_because(err, EINVAL, "linux.seccomp.architectures[%zu]: unknown architecture '%s'", i,
-					    names->items[i]);
-		r = seccomp_arch_add(context, architecture_values[index]);
 		if (r < 0 && r != -EEXIST)
 			return fail_errno(err, -r, "add seccomp architecture %s", names->items[i]);
 	}
 	return 0;
 }
 
-static int fill_arguments(const struct spec_seccomp_rule *rule, struct scmp_arg_cmp *arguments, struct error *err)
+static void fill_arguments(const struct spec_seccomp_rule *rule, struct scmp_arg_cmp *arguments)
 {
 	for (size_t i = 0; i < rule->arguments.count; i++) {
 		const struct spec_seccomp_argument *argument = &rule->arguments.items[i];
-		int index = find(seccomp_operator_names, argument->operator);
 
-		if (index < 0)
-			return fail_because(err, EINVAL, "linux.seccomp.syscalls: unknown operator '%s'",
-					    argument->operator != NULL ? argument->operator : "");
-		if (argument->index.value > 5)
-			return fail_because(err, EINVAL, "linux.seccomp.syscalls: argument index above 5");
+		/* for a masked comparison the specification's value is the mask */
 		arguments[i] = (struct scmp_arg_cmp){.arg = (unsigned int) argument->index.value,
-						     .op = operator_values[index],
+						     .op = operator_values[find(seccomp_operator_names, argument->operator)],
 						     .datum_a = argument->value.value,
 						     .datum_b = argument->value_two.value};
-		/* for a masked comparison the specification's value is the mask */
 	}
-	return 0;
 }
 
 /* A rule that tests one argument more than once cannot be one libseccomp rule: each test is one, any may match. */
@@ -149,16 +131,11 @@ static int add_rule(scmp_filter_ctx context, const struct spec_seccomp_rule *rul
 		    struct error *err)
 {
 	struct scmp_arg_cmp arguments[6];
-	uint32_t action = 0;
+	uint32_t action = parse_action(rule->action, &rule->errno_value);
 
-	if (parse_action(rule->action, &rule->errno_value, "syscalls.action", &action, err) < 0)
-		return err->code;
 	if (action == default_action)
 		return 0;
-	if (rule->arguments.count > 6)
-		return fail_because(err, EINVAL, "linux.seccomp.syscalls: more than 6 arguments");
-	if (fill_arguments(rule, arguments, err) < 0)
-		return err->code;
+	fill_arguments(rule, arguments);
 	for (size_t i = 0; i < rule->names.count; i++) {
 		int call = seccomp_syscall_resolve_name(rule->names.items[i]);
 		/* a call that this architecture or libseccomp does not know cannot be made by name either */
@@ -170,25 +147,105 @@ static int add_rule(scmp_filter_ctx context, const struct spec_seccomp_rule *rul
 	return 0;
 }
 
-static int parse_flags(const struct spec_seccomp *seccomp, uint32_t *ret_flags, struct error *err)
+static bool is_notify(const char *action)
+{
+	return strcmp(action, "SCMP_ACT_NOTIFY") == 0;
+}
+
+/* Without such a rule the specification wants the listener's path to be ignored. */
+static bool is_notifying(const struct spec_seccomp *seccomp)
+{
+	for (size_t i = 0; i < seccomp->rules.count; i++)
+		if (is_notify(seccomp->rules.items[i].action))
+			return true;
+	return false;
+}
+
+static int check_words(const struct json_strings *words, const char *const *known, const char *field, const char *what,
+		       struct error *err)
+{
+	for (size_t i = 0; i < words->count; i++)
+		if (find(known, words->items[i]) < 0)
+			return fail_because(err, EINVAL, "linux.seccomp.%s[%zu]: unknown %s '%s'", field, i, what, words->items[i]);
+	return 0;
+}
+
+static int check_arguments(const struct spec_seccomp_rule *rule, size_t index, struct error *err)
+{
+	for (size_t i = 0; i < rule->arguments.count; i++) {
+		const struct spec_seccomp_argument *argument = &rule->arguments.items[i];
+
+		if (find(seccomp_operator_names, argument->operator) < 0)
+			return fail_because(err, EINVAL, "linux.seccomp.syscalls[%zu].args[%zu].op: unknown operator '%s'", index, i,
+					    argument->operator);
+		if (argument->index.value > 5)
+			return fail_because(err, EINVAL, "linux.seccomp.syscalls[%zu].args[%zu].index: argument index above 5", index, i);
+	}
+	return 0;
+}
+
+static int check_rule(const struct spec_seccomp_rule *rule, size_t index, struct error *err)
+{
+	if (find(seccomp_action_names, rule->action) < 0)
+		return fail_because(err, EINVAL, "linux.seccomp.syscalls[%zu].action: unknown action '%s'", index, rule->action);
+	if (rule->names.count == 0)
+		return fail_because(err, EINVAL, "linux.seccomp.syscalls[%zu].names: must not be empty", index);
+	if (rule->errno_value.value > UINT16_MAX)
+		return fail_because(err, EINVAL, "linux.seccomp.syscalls[%zu].errnoRet: above 65535", index);
+	if (rule->arguments.count > 6)
+		return fail_because(err, EINVAL, "linux.seccomp.syscalls[%zu].args: more than 6 arguments", index);
+	/* the listener leaves the container by this call, after the filter has been installed */
+	for (size_t i = 0; is_notify(rule->action) && i < rule->names.count; i++)
+		if (strcmp(rule->names.items[i], "sendmsg") == 0)
+			return fail_because(err, EINVAL, "linux.seccomp.syscalls[%zu].names[%zu]: sendmsg cannot be notified of", index, i);
+	return check_arguments(rule, index, err);
+}
+
+static int check_listener(const struct spec_seccomp *seccomp, struct error *err)
+{
+	bool has_path = seccomp->listener_path != NULL && seccomp->listener_path[0] != '\0';
+	bool has_metadata = seccomp->listener_metadata != NULL && seccomp->listener_metadata[0] != '\0';
+
+	if (is_notify(seccomp->default_action))
+		return fail_because(err, EINVAL, "linux.seccomp.defaultAction: cannot be SCMP_ACT_NOTIFY");
+	if (is_notifying(seccomp) && !has_path)
+		return fail_because(err, EINVAL, "linux.seccomp.listenerPath: needed by SCMP_ACT_NOTIFY");
+	if (has_metadata && !has_path)
+		return fail_because(err, EINVAL, "linux.seccomp.listenerMetadata: needs linux.seccomp.listenerPath");
+	return 0;
+}
+
+int seccomp_check(const struct spec_seccomp *seccomp, struct error *err)
+{
+	if (seccomp == NULL)
+		return 0;
+	if (find(seccomp_action_names, seccomp->default_action) < 0)
+		return fail_because(err, EINVAL, "linux.seccomp.defaultAction: unknown action '%s'", seccomp->default_action);
+	if (seccomp->default_errno.value > UINT16_MAX)
+		return fail_because(err, EINVAL, "linux.seccomp.defaultErrnoRet: above 65535");
+	if (check_words(&seccomp->architectures, seccomp_architecture_names, "architectures", "architecture", err) < 0 ||
+	    check_words(&seccomp->flags, seccomp_flag_names, "flags", "flag", err) < 0)
+		return err->code;
+	for (size_t i = 0; i < seccomp->rules.count; i++)
+		if (check_rule(&seccomp->rules.items[i], i, err) < 0)
+			return err->code;
+	return check_listener(seccomp, err);
+}
+
+static uint32_t parse_flags(const struct spec_seccomp *seccomp)
 {
 	uint32_t flags = 0;
 
-	for (size_t i = 0; i < seccomp->flags.count; i++) {
-		int index = find(seccomp_flag_names, seccomp->flags.items[i]);
-
-		if (index < 0)
-			return fail_because(err, EINVAL, "linux.seccomp.flags[%zu]: unknown flag '%s'", i,
-					    seccomp->flags.items[i]);
-		flags |= flag_values[index];
-	}
-	if (seccomp->listener_path != NULL && seccomp->listener_path[0] != '\0')
+	for (size_t i = 0; i < seccomp->flags.count; i++)
+		flags |= flag_values[find(seccomp_flag_names, seccomp->flags.items[i])];
+	if (is_notifying(seccomp))
 		flags |= SECCOMP_FILTER_FLAG_NEW_LISTENER;
+	else /* the kernel refuses it without a listener */
+		flags &= ~(uint32_t) SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
 	/* with a listener a failed TSYNC could not be told from a descriptor; there is only one thread anyway */
 	if ((flags & SECCOMP_FILTER_FLAG_NEW_LISTENER) != 0)
 		flags &= ~(uint32_t) SECCOMP_FILTER_FLAG_TSYNC;
-	*ret_flags = flags;
-	return 0;
+	return flags;
 }
 
 static int export_filter(scmp_filter_ctx context, struct seccomp_filter *self, struct error *err)
@@ -225,13 +282,14 @@ static int build(scmp_filter_ctx context, const struct spec_seccomp *seccomp, ui
 int seccomp_compile(struct seccomp_filter *self, const struct spec_seccomp *seccomp, struct error *err)
 {
 	scmp_filter_ctx context;
-	uint32_t default_action = 0;
+	uint32_t default_action;
 	int r;
 
 	*self = (struct seccomp_filter){0};
-	if (parse_flags(seccomp, &self->flags, err) < 0 ||
-	    parse_action(seccomp->default_action, &seccomp->default_errno, "defaultAction", &default_action, err) < 0)
+	if (seccomp_check(seccomp, err) < 0)
 		return err->code;
+	self->flags = parse_flags(seccomp);
+	default_action = parse_action(seccomp->default_action, &seccomp->default_errno);
 	context = seccomp_init(default_action);
 	if (context == NULL)
 		return fail_because(err, EINVAL, "linux.seccomp.defaultAction: refused by libseccomp");

@@ -19,6 +19,8 @@ struct seccomp_filter {
 	uint32_t flags; /* SECCOMP_FILTER_FLAG_* */
 };
 
+/* Unknown words, arguments there are not, and notifications that nobody could receive. NULL is fine. */
+int seccomp_check(const struct spec_seccomp *seccomp, struct error *err);
 int seccomp_compile(struct seccomp_filter *self, const struct spec_seccomp *seccomp, struct error *err);
 void seccomp_filter_deinit(struct seccomp_filter *self);
 

@@ -10,7 +10,7 @@
 
 #include <sys/types.h>
 
-#define SPEC_VERSION "1.2.1"
+#define SPEC_VERSION "1.3.0"
 
 struct spec_rlimit {
 	const char *type;
@@ -53,6 +53,12 @@ struct spec_scheduler {
 	struct json_uint period;
 };
 
+/* Lists of processors, "0-3,7"; NULL: as it comes. */
+struct spec_affinity {
+	const char *initial;
+	const char *final;
+};
+
 struct spec_process {
 	bool terminal;
 	bool no_new_privileges;
@@ -68,6 +74,7 @@ struct spec_process {
 	struct json_int oom_score_adjust;
 	struct spec_io_priority *io_priority;
 	struct spec_scheduler *scheduler;
+	struct spec_affinity exec_affinity;
 };
 
 struct spec_root {
@@ -138,6 +145,9 @@ struct spec_memory {
 	struct json_int reservation;
 	struct json_int swap;
 	struct json_uint swappiness;
+	struct json_int kernel;
+	struct json_int kernel_tcp;
+	bool use_hierarchy;
 	bool disable_oom_killer;
 	bool check_before_update;
 };
@@ -188,9 +198,20 @@ struct spec_pids {
 	struct json_int limit;
 };
 
+struct spec_priority {
+	const char *name;
+	uint32_t priority;
+};
+
 struct spec_network {
-	struct json_uint class_id;
-	bool has_priorities;
+	uint32_t class_id;
+	JSON_LIST_OF(struct spec_priority) priorities;
+};
+
+struct spec_rdma {
+	const char *device;
+	struct json_uint handles;
+	struct json_uint objects;
 };
 
 struct spec_resources {
@@ -202,7 +223,7 @@ struct spec_resources {
 	JSON_LIST_OF(struct spec_hugepage_limit) hugepage_limits;
 	struct json_map unified;
 	struct spec_network network;
-	bool has_rdma;
+	JSON_LIST_OF(struct spec_rdma) rdma;
 };
 
 struct spec_seccomp_argument {
@@ -241,6 +262,28 @@ struct spec_time_offsets {
 
 struct spec_personality {
 	const char *domain;
+	struct json_strings flags;
+};
+
+struct spec_memory_policy {
+	const char *mode;
+	const char *nodes;
+	struct json_strings flags;
+};
+
+struct spec_intel_rdt {
+	const char *class_id;
+	struct json_strings schemata;
+	const char *cache_schema;
+	const char *bandwidth_schema;
+	bool enable_monitoring;
+	bool enable_cache_monitoring;
+	bool enable_bandwidth_monitoring;
+};
+
+struct spec_net_device {
+	const char *host_name;
+	const char *name; /* in the container; NULL: the same */
 };
 
 struct spec_linux {
@@ -258,9 +301,9 @@ struct spec_linux {
 	struct json_strings readonly_paths;
 	const char *mount_label;
 	struct spec_personality *personality;
-	bool has_intel_rdt;
-	bool has_memory_policy;
-	bool has_net_devices;
+	struct spec_intel_rdt *intel_rdt;
+	struct spec_memory_policy *memory_policy;
+	JSON_LIST_OF(struct spec_net_device) net_devices;
 };
 
 struct spec {
@@ -293,6 +336,8 @@ int spec_parse(struct spec *self, const char *data, size_t size, const char *nam
 int spec_load(struct spec *self, const char *path, struct error *err);
 void spec_deinit(struct spec *self);
 
+/* Impossible combinations, unknown namespaces; every required field is there. */
+int spec_check(const struct spec *self, struct error *err);
 /* Refuses a process that cannot be started (no args, relative cwd, unknown capability, bad rlimit). */
 int spec_process_check(const struct spec_process *process, struct error *err);
 

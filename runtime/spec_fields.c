@@ -7,20 +7,20 @@
 #include <stddef.h>
 
 static const struct field root_fields[] = {
-	{"path", FIELD_STRING, offsetof(struct spec_root, path)},
+	{"path", FIELD_STRING, offsetof(struct spec_root, path), .is_required = true},
 	{"readonly", FIELD_BOOL, offsetof(struct spec_root, is_readonly)},
 	{NULL},
 };
 
 const struct field spec_id_mapping_fields[] = {
-	{"containerID", FIELD_ID, offsetof(struct spec_id_mapping, container_id)},
-	{"hostID", FIELD_ID, offsetof(struct spec_id_mapping, host_id)},
-	{"size", FIELD_ID, offsetof(struct spec_id_mapping, size)},
+	{"containerID", FIELD_ID, offsetof(struct spec_id_mapping, container_id), .is_required = true},
+	{"hostID", FIELD_ID, offsetof(struct spec_id_mapping, host_id), .is_required = true},
+	{"size", FIELD_ID, offsetof(struct spec_id_mapping, size), .is_required = true},
 	{NULL},
 };
 
 static const struct field mount_fields[] = {
-	{"destination", FIELD_STRING, offsetof(struct spec_mount, destination)},
+	{"destination", FIELD_STRING, offsetof(struct spec_mount, destination), .is_required = true},
 	{"type", FIELD_STRING, offsetof(struct spec_mount, type)},
 	{"source", FIELD_STRING, offsetof(struct spec_mount, source)},
 	{"options", FIELD_STRINGS, offsetof(struct spec_mount, options)},
@@ -30,7 +30,7 @@ static const struct field mount_fields[] = {
 };
 
 static const struct field hook_fields[] = {
-	{"path", FIELD_STRING, offsetof(struct spec_hook, path)},
+	{"path", FIELD_STRING, offsetof(struct spec_hook, path), .is_required = true},
 	{"args", FIELD_STRINGS, offsetof(struct spec_hook, args)},
 	{"env", FIELD_STRINGS, offsetof(struct spec_hook, env)},
 	{"timeout", FIELD_INT, offsetof(struct spec_hook, timeout_s)},
@@ -48,7 +48,7 @@ const struct field spec_hooks_fields[] = {
 };
 
 const struct field spec_fields[] = {
-	{"ociVersion", FIELD_STRING, offsetof(struct spec, oci_version)},
+	{"ociVersion", FIELD_STRING, offsetof(struct spec, oci_version), .is_required = true},
 	{"root", FIELD_OPTIONAL, offsetof(struct spec, root), root_fields, sizeof(struct spec_root)},
 	{"process", FIELD_OPTIONAL, offsetof(struct spec, process), spec_process_fields, sizeof(struct spec_process)},
 	{"hostname", FIELD_STRING, offsetof(struct spec, hostname)},

@@ -7,9 +7,9 @@
 #include <stddef.h>
 
 static const struct field rlimit_fields[] = {
-	{"type", FIELD_STRING, offsetof(struct spec_rlimit, type)},
-	{"soft", FIELD_UINT, offsetof(struct spec_rlimit, soft)},
-	{"hard", FIELD_UINT, offsetof(struct spec_rlimit, hard)},
+	{"type", FIELD_STRING, offsetof(struct spec_rlimit, type), .is_required = true},
+	{"soft", FIELD_UINT, offsetof(struct spec_rlimit, soft), .is_required = true},
+	{"hard", FIELD_UINT, offsetof(struct spec_rlimit, hard), .is_required = true},
 	{NULL},
 };
 
@@ -31,25 +31,31 @@ static const struct field capabilities_fields[] = {
 };
 
 static const struct field console_size_fields[] = {
-	{"height", FIELD_UINT, offsetof(struct spec_console_size, height)},
-	{"width", FIELD_UINT, offsetof(struct spec_console_size, width)},
+	{"height", FIELD_UINT, offsetof(struct spec_console_size, height), .is_required = true},
+	{"width", FIELD_UINT, offsetof(struct spec_console_size, width), .is_required = true},
 	{NULL},
 };
 
 static const struct field io_priority_fields[] = {
-	{"class", FIELD_STRING, offsetof(struct spec_io_priority, class)},
+	{"class", FIELD_STRING, offsetof(struct spec_io_priority, class), .is_required = true},
 	{"priority", FIELD_INT, offsetof(struct spec_io_priority, priority)},
 	{NULL},
 };
 
 static const struct field scheduler_fields[] = {
-	{"policy", FIELD_STRING, offsetof(struct spec_scheduler, policy)},
+	{"policy", FIELD_STRING, offsetof(struct spec_scheduler, policy), .is_required = true},
 	{"nice", FIELD_INT, offsetof(struct spec_scheduler, nice)},
 	{"priority", FIELD_INT, offsetof(struct spec_scheduler, priority)},
 	{"flags", FIELD_STRINGS, offsetof(struct spec_scheduler, flags)},
 	{"runtime", FIELD_UINT, offsetof(struct spec_scheduler, runtime)},
 	{"deadline", FIELD_UINT, offsetof(struct spec_scheduler, deadline)},
 	{"period", FIELD_UINT, offsetof(struct spec_scheduler, period)},
+	{NULL},
+};
+
+static const struct field affinity_fields[] = {
+	{"initial", FIELD_STRING, offsetof(struct spec_affinity, initial)},
+	{"final", FIELD_STRING, offsetof(struct spec_affinity, final)},
 	{NULL},
 };
 
@@ -68,5 +74,6 @@ const struct field spec_process_fields[] = {
 	{"oomScoreAdj", FIELD_INT, offsetof(struct spec_process, oom_score_adjust)},
 	{"ioPriority", FIELD_OPTIONAL, offsetof(struct spec_process, io_priority), io_priority_fields, sizeof(struct spec_io_priority)},
 	{"scheduler", FIELD_OPTIONAL, offsetof(struct spec_process, scheduler), scheduler_fields, sizeof(struct spec_scheduler)},
+	{"execCPUAffinity", FIELD_OBJECT, offsetof(struct spec_process, exec_affinity), affinity_fields},
 	{NULL},
 };

@@ -98,17 +98,45 @@ TEST(settings_of_a_namespace_need_the_namespace)
 		      "linux.uidMappings"));
 }
 
-TEST(what_cannot_be_done_is_refused_and_not_ignored)
+TEST(a_required_field_is_missed_by_its_name)
 {
-	CHECK(refuses("{\"ociVersion\":\"1.0.0\",\"root\":{\"path\":\"r\"},\"linux\":{\"intelRdt\":{}}}", "linux.intelRdt: not supported"));
-	CHECK(refuses("{\"ociVersion\":\"1.0.0\",\"root\":{\"path\":\"r\"},\"linux\":{\"resources\":{\"rdma\":{}}}}",
-		      "linux.resources.rdma: not supported"));
+	CHECK(refuses("{\"mounts\":[{\"type\":\"tmpfs\"}]}", "config.json: mounts[0].destination: missing"));
+	CHECK(refuses("{\"mounts\":[{\"destination\":null}]}", "mounts[0].destination: missing"));
+	CHECK(refuses("{\"linux\":{\"seccomp\":{\"syscalls\":[{\"names\":[]}]}}}", "linux.seccomp.syscalls[0].action: missing"));
+}
+
+TEST(objects_with_names_are_lists_of_them)
+{
+	static const char json[] = "{\"ociVersion\":\"1.3.0\",\"root\":{\"path\":\"r\"}," MINIMAL_PROCESS ",\"linux\":{\"netDevices\":"
+				   "{\"eth0\":{\"name\":\"a\"},\"eth1\":{}},\"resources\":{\"rdma\":{\"mlx\":{\"hcaObjects\":7}}}}}";
+	struct error err = ERROR_NONE;
+	struct spec spec;
+	int r = spec_parse(&spec, json, sizeof(json) - 1, "config.json", &err);
+
+	CHECK(r == 0);
+	if (r < 0)
+		return;
+	CHECK(spec.linux_part.net_devices.count == 2 && strcmp(spec.linux_part.net_devices.items[0].name, "a") == 0);
+	CHECK(strcmp(spec.linux_part.net_devices.items[1].host_name, "eth1") == 0 && spec.linux_part.net_devices.items[1].name == NULL);
+	CHECK(spec.linux_part.resources.rdma.items[0].objects.value == 7 && !spec.linux_part.resources.rdma.items[0].handles.is_set);
+	spec_deinit(&spec);
+	CHECK(refuses("{\"linux\":{\"netDevices\":{\"eth0\":1}}}", "linux.netDevices.eth0: expected an object, found the number 1"));
+	CHECK(refuses("{\"linux\":{\"netDevices\":[]}}", "linux.netDevices: expected an object of objects, found an array"));
+}
+
+TEST(devices_have_a_type_and_numbers)
+{
+	CHECK(refuses("{\"ociVersion\":\"1.0.0\",\"root\":{\"path\":\"r\"},\"linux\":{\"devices\":[{\"type\":\"z\",\"path\":\"/dev/x\"}]}}",
+		      "linux.devices[0].type: 'z' is not c, b, u or p"));
+	CHECK(refuses("{\"ociVersion\":\"1.0.0\",\"root\":{\"path\":\"r\"},\"linux\":{\"devices\":[{\"type\":\"c\",\"path\":\"/dev/x\","
+		      "\"major\":1}]}}",
+		      "linux.devices[0].minor: missing"));
 }
 
 TEST(limits_are_checked)
 {
 	CHECK(refuses("{\"ociVersion\":\"1.0.0\",\"root\":{\"path\":\"r\"},\"process\":{\"args\":[\"a\"],\"cwd\":\"/\","
-		      "\"rlimits\":[{\"type\":\"RLIMIT_X\"}]}}",
+		      "\"rlimits\":[{\"type\":\"RLIMIT_X\",\"soft\":1,\"hard\":1}]}}",
 		      "process.rlimits[0].type: unknown limit 'RLIMIT_X'"));
 	CHECK(refuses("{\"ociVersion\":\"1.0.0\",\"root\":{\"path\":\"r\"},\"process\":{\"args\":[\"a\"],\"cwd\":\"/\","
 		      "\"rlimits\":[{\"type\":\"RLIMIT_AS\",\"soft\":2,\"hard\":1}]}}",

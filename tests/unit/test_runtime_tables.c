@@ -3,10 +3,12 @@
 #include "runtime/container_json.h"
 #include "runtime/device_rules.h"
 #include "runtime/mount_options.h"
+#include "runtime/number_set.h"
 #include "runtime/process_program.h"
 #include "runtime/signals.h"
 #include "tests/unit/harness.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,6 +117,20 @@ TEST(bad_device_rules_are_refused)
 	CHECK(device_rules_init(&rules, &resources, &err) < 0);
 	item = (struct spec_device_rule){.is_allowed = true, .type = "c", .access = "rx"};
 	CHECK(device_rules_init(&rules, &resources, &err) < 0);
+}
+
+TEST(lists_of_numbers_become_sets)
+{
+	struct number_set set = {0};
+
+	CHECK(number_set_parse("0-2,64,1023", &set) == 0);
+	CHECK(number_set_has(&set, 0) && number_set_has(&set, 2) && number_set_has(&set, 64) && number_set_has(&set, 1023));
+	CHECK(!number_set_has(&set, 3) && !number_set_has(&set, 63) && !number_set_has(&set, 4096));
+	CHECK(number_set_parse("1024", &set) == -ERANGE && number_set_parse("0-99999999999999999999", &set) == -ERANGE);
+	CHECK(number_set_parse("", &set) == -EINVAL && number_set_parse("1,", &set) == -EINVAL);
+	CHECK(number_set_parse("3-1", &set) == -EINVAL && number_set_parse(" 1", &set) == -EINVAL);
+	CHECK(number_set_parse("-1", &set) == -EINVAL && number_set_parse("1x", &set) == -EINVAL);
+	CHECK(number_set_has(&set, 64));
 }
 
 TEST(home_comes_from_passwd)

@@ -26,6 +26,12 @@ def pytest_configure(config):
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+def covers(*fields):
+    """The fields of config.json whose effect the test shows, for docs/oci-coverage.md."""
+    assert fields
+    return lambda test: test
+
+
 def wait_until(claim, what="the condition"):
     """For what cannot be waited on: looks again and again, gives up late."""
     deadline = time.monotonic() + PATIENCE_S

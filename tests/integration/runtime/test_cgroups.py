@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Limits on cgroup v1 (the development machine) or v2, and their change."""
 import json
+import os
 import pathlib
 
 import pytest
-from conftest import cgroup_dirs, reap
+from conftest import cgroup_dirs, covers, reap
 
 IS_V2 = pathlib.Path("/sys/fs/cgroup/cgroup.controllers").exists()
 v1_only = pytest.mark.skipif(IS_V2, reason="the host has cgroup v2")
@@ -16,6 +17,9 @@ def read(bundle, controller, file):
 
 
 @v1_only
+@covers("linux.resources.memory.limit", "linux.resources.memory.reservation", "linux.resources.memory.swap",
+        "linux.resources.memory.swappiness", "linux.resources.cpu.shares", "linux.resources.cpu.quota", "linux.resources.cpu.period",
+        "linux.resources.cpu.cpus", "linux.resources.cpu.mems", "linux.resources.pids.limit")
 def test_limits_of_a_new_container(bundle):
     bundle.linux["resources"].update({
         "memory": {"limit": 64 << 20, "reservation": 32 << 20, "swap": 128 << 20, "swappiness": 10},
@@ -33,6 +37,93 @@ def test_limits_of_a_new_container(bundle):
 
 
 @v1_only
+@covers("linux.resources.cpu.burst", "linux.resources.cpu.idle", "linux.resources.memory.disableOOMKiller",
+        "linux.resources.memory.useHierarchy", "linux.resources.memory.kernel", "linux.resources.memory.kernelTCP")
+def test_rarer_limits_of_a_new_container(bundle):
+    bundle.linux["resources"].update({
+        "memory": {"disableOOMKiller": True, "useHierarchy": True, "kernel": 1 << 30, "kernelTCP": 1 << 30},
+        "cpu": {"quota": 20000, "period": 50000, "burst": 10000}})
+    bundle.sleeping()
+    assert "oom_kill_disable 1" in read(bundle, "memory", "memory.oom_control")
+    assert read(bundle, "cpu", "cpu.cfs_burst_us") == "10000"
+    other = bundle.another()
+    other.linux["resources"]["cpu"] = {"idle": 1}
+    other.sleeping()
+    assert read(other, "cpu", "cpu.idle") == "1"
+
+
+@v1_only
+@covers("linux.resources.memory.checkBeforeUpdate")
+def test_a_limit_below_what_is_in_use_is_refused(bundle, wait):
+    bundle.linux["resources"]["memory"] = {"limit": 64 << 20, "swap": 64 << 20}
+    bundle.mount("/data", "tmpfs", "tmpfs")
+    bundle.sh("dd if=/dev/zero of=/data/x bs=1M count=16; touch /data/done; exec sleep 100000")
+    pid = bundle.started()
+    wait(lambda: os.path.exists(f"/proc/{pid}/root/data/done"))
+    message = bundle.hydra.refuses("update", "-r", "-", bundle.id, input=json.dumps(
+        {"memory": {"limit": 4 << 20, "swap": 64 << 20, "checkBeforeUpdate": True}}))
+    assert "linux.resources.memory.limit: " in message and "Device or resource busy" in message
+    assert read(bundle, "memory", "memory.limit_in_bytes") == str(64 << 20)
+
+
+BLOCK_DEVICES = [path for path in pathlib.Path("/sys/block").iterdir() if path.name.startswith(("vd", "sd", "nvme", "loop"))]
+
+
+@pytest.fixture
+def weighed_device():
+    """A block device whose scheduler knows weights."""
+    loops = [path for path in BLOCK_DEVICES if path.name.startswith("loop") and (path / "size").read_text() == "0\n"]
+    if not loops or "bfq" not in (loops[-1] / "queue" / "scheduler").read_text():
+        pytest.skip("there is no loop device with BFQ")
+    file = loops[-1] / "queue" / "scheduler"
+    before = file.read_text().split("[")[1].split("]")[0]
+    file.write_text("bfq")
+    yield (loops[-1] / "dev").read_text().strip()
+    file.write_text(before)
+
+
+@v1_only
+@covers("linux.resources.blockIO.weight", "linux.resources.blockIO.weightDevice[].major", "linux.resources.blockIO.weightDevice[].minor",
+        "linux.resources.blockIO.weightDevice[].weight", "linux.resources.blockIO.weightDevice[].leafWeight",
+        "linux.resources.blockIO.leafWeight")
+def test_block_weights(bundle, weighed_device):
+    major, minor = map(int, weighed_device.split(":"))
+    bundle.linux["resources"]["blockIO"] = {"weight": 70, "weightDevice": [{"major": major, "minor": minor, "weight": 90}]}
+    bundle.sleeping()
+    assert read(bundle, "blkio", "blkio.bfq.weight").split()[-1] == "70"
+    assert f"{weighed_device} 90" in read(bundle, "blkio", "blkio.bfq.weight_device")
+    other = bundle.another()
+    for limits, field in (({"leafWeight": 50}, "leafWeight"),
+                          ({"weightDevice": [{"major": major, "minor": minor, "leafWeight": 50}]}, "weightDevice")):
+        other.linux["resources"]["blockIO"] = limits
+        assert f"linux.resources.blockIO.{field}: not supported by this kernel" in other.refuses()
+
+
+@v1_only
+@covers("linux.resources.blockIO.throttle…")
+def test_block_throttles(bundle):
+    device = (BLOCK_DEVICES[0] / "dev").read_text().strip()
+    major, minor = map(int, device.split(":"))
+    rates = {"ReadBps": 1000, "WriteBps": 2000, "ReadIOPS": 3000, "WriteIOPS": 4000}
+    bundle.linux["resources"]["blockIO"] = {f"throttle{what}Device": [{"major": major, "minor": minor, "rate": rate}]
+                                            for what, rate in rates.items()}
+    bundle.sleeping()
+    files = [f"blkio.throttle.{name}_device" for name in ("read_bps", "write_bps", "read_iops", "write_iops")]
+    assert [read(bundle, "blkio", file) for file in files] == [f"{device} {rate}" for rate in rates.values()]
+
+
+@covers("linux.resources.unified")
+def test_files_of_the_unified_hierarchy(bundle):
+    bundle.linux["resources"]["unified"] = {"cgroup.max.depth": "7", "cgroup.max.descendants": "9"}
+    bundle.sleeping()
+    base = pathlib.Path("/sys/fs/cgroup") / ("" if IS_V2 else "unified") / "hydra" / bundle.id
+    assert [(base / f"cgroup.max.{what}").read_text().strip() for what in ("depth", "descendants")] == ["7", "9"]
+    bundle.hydra("delete", "--force", bundle.id)
+    bundle.linux["resources"]["unified"] = {"cgroup.nothing": "1"}
+    assert "linux.resources.unified: " in bundle.refuses()
+
+
+@v1_only
 def test_the_container_is_in_every_hierarchy(bundle):
     pid = bundle.sleeping()
     lines = pathlib.Path(f"/proc/{pid}/cgroup").read_text().split()
@@ -40,6 +131,7 @@ def test_the_container_is_in_every_hierarchy(bundle):
 
 
 @v1_only
+@covers("linux.resources.devices[].…")
 def test_device_rules_reach_the_kernel(bundle):
     bundle.linux["resources"]["devices"] = [{"allow": False, "access": "rwm"},
                                             {"allow": True, "type": "b", "major": 8, "minor": 1, "access": "r"}]
@@ -82,6 +174,7 @@ def test_a_limit_the_kernel_refuses_is_one_message(bundle):
     assert cgroup_dirs(bundle.id) == []
 
 
+@covers("linux.cgroupsPath")
 def test_relative_and_default_paths(bundle):
     bundle.linux["cgroupsPath"] = f"{bundle.id}"
     bundle.sleeping()
@@ -100,12 +193,14 @@ def test_bad_cgroup_paths(bundle, path, message):
 
 
 @v1_only
+@covers("linux.resources.pids.limit")
 def test_pids_limit_is_felt(bundle):
     bundle.linux["resources"]["pids"] = {"limit": 1}
     assert "can't fork" in bundle.sh("(true); echo no").run(check=False).stderr
 
 
 @v1_only
+@covers("linux.resources.memory.limit")
 def test_exceeding_the_memory_limit_kills(bundle):
     bundle.linux["resources"]["memory"] = {"limit": 16 << 20, "swap": 16 << 20}
     bundle.process["args"] = ["/bin/dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1"]

@@ -4,6 +4,7 @@ import json
 import pathlib
 
 import pytest
+from conftest import covers
 
 CONTROLLERS = pathlib.Path("/sys/fs/cgroup/cgroup.controllers")
 pytestmark = pytest.mark.skipif(not CONTROLLERS.exists() or "memory" not in CONTROLLERS.read_text(),
@@ -14,6 +15,9 @@ def read(bundle, file):
     return (pathlib.Path("/sys/fs/cgroup/hydra") / bundle.id / file).read_text().strip()
 
 
+@covers("linux.resources.memory.limit", "linux.resources.memory.reservation", "linux.resources.memory.swap", "linux.resources.cpu.shares",
+        "linux.resources.cpu.quota", "linux.resources.cpu.period", "linux.resources.cpu.cpus", "linux.resources.cpu.mems",
+        "linux.resources.pids.limit")
 def test_limits_of_a_new_container(bundle):
     bundle.linux["resources"].update({
         "memory": {"limit": 64 << 20, "reservation": 32 << 20, "swap": 128 << 20},
@@ -37,6 +41,7 @@ def test_update_by_options(bundle):
     assert read(bundle, "cpu.max") == "max 60000"
 
 
+@covers("linux.resources.unified")
 def test_unified_keys_are_written_as_they_are(bundle):
     bundle.linux["resources"]["unified"] = {"memory.high": str(48 << 20), "pids.max": "21"}
     bundle.sleeping()
@@ -64,6 +69,7 @@ def test_exceeding_the_memory_limit_kills(bundle):
     assert bundle.run(check=False).returncode == 137
 
 
+@covers("linux.resources.devices[].allow")
 def test_a_forbidden_device_cannot_be_opened(bundle):
     bundle.all_capabilities()
     output = bundle.output("mknod /tmp/mem c 1 1 && cat /tmp/mem 2>&1 | head -c 100; rm /tmp/mem; cat /dev/null && echo null works")

@@ -80,6 +80,8 @@ def test_features():
     assert document["ociVersionMin"] == "1.0.0" and "rro" in document["mountOptions"]
     assert document["linux"]["mountExtensions"]["idmap"]["enabled"] and "time" in document["linux"]["namespaces"]
     assert document["linux"]["seccomp"]["enabled"] and "SCMP_ACT_NOTIFY" in document["linux"]["seccomp"]["actions"]
+    assert document["linux"]["netDevices"]["enabled"] and not document["linux"]["intelRdt"]["enabled"]
+    assert "MPOL_BIND" in document["linux"]["memoryPolicy"]["modes"] and "MPOL_F_STATIC_NODES" in document["linux"]["memoryPolicy"]["flags"]
 
 
 @pytest.mark.parametrize("change, message", [
@@ -98,7 +100,7 @@ def test_features():
     (lambda c: c["process"].update(oomScoreAdj=5000), "process.oomScoreAdj"),
     (lambda c: c["process"].update(scheduler={"policy": "SCHED_X"}), "unknown policy 'SCHED_X'"),
     (lambda c: c["process"].update(ioPriority={"class": "X"}), "unknown class 'X'"),
-    (lambda c: c["linux"].update(devices=[{"path": "/dev/x", "type": "z"}]), "has no type"),
+    (lambda c: c["linux"].update(devices=[{"path": "/dev/x", "type": "z"}]), "linux.devices[0].type: 'z' is not c, b, u or p"),
     (lambda c: c["linux"].update(devices=[{"path": "/dev/null", "type": "c", "major": 9, "minor": 9}]), "something else is there"),
     (lambda c: c.update(hooks={"prestart": [{"path": "relative"}]}), "hooks.prestart[0].path"),
 ])

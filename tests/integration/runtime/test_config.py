@@ -4,9 +4,10 @@ import os
 import stat
 
 import pytest
-from conftest import reap
+from conftest import covers, reap
 
 
+@covers("hostname", "domainname", "process.user.…", "process.cwd", "process.env", "process.args")
 def test_names_identity_and_folder(bundle):
     bundle.config["hostname"] = "box"
     bundle.config["domainname"] = "example"
@@ -23,6 +24,7 @@ def test_a_missing_working_directory_is_made(bundle, tmp_path):
     assert bundle.output("pwd") == "/data/new/folder\n"
 
 
+@covers("linux.namespaces[].type")
 def test_namespaces_are_new(bundle):
     bundle.linux["namespaces"].append({"type": "time"})
     names = ("pid", "net", "ipc", "uts", "mnt", "cgroup", "time")
@@ -36,6 +38,7 @@ def test_a_new_network_has_its_loopback_device(bundle):
     assert bundle.output("grep -c 127.0.0.1 /proc/net/fib_trie || true; cat /sys/class/net/lo/operstate").split()[0] != "0"
 
 
+@covers("linux.namespaces[].path")
 def test_namespaces_are_joined_by_path(bundle):
     pid = bundle.sleeping()
     other = bundle.another()
@@ -70,6 +73,7 @@ def test_user_namespace_by_path(bundle):
     assert other.output("readlink /proc/self/ns/user; id -u").split() == [os.readlink(f"/proc/{pid}/ns/user"), "0"]
 
 
+@covers("mounts[].source")
 def test_bind_sources_that_only_the_host_may_reach(bundle, tmp_path):
     secret = tmp_path / "closed" / "open"
     secret.mkdir(parents=True)
@@ -80,6 +84,7 @@ def test_bind_sources_that_only_the_host_may_reach(bundle, tmp_path):
     assert bundle.output("cat /data/file") == "here"
 
 
+@covers("mounts[].destination", "mounts[].type", "mounts[].source", "mounts[].options")
 def test_mount_options(bundle, tmp_path):
     (tmp_path / "file").write_text("content")
     bundle.mount("/data/ro", "bind", str(tmp_path), "bind", "ro", "nosuid", "nodev", "noexec")
@@ -99,6 +104,7 @@ def test_a_tmpfs_can_start_with_what_it_covers(bundle):
     assert bundle.output("grep -c root /etc/passwd; grep -c ' /etc ' /proc/self/mounts").split() == ["1", "1"]
 
 
+@covers("mounts[].uidMappings[].…", "mounts[].gidMappings[].…")
 def test_id_mapped_mounts(bundle, tmp_path):
     tmp_path.chmod(0o755)
     (tmp_path / "file").write_text("x")
@@ -129,6 +135,7 @@ def test_proc_cannot_be_covered(bundle, tmp_path):
     assert "cover a part of /proc" in bundle.refuses()
 
 
+@covers("linux.maskedPaths", "linux.readonlyPaths")
 def test_masked_and_readonly_paths(bundle):
     bundle.linux["maskedPaths"] = ["/etc/passwd", "/proc/fs", "/sys/kernel", "/nowhere"]
     bundle.linux["readonlyPaths"] = ["/proc/sys", "/tmp", "/nowhere"]
@@ -136,6 +143,7 @@ def test_masked_and_readonly_paths(bundle):
     assert out.split() == ["0", "0", "0", "refused"]
 
 
+@covers("root.path", "root.readonly")
 def test_readonly_root(bundle):
     bundle.config["root"]["readonly"] = True
     assert bundle.output("touch /x || echo refused") == "refused\n"
@@ -149,11 +157,13 @@ def test_devices(bundle):
     assert "/proc/self/fd" in out and "pts/ptmx" in out
 
 
+@covers("linux.resources.devices[].…")
 def test_device_rules(bundle):
     bundle.all_capabilities()
     assert bundle.output("mknod /tmp/m c 1 1 && cat /tmp/m >/dev/null 2>&1 || echo refused; rm -f /tmp/m") == "refused\n"
 
 
+@covers("process.capabilities.…", "process.noNewPrivileges")
 def test_capabilities(bundle):
     bundle.process["noNewPrivileges"] = True
     bundle.process["capabilities"] = {"bounding": ["CAP_CHOWN", "CAP_KILL"], "permitted": ["CAP_CHOWN", "CAP_KILL"],
@@ -164,6 +174,7 @@ def test_capabilities(bundle):
         "CapInh": 1, "CapPrm": 1, "CapEff": 1, "CapBnd": 0x21, "CapAmb": 1, "NoNewPrivs": 1}
 
 
+@covers("process.rlimits[].…", "process.oomScoreAdj")
 def test_resource_limits_and_oom_score(bundle):
     bundle.process["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200}, {"type": "RLIMIT_CORE", "soft": 0, "hard": 0}]
     bundle.process["oomScoreAdj"] = 321
@@ -179,6 +190,7 @@ def test_io_priority_and_scheduler(bundle):
     assert os.getpriority(os.PRIO_PROCESS, pid) == 5
 
 
+@covers("linux.sysctl")
 def test_sysctl(bundle):
     bundle.linux["sysctl"] = {"kernel.msgmax": "4096", "net.ipv4.ip_forward": "1", "net/ipv4/ip_default_ttl": "33"}
     out = bundle.output("cat /proc/sys/kernel/msgmax /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/ip_default_ttl")
@@ -193,6 +205,7 @@ def test_sysctls_of_the_host_are_refused(bundle):
 
 
 @pytest.mark.parametrize("no_new_privileges", [True, False])
+@covers("linux.seccomp.defaultAction", "linux.seccomp.architectures")
 def test_seccomp(bundle, no_new_privileges):
     bundle.process["noNewPrivileges"] = no_new_privileges
     bundle.all_capabilities()
@@ -216,7 +229,7 @@ def test_seccomp_survives_into_exec(bundle):
     ({"defaultAction": "SCMP_ACT_WHAT"}, "unknown action 'SCMP_ACT_WHAT'"),
     ({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["PDP11"]}, "unknown architecture 'PDP11'"),
     ({"defaultAction": "SCMP_ACT_ALLOW", "flags": ["X"]}, "unknown flag 'X'"),
-    ({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["kill"], "action": "SCMP_ACT_ERRNO", "args": [{"index": 9, "op": "SCMP_CMP_EQ"}]}]},
+    ({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["kill"], "action": "SCMP_ACT_ERRNO", "args": [{"index": 9, "value": 1, "op": "SCMP_CMP_EQ"}]}]},
      "argument index above 5"),
 ])
 def test_bad_seccomp_is_refused(bundle, entry, message):
@@ -224,6 +237,7 @@ def test_bad_seccomp_is_refused(bundle, entry, message):
     assert message in bundle.refuses()
 
 
+@covers("linux.rootfsPropagation")
 def test_rootfs_propagation(bundle):
     bundle.linux["rootfsPropagation"] = "shared"
     assert "shared:" in bundle.output("grep ' / / ' /proc/self/mountinfo || grep ' / ' /proc/self/mountinfo | head -n 1")
@@ -235,15 +249,17 @@ def test_no_pivot(bundle):
     assert bundle.sh("ls / | grep -c bin").run("--no-pivot").stdout == "1\n"
 
 
+@covers("linux.personality.domain")
 def test_personality(bundle):
     bundle.linux["personality"] = {"domain": "LINUX32"}
     assert bundle.output("uname -m") == "i686\n"
 
 
 @pytest.mark.parametrize("field, value, message", [
-    ("apparmorProfile", "x", "the kernel has no AppArmor"),
-    ("selinuxLabel", "x", "the kernel has no SELinux"),
+    ("apparmorProfile", "x", "process.apparmorProfile: not supported by this kernel (it has no AppArmor)"),
+    ("selinuxLabel", "x", "process.selinuxLabel: not supported by this kernel (it has no SELinux)"),
 ])
+@covers("process.apparmorProfile", "process.selinuxLabel")
 def test_labels_need_their_module(bundle, field, value, message):
     if os.path.exists("/sys/module/apparmor") or os.path.exists("/sys/fs/selinux/enforce"):
         pytest.skip("the kernel has a security module")

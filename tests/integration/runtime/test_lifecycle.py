@@ -6,7 +6,7 @@ import signal
 import subprocess
 
 import pytest
-from conftest import cgroup_dirs, reap
+from conftest import cgroup_dirs, covers, reap
 
 
 def test_run_gives_the_exit_status_and_leaves_nothing(bundle):
@@ -21,12 +21,14 @@ def test_run_reports_death_by_signal(bundle):
     assert bundle.run(check=False).returncode == 137
 
 
+@covers("ociVersion")
 def test_the_stages_of_a_life(bundle):
     hydra = bundle.hydra
     pid = bundle.sh("sleep 100000").create()
     state = hydra.state(bundle.id)
     assert state["status"] == "created" and state["id"] == bundle.id and state["bundle"] == str(bundle.path)
     assert list(state) == ["ociVersion", "id", "pid", "status", "bundle", "rootfs", "created", "owner"]
+    assert state["ociVersion"] == bundle.config["ociVersion"] == "1.3.0"
     hydra("start", bundle.id)
     assert hydra.state(bundle.id)["status"] == "running"
     hydra("kill", bundle.id, "KILL")
@@ -43,6 +45,7 @@ def test_init_is_a_child_of_create(bundle):
         assert f"PPid:\t{os.getpid()}" in status.read()
 
 
+@covers("annotations")
 def test_annotations_are_part_of_the_state(bundle):
     bundle.config["annotations"] = {"a": "b"}
     bundle.create()
