@@ -73,22 +73,26 @@ int mounts_open_target(int root_fd, const char *path, bool is_folder, int *ret_f
 	return 0;
 }
 
-bool mounts_is_bind(const struct spec_mount *mount)
+static bool has_word(const struct spec_mount *mount, const char *word)
 {
-	if (mount->type != NULL && strcmp(mount->type, "bind") == 0)
-		return true;
 	for (size_t i = 0; i < mount->options.count; i++)
-		if (strcmp(mount->options.items[i], "bind") == 0 || strcmp(mount->options.items[i], "rbind") == 0)
+		if (strcmp(mount->options.items[i], word) == 0)
 			return true;
 	return false;
 }
 
+bool mounts_is_bind(const struct spec_mount *mount)
+{
+	if (has_word(mount, "remount"))
+		return false;
+	if (mount->type != NULL && strcmp(mount->type, "bind") == 0)
+		return true;
+	return has_word(mount, "bind") || has_word(mount, "rbind");
+}
+
 bool mounts_is_idmapped(const struct spec_mount *mount)
 {
-	for (size_t i = 0; i < mount->options.count; i++)
-		if (strcmp(mount->options.items[i], "idmap") == 0 || strcmp(mount->options.items[i], "ridmap") == 0)
-			return true;
-	return mount->uid_mappings.count > 0 || mount->gid_mappings.count > 0;
+	return has_word(mount, "idmap") || has_word(mount, "ridmap") || mount->uid_mappings.count > 0 || mount->gid_mappings.count > 0;
 }
 
 static int set_attributes(int fd, const struct mount_options *options, const struct spec_mount *mount, struct error *err)
@@ -282,12 +286,29 @@ static int make_filesystem(const struct mount_context *self, const struct spec_m
 	return set_propagation(self, mount, options->propagation, err);
 }
 
+/* What is mounted there already: with "bind" only this mount, else its file system changes. */
+static int remount(const struct mount_context *self, const struct spec_mount *mount, const struct mount_options *options,
+		   struct error *err)
+{
+	auto_close int fd = open_in_root(self->root_fd, mount->destination, O_PATH | O_CLOEXEC, 0);
+
+	if (fd < 0)
+		return fail_errno(err, errno, "open '%s' in the rootfs", mount->destination);
+	if ((options->flags & MS_BIND) == 0 && mounts_attach(NULL, fd, NULL, options->flags, options->data) < 0)
+		return fail_errno(err, errno, "remount '%s'", mount->destination);
+	if (set_attributes(fd, options, mount, err) < 0)
+		return err->code;
+	return set_propagation(self, mount, options->propagation, err);
+}
+
 int mounts_make(const struct mount_context *self, size_t index, const struct spec_mount *mount, struct error *err)
 {
 	struct mount_options options;
 
 	if (mount_options_parse(&mount->options, &options) < 0)
 		return fail_because(err, E2BIG, "options of mount '%s' are too long", mount->destination);
+	if ((options.flags & MS_REMOUNT) != 0)
+		return remount(self, mount, &options, err);
 	if (mounts_is_bind(mount))
 		return make_bind(self, index, mount, &options, err);
 	if (mount->type != NULL && strcmp(mount->type, "cgroup") == 0)

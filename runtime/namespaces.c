@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/nsfs.h>
 #include <linux/sched.h>
 #include <net/if.h>
 #include <sched.h>
@@ -72,6 +73,28 @@ static int plan_one(struct namespace_plan *self, enum namespace_kind kind, const
 	self->fds[kind] = open(entry->path, O_RDONLY | O_CLOEXEC);
 	if (self->fds[kind] < 0)
 		return fail_errno(err, errno, "open %s namespace '%s'", kinds[kind].name, entry->path);
+	return 0;
+}
+
+int namespace_plan_check(const struct spec *spec, struct error *err)
+{
+	for (size_t i = 0; i < spec->linux_part.namespaces.count; i++) {
+		const struct spec_namespace *entry = &spec->linux_part.namespaces.items[i];
+		auto_close int fd = FD_NONE;
+		int kind = 0;
+
+		if (entry->path == NULL || entry->path[0] == '\0')
+			continue;
+		while (kind < NAMESPACE_COUNT - 1 && strcmp(kinds[kind].name, entry->type) != 0)
+			kind++;
+		/* another kind of file may not be one that can be opened without a consequence */
+		fd = open(entry->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+		if (fd < 0)
+			return fail_errno(err, errno, "linux.namespaces[%zu].path: open %s namespace '%s'", i, entry->type, entry->path);
+		if (ioctl(fd, NS_GET_NSTYPE) != (int) kinds[kind].flag)
+			return fail_because(err, EINVAL, "linux.namespaces[%zu].path: '%s' is no %s namespace", i, entry->path,
+					    entry->type);
+	}
 	return 0;
 }
 
@@ -161,10 +184,26 @@ static int new_time_namespace(const struct spec *spec, struct error *err)
 	return file_set(AT_FDCWD, "/proc/self/timens_offsets", offsets, err);
 }
 
+static uint64_t clone_flags(const struct namespace_plan *self)
+{
+	uint64_t flags = 0;
+
+	for (int kind = 0; kind < NAMESPACE_COUNT; kind++)
+		if (self->is_new[kind] && kind != NAMESPACE_TIME && kind != NAMESPACE_CGROUP)
+			flags |= kinds[kind].flag;
+	return flags;
+}
+
+static bool needs_helper(const struct namespace_plan *self)
+{
+	return self->fds[NAMESPACE_USER] >= 0 && clone_flags(self) != 0;
+}
+
 /* What only children are born into is entered by the caller itself, for the moment of the birth. */
 static int enter_for_children(struct namespace_plan *self, const struct spec *spec, struct error *err)
 {
-	if (self->fds[NAMESPACE_PID] >= 0) {
+	/* the helper enters by itself: born inside, it would tell its sibling's pid as it is there */
+	if (self->fds[NAMESPACE_PID] >= 0 && !needs_helper(self)) {
 		if (keep_own("/proc/self/ns/pid", &self->own_pid_fd, err) < 0)
 			return err->code;
 		if (setns(self->fds[NAMESPACE_PID], CLONE_NEWPID) < 0)
@@ -187,23 +226,23 @@ static int restore(struct namespace_plan *self, struct error *err)
 	return 0;
 }
 
-static uint64_t clone_flags(const struct namespace_plan *self)
+/* A time namespace usually belongs to the host's user namespace, so from inside of another it could not be joined any more; one
+ * that belongs to the other can be joined from there, too. */
+static bool join_time_early(const struct namespace_plan *self)
 {
-	uint64_t flags = 0;
-
-	for (int kind = 0; kind < NAMESPACE_COUNT; kind++)
-		if (self->is_new[kind] && kind != NAMESPACE_TIME && kind != NAMESPACE_CGROUP)
-			flags |= kinds[kind].flag;
-	return flags;
+	return self->fds[NAMESPACE_TIME] >= 0 && self->fds[NAMESPACE_USER] >= 0 && setns(self->fds[NAMESPACE_TIME], FLAG_NEWTIME) == 0;
 }
 
 /* The helper's own life: join, make the sibling, tell its pid, end. In the sibling this returns 0. */
-static pid_t help(const struct namespace_plan *self, int pipe_fd)
+static pid_t help(struct namespace_plan *self, int pipe_fd)
 {
 	struct clone_args args = {.flags = clone_flags(self) | CLONE_PARENT};
 	pid_t pid;
 
-	if (setns(self->fds[NAMESPACE_USER], CLONE_NEWUSER) < 0)
+	if (join_time_early(self))
+		close(take_fd(&self->fds[NAMESPACE_TIME]));
+	if ((self->fds[NAMESPACE_PID] >= 0 && setns(self->fds[NAMESPACE_PID], CLONE_NEWPID) < 0) ||
+	    setns(self->fds[NAMESPACE_USER], CLONE_NEWUSER) < 0)
 		pid = -errno;
 	else
 		pid = (pid_t) syscall(SYS_clone3, &args, sizeof(args));
@@ -215,7 +254,7 @@ static pid_t help(const struct namespace_plan *self, int pipe_fd)
 	_exit(0);
 }
 
-static pid_t spawn_by_helper(const struct namespace_plan *self, struct error *err)
+static pid_t spawn_by_helper(struct namespace_plan *self, struct error *err)
 {
 	int ends[2];
 	pid_t helper, pid = -ECHILD;
@@ -240,7 +279,7 @@ pid_t namespace_plan_spawn(struct namespace_plan *self, const struct spec *spec,
 
 	if (enter_for_children(self, spec, err) < 0)
 		return err->code;
-	if (self->fds[NAMESPACE_USER] >= 0 && clone_flags(self) != 0) {
+	if (needs_helper(self)) {
 		pid = spawn_by_helper(self, err);
 	} else {
 		pid = kernel_clone3(clone_flags(self), NULL, cgroup_fd);
@@ -254,10 +293,12 @@ pid_t namespace_plan_spawn(struct namespace_plan *self, const struct spec *spec,
 
 int namespace_plan_join(const struct namespace_plan *self, struct error *err)
 {
-	bool is_user_joined = self->fds[NAMESPACE_USER] >= 0 && clone_flags(self) != 0;
+	bool is_user_joined = needs_helper(self);
+	bool is_time_joined = !is_user_joined && join_time_early(self);
 
 	for (int kind = 0; kind < NAMESPACE_COUNT; kind++) {
-		if (self->fds[kind] < 0 || kind == NAMESPACE_PID || (kind == NAMESPACE_USER && is_user_joined))
+		if (self->fds[kind] < 0 || kind == NAMESPACE_PID || (kind == NAMESPACE_USER && is_user_joined) ||
+		    (kind == NAMESPACE_TIME && is_time_joined))
 			continue;
 		if (setns(self->fds[kind], (int) kinds[kind].flag) < 0)
 			return fail_errno(err, errno, "join the %s namespace", kinds[kind].name);

@@ -38,6 +38,8 @@ uint64_t namespace_flag(enum namespace_kind kind);
 void namespace_plan_clear(struct namespace_plan *self);
 /* Opens the paths of linux.namespaces. */
 int namespace_plan_init(struct namespace_plan *self, const struct spec *spec, struct error *err);
+/* Paths that cannot be opened, or are something else than a namespace of their type. Keeps nothing. */
+int namespace_plan_check(const struct spec *spec, struct error *err);
 /* All namespaces of pid that are not already ours. */
 int namespace_plan_of_process(struct namespace_plan *self, pid_t pid, struct error *err);
 void namespace_plan_deinit(struct namespace_plan *self);

@@ -9,6 +9,7 @@
 #include "runtime/capabilities.h"
 #include "runtime/device_rules.h"
 #include "runtime/memory_policy.h"
+#include "runtime/namespaces.h"
 #include "runtime/net_devices.h"
 #include "runtime/process.h"
 #include "runtime/process_schedule.h"
@@ -124,7 +125,7 @@ int preflight_check(const struct spec *spec, const struct cgroup *cgroup, struct
 	const struct spec_linux *part = &spec->linux_part;
 	struct device_rules rules;
 
-	if (check_process(spec, err) < 0 || device_rules_init(&rules, &part->resources, err) < 0 ||
+	if (check_process(spec, err) < 0 || namespace_plan_check(spec, err) < 0 || device_rules_init(&rules, &part->resources, err) < 0 ||
 	    rootfs_check(spec, err) < 0 || memory_policy_check(part->memory_policy, err) < 0 ||
 	    seccomp_check(part->seccomp, err) < 0)
 		return err->code;

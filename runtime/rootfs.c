@@ -217,8 +217,13 @@ static int move_root(struct error *err)
 /* The old root ends up on top of the new one, from where it is taken off: no folder for it is needed. */
 static int pivot(struct error *err)
 {
-	if (kernel_pivot_root(".", ".") < 0)
+	auto_close int old_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (old_fd < 0 || kernel_pivot_root(".", ".") < 0)
 		return fail_errno(err, errno, "pivot to the rootfs");
+	/* "." is the new root here, whose mounts keep the propagation that they were given */
+	if (fchdir(old_fd) < 0)
+		return fail_errno(err, errno, "go to the old root");
 	if (mount(NULL, ".", NULL, MS_SLAVE | MS_REC, NULL) < 0)
 		return fail_errno(err, errno, "cut the old root off from the host");
 	if (umount2(".", MNT_DETACH) < 0)

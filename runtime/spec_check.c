@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <string.h>
 
+#define NANOSECONDS 1000000000U
+
 static const char *const namespace_types[] = {"pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time", NULL};
 
 static int check_namespaces(const struct spec *self, struct error *err)
@@ -27,12 +29,80 @@ static int check_namespaces(const struct spec *self, struct error *err)
 	return 0;
 }
 
+static bool is_overlapping(uint32_t first, uint32_t first_size, uint32_t second, uint32_t second_size)
+{
+	return (uint64_t) first < (uint64_t) second + second_size && (uint64_t) second < (uint64_t) first + first_size;
+}
+
+static int check_mappings(const spec_id_mapping_list *list, const char *where, struct error *err)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		const struct spec_id_mapping *item = &list->items[i];
+
+		if (item->size == 0)
+			return fail_because(err, EINVAL, "%s[%zu].size: must be more than 0", where, i);
+		for (size_t j = 0; j < i; j++)
+			if (is_overlapping(item->container_id, item->size, list->items[j].container_id, list->items[j].size) ||
+			    is_overlapping(item->host_id, item->size, list->items[j].host_id, list->items[j].size))
+				return fail_because(err, EINVAL, "%s[%zu]: overlaps with %s[%zu]", where, i, where, j);
+	}
+	return 0;
+}
+
+static bool has_word(const struct json_strings *words, const char *word)
+{
+	for (size_t i = 0; i < words->count; i++)
+		if (strcmp(words->items[i], word) == 0)
+			return true;
+	return false;
+}
+
+static int check_mount_mappings(const struct spec *self, size_t index, struct error *err)
+{
+	const struct spec_mount *mount = &self->mounts.items[index];
+	bool has_uids = mount->uid_mappings.count > 0, has_gids = mount->gid_mappings.count > 0;
+	bool has_own = self->linux_part.uid_mappings.count > 0 && self->linux_part.gid_mappings.count > 0;
+	char where[40];
+
+	if (has_uids != has_gids)
+		return fail_because(err, EINVAL, "mounts[%zu].%s: missing beside the other", index, has_uids ? "gidMappings" : "uidMappings");
+	if (!has_uids && !has_own && (has_word(&mount->options, "idmap") || has_word(&mount->options, "ridmap")))
+		return fail_because(err, EINVAL, "mounts[%zu].options: idmap needs uidMappings and gidMappings, or a user namespace", index);
+	(void) text_fit(where, sizeof(where), "mounts[%zu].uidMappings", index);
+	if (check_mappings(&mount->uid_mappings, where, err) < 0)
+		return err->code;
+	(void) text_fit(where, sizeof(where), "mounts[%zu].gidMappings", index);
+	return check_mappings(&mount->gid_mappings, where, err);
+}
+
 static int check_mounts(const struct spec *self, struct error *err)
 {
-	for (size_t i = 0; i < self->mounts.count; i++)
-		if (self->mounts.items[i].destination[0] == '\0')
+	if (self->mounts.count > 0 && spec_find_namespace(self, "mount") == NULL)
+		return fail_because(err, EINVAL, "mounts: need a mount namespace of its own");
+	for (size_t i = 0; i < self->mounts.count; i++) {
+		const struct spec_mount *mount = &self->mounts.items[i];
+		bool has_source = mount->source != NULL && mount->source[0] != '\0';
+		bool is_bind = (mount->type != NULL && strcmp(mount->type, "bind") == 0) || has_word(&mount->options, "bind") ||
+			       has_word(&mount->options, "rbind");
+
+		if (mount->destination[0] == '\0')
 			return fail_because(err, EINVAL, "mounts[%zu].destination: missing", i);
+		if (is_bind && !has_source && !has_word(&mount->options, "remount"))
+			return fail_because(err, EINVAL, "mounts[%zu].source: missing, it is to be bound", i);
+		if (check_mount_mappings(self, i, err) < 0)
+			return err->code;
+	}
 	return 0;
+}
+
+static int check_clocks(const struct spec_time_offsets *offsets, struct error *err)
+{
+	bool is_monotonic = offsets->monotonic.nanoseconds.value >= NANOSECONDS;
+
+	if (!is_monotonic && offsets->boottime.nanoseconds.value < NANOSECONDS)
+		return 0;
+	return fail_because(err, EINVAL, "linux.timeOffsets.%s.nanosecs: must be less than a second",
+			    is_monotonic ? "monotonic" : "boottime");
 }
 
 static int check_hook_list(const spec_hook_list *list, const char *name, struct error *err)
@@ -125,7 +195,9 @@ int spec_check(const struct spec *self, struct error *err)
 	if (self->root == NULL || self->root->path[0] == '\0')
 		return fail_because(err, EINVAL, "root.path: missing");
 	if (check_namespaces(self, err) < 0 || check_mounts(self, err) < 0 || check_hooks(&self->hooks, err) < 0 ||
-	    check_devices(&self->linux_part, err) < 0 || check_dependencies(self, err) < 0)
+	    check_devices(&self->linux_part, err) < 0 || check_clocks(&self->linux_part.time_offsets, err) < 0 ||
+	    check_mappings(&self->linux_part.uid_mappings, "linux.uidMappings", err) < 0 ||
+	    check_mappings(&self->linux_part.gid_mappings, "linux.gidMappings", err) < 0 || check_dependencies(self, err) < 0)
 		return err->code;
 	return self->process != NULL ? spec_process_check(self->process, err) : 0;
 }

@@ -30,6 +30,7 @@ TEST(a_later_mount_option_wins)
 	CHECK((parse("rw", "ro").flags & MS_RDONLY) != 0);
 	CHECK(parse("ro", "rw").attributes_clear == MOUNT_ATTR_RDONLY);
 	CHECK(parse("nosuid", "suid").attributes_set == 0);
+	CHECK(parse("noatime", "relatime").flags == MS_RELATIME && parse("relatime", "strictatime").flags == MS_STRICTATIME);
 }
 
 TEST(words_that_are_not_options_belong_to_the_filesystem)

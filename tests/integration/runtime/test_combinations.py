@@ -27,6 +27,21 @@ def without_namespace(kind):
     return lambda config: config["linux"].update(namespaces=[each for each in config["linux"]["namespaces"] if each["type"] != kind])
 
 
+def user_namespace(**mappings):
+    def change(config):
+        config["linux"]["namespaces"].append({"type": "user"})
+        config["linux"].update({"uidMappings": MAPPING, "gidMappings": MAPPING, **mappings})
+    return change
+
+
+def joined(kind, path):
+    return {"hostname": "", "linux": {"namespaces": [{"type": "mount"}, {"type": kind, "path": path}]}}
+
+
+def mount(**fields):
+    return {"mounts": [{"destination": "/data", **fields}]}
+
+
 MAPPING = [{"containerID": 0, "hostID": 1, "size": 1}]
 REFUSED = [
     ({"ociVersion": "2.0.0"}, "ociVersion: '2.0.0' is not supported"),
@@ -50,7 +65,20 @@ REFUSED = [
     ({"linux": {"namespaces": [{"type": "ipc"}, {"type": "ipc"}]}}, "linux.namespaces[1].type: 'ipc' is there twice"),
     ({"linux": {"namespaces": [{"type": "ipc", "path": "x"}]}}, "linux.namespaces[0].path: 'x' is not absolute"),
     (without_namespace("uts"), "hostname: needs a uts namespace of its own"),
-    (without_namespace("mount"), "linux.maskedPaths: needs a mount namespace of its own"),
+    (without_namespace("mount"), "mounts: need a mount namespace of its own"),
+    (lambda config: (config.pop("mounts"), without_namespace("mount")(config)), "linux.maskedPaths: needs a mount namespace of its own"),
+    (joined("ipc", "/proc/self/ns/uts"), "linux.namespaces[1].path: '/proc/self/ns/uts' is no ipc namespace"),
+    (joined("user", "/dev/null"), "linux.namespaces[1].path: '/dev/null' is no user namespace"),
+    (user_namespace(uidMappings=[{**MAPPING[0], "size": 0}]), "linux.uidMappings[0].size: must be more than 0"),
+    (user_namespace(gidMappings=[{"containerID": 0, "hostID": 10, "size": 5}, {"containerID": 4, "hostID": 20, "size": 5}]),
+     "linux.gidMappings[1]: overlaps with linux.gidMappings[0]"),
+    (user_namespace(uidMappings=[]), "linux.uidMappings and linux.gidMappings: needed by a new user namespace"),
+    (mount(options=["bind"]), "mounts[0].source: missing, it is to be bound"),
+    (mount(source="/tmp", options=["rbind", "ridmap"]), "mounts[0].options: idmap needs uidMappings and gidMappings"),
+    (mount(source="/tmp", options=["bind"], uidMappings=[{"containerID": 0, "hostID": 1, "size": 1}]),
+     "mounts[0].gidMappings: missing beside the other"),
+    ({"linux": {"namespaces": [{"type": "time"}, {"type": "mount"}], "timeOffsets": {"monotonic": {"nanosecs": 1000000000}}}, "hostname": ""},
+     "linux.timeOffsets.monotonic.nanosecs: must be less than a second"),
     ({"linux": {"uidMappings": MAPPING}}, "linux.uidMappings: needs a user namespace of its own"),
     ({"linux": {"gidMappings": MAPPING}}, "linux.gidMappings: needs a user namespace of its own"),
     ({"linux": {"timeOffsets": {"boottime": {"secs": 1}}}}, "linux.timeOffsets: needs a time namespace of its own"),

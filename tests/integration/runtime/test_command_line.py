@@ -91,7 +91,7 @@ def test_features():
     (lambda c: c.pop("process"), "process: missing"),
     (lambda c: c["root"].update(path="/no/such/folder"), "find rootfs '/no/such/folder': No such file or directory"),
     (lambda c: c["root"].update(path="/"), "the host's root cannot be a rootfs"),
-    (lambda c: c["linux"]["namespaces"].append({"type": "user", "path": "/no/ns"}), "open user namespace '/no/ns'"),
+    (lambda c: c["linux"]["namespaces"].append({"type": "user", "path": "/no/ns"}), "linux.namespaces[6].path: open user namespace '/no/ns'"),
     (lambda c: c["mounts"].append({"destination": "/data", "type": "bind", "source": "/no/such", "options": ["bind"]}), "open source '/no/such'"),
     (lambda c: c["mounts"].append({"destination": "/data", "type": "nofs", "source": "x"}), "mount nofs on '/data'"),
     (lambda c: c["process"].update(cwd="relative"), "process.cwd: 'relative' is not an absolute path"),

@@ -33,8 +33,10 @@ def test_exec_is_in_all_namespaces_and_cgroups(bundle):
 
 def test_exec_in_a_user_namespace(bundle):
     bundle.user_namespace()
-    bundle.sleeping()
-    assert bundle.hydra("exec", bundle.id, "sh", "-c", "id -u; grep -c 100000 /proc/self/uid_map").stdout.split() == ["0", "1"]
+    bundle.linux["namespaces"].append({"type": "time"})
+    pid = bundle.sleeping()
+    out = bundle.hydra("exec", bundle.id, "sh", "-c", "id -u; grep -c 100000 /proc/self/uid_map; readlink /proc/self/ns/time").stdout
+    assert out.split() == ["0", "1", os.readlink(f"/proc/{pid}/ns/time")]
 
 
 def test_exec_options(bundle):

@@ -4,6 +4,7 @@ import ctypes
 import json
 import os
 import pathlib
+import resource
 import signal
 import socket
 import struct
@@ -48,6 +49,36 @@ def test_offsets_of_both_clocks(bundle):
     bundle.linux["namespaces"].append({"type": "time"})
     bundle.linux["timeOffsets"] = {"boottime": {"secs": 1000000, "nanosecs": 7}, "monotonic": {"secs": 5, "nanosecs": 9}}
     assert bundle.output("cat /proc/self/timens_offsets").split() == ["monotonic", "5", "9", "boottime", "1000000", "7"]
+
+
+@covers("linux.namespaces[].path")
+def test_every_namespace_can_be_joined(bundle):
+    bundle.user_namespace()
+    bundle.linux["namespaces"].append({"type": "time"})
+    pid = bundle.sleeping()
+    files = {"user": "user", "pid": "pid", "time": "time", "cgroup": "cgroup", "ipc": "ipc", "uts": "uts", "network": "net"}
+    other = bundle.another()
+    other.linux["namespaces"] = [{"type": kind, "path": f"/proc/{pid}/ns/{file}"} for kind, file in files.items()] + [{"type": "mount"}]
+    del other.config["hostname"]
+    inside = other.output("for n in %s; do readlink /proc/self/ns/$n; done" % " ".join(files.values())).split()
+    assert inside == [os.readlink(f"/proc/{pid}/ns/{file}") for file in files.values()]
+
+
+LIMITS = {"AS": 6 << 30, "CORE": 1 << 20, "CPU": 1000, "DATA": 5 << 30, "FSIZE": 1 << 30, "LOCKS": 77, "MEMLOCK": 1 << 16, "MSGQUEUE": 4096,
+          "NICE": 0, "NOFILE": 300, "NPROC": 500, "RSS": 1 << 30, "RTPRIO": 0, "RTTIME": 5000, "SIGPENDING": 200, "STACK": 4 << 20}
+RLIMIT_NUMBERS = {"CPU": 0, "FSIZE": 1, "DATA": 2, "STACK": 3, "CORE": 4, "RSS": 5, "NPROC": 6, "NOFILE": 7, "MEMLOCK": 8, "AS": 9, "LOCKS": 10,
+                  "SIGPENDING": 11, "MSGQUEUE": 12, "NICE": 13, "RTPRIO": 14, "RTTIME": 15}
+
+
+@covers("process.rlimits[].…", "process.oomScoreAdj")
+def test_every_resource_limit(bundle):
+    bundle.process["rlimits"] = [{"type": f"RLIMIT_{name}", "soft": value // 2, "hard": value} for name, value in LIMITS.items()]
+    bundle.process["oomScoreAdj"] = 77
+    pid = bundle.sleeping()
+    assert {name: resource.prlimit(pid, RLIMIT_NUMBERS[name]) for name in LIMITS} == {
+        name: (value // 2, value) for name, value in LIMITS.items()}
+    out = bundle.hydra("exec", bundle.id, "sh", "-c", "ulimit -n; ulimit -Hn; cat /proc/self/oom_score_adj").stdout
+    assert out.split() == ["150", "300", "77"]
 
 
 @covers("linux.devices[].…")
