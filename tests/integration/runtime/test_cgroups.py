@@ -168,6 +168,16 @@ def test_update_from_standard_input(bundle):
     assert "is not a size" in bundle.hydra.refuses("update", "--memory", "lots", bundle.id)
 
 
+@pytest.mark.skipif(not IS_V2, reason="the host has cgroup v1")
+@covers("linux.resources.memory.swappiness", "linux.resources.memory.disableOOMKiller", "linux.resources.cpu.realtimeRuntime",
+        "linux.resources.cpu.realtimePeriod", "linux.resources.network.…")
+def test_what_only_cgroup_v1_has_is_refused(bundle):
+    for field, value in (("memory", {"swappiness": 10}), ("memory", {"disableOOMKiller": True}), ("cpu", {"realtimeRuntime": 5}),
+                         ("cpu", {"realtimePeriod": 5}), ("network", {"classID": 5})):
+        bundle.linux["resources"] = {field: value}
+        assert f"linux.resources.{field}.{list(value)[0]}: not supported by this kernel" in bundle.refuses()
+
+
 def test_a_limit_the_kernel_refuses_is_one_message(bundle):
     bundle.linux["resources"]["cpu"] = {"cpus": "4095"}
     bundle.refuses()

@@ -30,6 +30,48 @@ def test_limits_of_a_new_container(bundle):
     assert read(bundle, "pids.max") == "33"
 
 
+@covers("linux.resources.cpu.burst", "linux.resources.cpu.idle", "linux.resources.hugepageLimits[].…")
+def test_rarer_limits_of_a_new_container(bundle):
+    bundle.linux["resources"].update({"cpu": {"quota": 20000, "period": 50000, "burst": 10000}})
+    if "hugetlb" in CONTROLLERS.read_text().split():
+        bundle.linux["resources"]["hugepageLimits"] = [{"pageSize": "2MB", "limit": 4 << 20}]
+    bundle.sleeping()
+    assert read(bundle, "cpu.max.burst") == "10000"
+    assert "hugepageLimits" not in bundle.linux["resources"] or read(bundle, "hugetlb.2MB.max") == str(4 << 20)
+    other = bundle.another()
+    other.linux["resources"]["cpu"] = {"idle": 1}
+    other.sleeping()
+    assert read(other, "cpu.idle") == "1"
+
+
+@covers("linux.resources.blockIO.throttle…")
+def test_block_throttles(bundle):
+    """One line of io.max for each device."""
+    disks = [path for path in pathlib.Path("/sys/block").iterdir() if path.name.startswith(("vd", "sd", "nvme"))]
+    if not disks or "io" not in CONTROLLERS.read_text().split():
+        pytest.skip("there is no disk, or no controller of disks")
+    device = (disks[0] / "dev").read_text().strip()
+    major, minor = map(int, device.split(":"))
+    rates = {"ReadBps": 1000, "WriteBps": 2000, "ReadIOPS": 3000, "WriteIOPS": 4000}
+    bundle.linux["resources"]["blockIO"] = {f"throttle{what}Device": [{"major": major, "minor": minor, "rate": rate}]
+                                            for what, rate in rates.items()}
+    bundle.sleeping()
+    assert read(bundle, "io.max") == f"{device} rbps=1000 wbps=2000 riops=3000 wiops=4000"
+
+
+@covers("linux.resources.memory.checkBeforeUpdate")
+def test_a_limit_below_what_is_in_use_is_refused_when_asked_for(bundle, wait):
+    bundle.linux["resources"]["memory"] = {"limit": 64 << 20}
+    bundle.mount("/data", "tmpfs", "tmpfs")
+    bundle.sh("dd if=/dev/zero of=/data/x bs=1M count=16; touch /data/done; exec sleep 100000")
+    pid = bundle.started()
+    wait(lambda: pathlib.Path(f"/proc/{pid}/root/data/done").exists())
+    message = bundle.hydra.refuses("update", "-r", "-", bundle.id, input=json.dumps(
+        {"memory": {"limit": 4 << 20, "checkBeforeUpdate": True}}))
+    assert "linux.resources.memory.limit: below what is in use" in message
+    assert read(bundle, "memory.max") == str(64 << 20)
+
+
 def test_update_by_options(bundle):
     bundle.sleeping()
     bundle.hydra("update", "--memory", "100m", "--memory-swap", "200m", "--pids-limit", "44", "--cpu-share", "2",

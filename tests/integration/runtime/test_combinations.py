@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Words that nobody knows and combinations that cannot be: refused before anything is made, with the path of the field."""
 import copy
-import json
 import os
 import pathlib
 
@@ -178,8 +177,11 @@ def test_a_controller_that_is_not_there_is_named_or_else_obeys(bundle, controlle
         assert f"linux.resources.{field}" in message and "not supported by this kernel" in message
         return
     bundle.linux["resources"][field] = value
+    if controller == "rdma" and not os.path.exists("/sys/class/infiniband/mlx5_1"):
+        assert "linux.resources.rdma: " in bundle.refuses()
+        return
     bundle.sleeping()
     folder = pathlib.Path("/sys/fs/cgroup") / ("" if IS_V2 else controller) / "hydra" / bundle.id
     file = {"rdma": "rdma.max", "hugetlb": "hugetlb.2MB.max" if IS_V2 else "hugetlb.2MB.limit_in_bytes", "net_cls": "net_cls.classid",
             "net_prio": "net_prio.ifpriomap"}[controller]
-    assert json.dumps(value) and any(word in (folder / file).read_text() for word in ("hca_object=10000", str(2 << 20), "1048577", "lo 500"))
+    assert any(word in (folder / file).read_text() for word in ("hca_object=10000", str(2 << 20), "1048577", "lo 500"))
