@@ -10,6 +10,7 @@
 #include "runtime/command.h"
 #include "runtime/container.h"
 #include "runtime/json.h"
+#include "runtime/preflight.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -125,7 +126,7 @@ static int apply(const struct container *container, const struct spec_resources 
 
 	if (container_status(container) == CONTAINER_STOPPED)
 		return fail_because(err, ESRCH, "cannot update a stopped container: container not running");
-	if (cgroup_init(&cgroup, container->state.cgroup_path, err) < 0)
+	if (cgroup_init(&cgroup, container->state.cgroup_path, err) < 0 || preflight_check_resources(resources, &cgroup, err) < 0)
 		return err->code;
 	return cgroup_set_limits(&cgroup, resources, err);
 }

@@ -125,7 +125,7 @@ static int make_mounts(struct init_context *self, int root_fd, bool *has_joined,
 			*has_joined = true;
 		}
 		if (mounts_make(&context, i, &self->spec->mounts.items[i], err) < 0)
-			return err->code;
+			return fail_while(err, "mounts[%zu]", i);
 	}
 	return devices_are_wanted(self->spec) ? devices_make(&context, self->spec, err) : 0;
 }

@@ -140,7 +140,7 @@ static int open_sources(struct launch *self, struct error *err)
 		const struct spec_mount *mount = &spec->mounts.items[i];
 
 		if (mounts_is_bind(mount) && (has_user || mounts_is_idmapped(mount)) && open_source(self, i, err) < 0)
-			return err->code;
+			return fail_while(err, "mounts[%zu]", i);
 	}
 	return 0;
 }

@@ -97,6 +97,15 @@ static int check_legacy_only(const struct spec_resources *resources, const struc
 	return refuse_unless_legacy("linux.resources.cpu.realtimeRuntime", cpu->realtime_runtime.value != 0, err);
 }
 
+int preflight_check_resources(const struct spec_resources *resources, const struct cgroup *cgroup, struct error *err)
+{
+	struct device_rules rules;
+
+	if (device_rules_init(&rules, resources, err) < 0 || check_controllers(resources, cgroup, err) < 0)
+		return err->code;
+	return check_legacy_only(resources, cgroup, err);
+}
+
 /* No machine of ours has it, so nothing that could be tried out would be behind it. */
 static int check_intel_rdt(const struct spec_intel_rdt *rdt, struct error *err)
 {
@@ -123,14 +132,11 @@ static int check_process(const struct spec *spec, struct error *err)
 int preflight_check(const struct spec *spec, const struct cgroup *cgroup, struct error *err)
 {
 	const struct spec_linux *part = &spec->linux_part;
-	struct device_rules rules;
 
-	if (check_process(spec, err) < 0 || namespace_plan_check(spec, err) < 0 || device_rules_init(&rules, &part->resources, err) < 0 ||
-	    rootfs_check(spec, err) < 0 || memory_policy_check(part->memory_policy, err) < 0 ||
+	if (check_process(spec, err) < 0 || namespace_plan_check(spec, err) < 0 || rootfs_check(spec, err) < 0 || memory_policy_check(part->memory_policy, err) < 0 ||
 	    seccomp_check(part->seccomp, err) < 0)
 		return err->code;
-	if (check_intel_rdt(part->intel_rdt, err) < 0 || check_controllers(&part->resources, cgroup, err) < 0 ||
-	    check_legacy_only(&part->resources, cgroup, err) < 0)
+	if (check_intel_rdt(part->intel_rdt, err) < 0 || preflight_check_resources(&part->resources, cgroup, err) < 0)
 		return err->code;
 	return net_devices_check(spec, err);
 }

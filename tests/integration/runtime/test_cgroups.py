@@ -176,6 +176,10 @@ def test_what_only_cgroup_v1_has_is_refused(bundle):
                          ("cpu", {"realtimePeriod": 5}), ("network", {"classID": 5})):
         bundle.linux["resources"] = {field: value}
         assert f"linux.resources.{field}.{list(value)[0]}: not supported by this kernel" in bundle.refuses()
+    bundle.linux["resources"] = {}
+    bundle.sleeping()
+    message = bundle.hydra.refuses("update", "-r", "-", bundle.id, input=json.dumps({"memory": {"swappiness": 10}}))
+    assert "linux.resources.memory.swappiness: not supported by this kernel" in message
 
 
 def test_a_limit_the_kernel_refuses_is_one_message(bundle):

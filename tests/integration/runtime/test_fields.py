@@ -183,7 +183,7 @@ def in_a_network_of_its_own(bundle, setup, *command):
     """Runs hydra where devices can be made and lost without anybody's notice."""
     bundle.save()
     script = f"{setup} && exec \"$@\""
-    return subprocess.run(["unshare", "--net", "sh", "-ec", script, "sh", *bundle.hydra.command(*command)], stdin=subprocess.DEVNULL,
+    return subprocess.run(["unshare", "--net", "--mount", "sh", "-ec", script, "sh", *bundle.hydra.command(*command)], stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, timeout=PATIENCE_S)
 
 
@@ -212,6 +212,27 @@ def test_network_devices_of_a_user_namespace(bundle):
     bundle.process["args"] = ["/bin/sh", "-c", "grep -c 10.99.8.7 /proc/net/fib_trie; grep -c eth7: /proc/net/dev"]
     result = in_a_network_of_its_own(bundle, DEVICES, "run", "--bundle", bundle.path, bundle.id)
     assert (result.returncode, result.stdout.split()[1]) == (0, "1"), result.stderr
+
+
+def test_network_devices_go_to_a_network_that_is_joined(bundle, tmp_path):
+    (tmp_path / "net").touch()
+    bundle.linux["namespaces"] = [{"type": "network", "path": str(tmp_path / "net")} if each["type"] == "network" else each
+                                  for each in bundle.linux["namespaces"]]
+    bundle.linux["netDevices"] = {"hyd0": {"name": "eth7"}}
+    bundle.process["args"] = ["/bin/sh", "-c", "grep -c 10.99.8.7 /proc/net/fib_trie; grep -c eth7: /proc/net/dev"]
+    result = in_a_network_of_its_own(bundle, f"unshare --net={tmp_path}/net true && {DEVICES}", "run", "--bundle", bundle.path, bundle.id)
+    assert (result.returncode, result.stdout.split()[1]) == (0, "1"), result.stderr
+    assert int(result.stdout.split()[0]) > 0
+
+
+def test_a_device_whose_name_is_taken_ends_the_creation(bundle, tmp_path):
+    (tmp_path / "net").touch()
+    bundle.linux["namespaces"] = [{"type": "network", "path": str(tmp_path / "net")} if each["type"] == "network" else each
+                                  for each in bundle.linux["namespaces"]]
+    bundle.linux["netDevices"] = {"hyd0": {"name": "taken"}}
+    setup = f"unshare --net={tmp_path}/net ip link add taken type veth peer name other && {DEVICES}"
+    result = in_a_network_of_its_own(bundle, setup, "run", "--bundle", bundle.path, bundle.id)
+    assert result.returncode == 1 and "linux.netDevices.hyd0: move the device to the container as taken: File exists" in result.stderr
 
 
 def test_network_devices_need_a_network_and_a_free_name(bundle):

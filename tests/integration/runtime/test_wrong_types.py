@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every field that is parsed refuses what it cannot be, and every object what it must have, before anything is made."""
+import json
 import pathlib
 import sys
 
@@ -79,3 +80,28 @@ def test_a_missing_field_is_missed_in_every_object(bundle):
                 put(config, other.path, RIGHT[other.kind])
         put(config, field.path, None)
         assert refused(bundle, config) == f"{place(field.path)}: missing"
+
+
+def part_of(fields, *beginning):
+    size = len(beginning)
+    return [field for field in fields if field.path[:size] == beginning and len(field.path) > size]
+
+
+def test_a_wrong_type_is_refused_by_exec_and_update(bundle):
+    fields = parsed_fields(SOURCE)
+    bundle.sleeping()
+    file = bundle.path / "process.json"
+    for field in part_of(fields, "process"):
+        value, below, expected = WRONG[field.kind][0]
+        config = {"process": {"args": ["true"], "cwd": "/"}}
+        put(config, field.path, value)
+        file.write_text(json.dumps(config["process"]))
+        message = bundle.hydra.refuses("exec", "--process", file, bundle.id, status=255)
+        assert message.startswith(f"hydra: {place(field.path)}{below}: expected {expected}, found "), (field, message)
+    for field in part_of(fields, "linux", "resources"):
+        value, below, expected = WRONG[field.kind][0]
+        config = {}
+        put(config, field.path[1:], value)
+        message = bundle.hydra.refuses("update", "--resources", "-", bundle.id, input=json.dumps(config["resources"]))
+        assert message.startswith(f"hydra: {place(field.path[1:])}{below}: expected {expected}, found "), (field, message)
+    assert bundle.hydra.state(bundle.id)["status"] == "running"
