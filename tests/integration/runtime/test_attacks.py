@@ -110,6 +110,28 @@ def test_cve_2019_16884_a_link_into_proc(bundle, image, tmp_path):
     assert "it would cover a part of /proc" in bundle.refuses()
 
 
+@pytest.mark.parametrize("command", ["run", "exec"])
+def test_cve_2019_16884_a_label_written_to_a_file_of_the_image(bundle, image, command, tmp_path):
+    """Where AppArmor is missing it is feigned: the runtime is to fail because the kernel refuses the label, wherever the image's goes."""
+    attribute = image / "proc" / "thread-self" / "attr" / "apparmor" / "exec"
+    attribute.parent.mkdir(parents=True)
+    attribute.touch()
+    (tmp_path / "module" / "apparmor").mkdir(parents=True)
+    without(bundle, "/proc").linux.update(maskedPaths=[], readonlyPaths=[])
+    if command == "exec":
+        bundle.sleeping()
+        arguments = ["exec", "--apparmor", "hydra-no-such-profile", bundle.id, "true"]
+    else:
+        bundle.process["apparmorProfile"] = "hydra-no-such-profile"
+        bundle.save()
+        arguments = ["run", "--bundle", bundle.path, bundle.id]
+    result = subprocess.run(["unshare", "--mount", "sh", "-c", f"mount --bind '{tmp_path}/module' /sys/module; exec \"$@\"", "sh",
+                             *bundle.hydra.command(*arguments)],
+                            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert result.returncode in (1, 255) and "set the AppArmor profile" in result.stderr, result
+    assert attribute.read_text() == ""
+
+
 # CVE-2019-19921, CVE-2023-27561, CVE-2023-28642: /proc (/sys) of the image is a link, so that masks and labels go elsewhere.
 
 @pytest.mark.parametrize("name", ["proc", "sys"])
@@ -253,6 +275,20 @@ def test_cve_2024_21626_a_descriptor_that_was_handed_over(bundle, tmp_path):
     os.close(folder)
     result = subprocess.run(["sh", "-c", script, "sh", *command], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert result.returncode == 255 and "outside of the container" in result.stderr and result.stdout == ""
+
+
+@pytest.mark.parametrize("command", ["run", "exec"])
+def test_cve_2024_21626_no_descriptor_beyond_the_standard_ones(bundle, tmp_path, command):
+    folder = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if command == "run":
+            out = bundle.sh("ls /proc/self/fd").run(pass_fds=[folder]).stdout
+        else:
+            bundle.sleeping()
+            out = bundle.hydra("exec", bundle.id, "ls", "/proc/self/fd", pass_fds=[folder]).stdout
+    finally:
+        os.close(folder)
+    assert out.split() == ["0", "1", "2", "3"]  # the last is the listing's own
 
 
 # CVE-2025-31133: /dev/null of the container, which masks, is a link to what it should hide.
