@@ -179,7 +179,10 @@ static int make_bind(const struct mount_context *self, size_t index, const struc
 		return err->code;
 	if (kernel_move_mount(source_fd, "", target_fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
 		return fail_errno(err, errno, "bind '%s' to '%s'", mount->source, mount->destination);
-	return set_propagation(self, mount, options->propagation, err);
+	/* the descriptor is that of the mount, wherever its name leads by now */
+	if (options->propagation != 0 && mounts_attach(NULL, source_fd, NULL, options->propagation, NULL) < 0)
+		return fail_errno(err, errno, "set the propagation of mount '%s'", mount->destination);
+	return 0;
 }
 
 static bool needs_ordinary_folder(const struct spec_mount *mount)
