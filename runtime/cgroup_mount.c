@@ -82,7 +82,8 @@ int cgroup_mount_make(const struct mount_context *context, const struct spec_mou
 {
 	auto_close int target_fd = FD_NONE;
 
-	if (mounts_open_target(context->root_fd, mount->destination, true, &target_fd, err) < 0)
+	if (mounts_open_target(context->root_fd, mount->destination, true, &target_fd, err) < 0 ||
+	    mounts_refuse_proc(target_fd, mount->destination, err) < 0)
 		return err->code;
 	if (context->cgroup->count == 0)
 		return fail_because(err, ENOTSUP, "mount '%s': the container has no cgroup of its own", mount->destination);

@@ -90,6 +90,7 @@ static void append(struct arena *arena, struct json_strings *base, const struct 
 	*base = (struct json_strings){.items = items, .count = base->count + list->count};
 }
 
+/* Not the inheritable ones, and so not the ambient ones: a file could make use of them that was not asked about (CVE-2022-29162). */
 static void add_capabilities(struct arena *arena, struct spec_process *process, const struct string_list *list)
 {
 	struct spec_capabilities *sets;
@@ -102,8 +103,6 @@ static void add_capabilities(struct arena *arena, struct spec_process *process, 
 	append(arena, &sets->bounding, list);
 	append(arena, &sets->effective, list);
 	append(arena, &sets->permitted, list);
-	append(arena, &sets->inheritable, list);
-	append(arena, &sets->ambient, list);
 	process->capabilities = sets;
 }
 

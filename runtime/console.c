@@ -82,12 +82,32 @@ int console_open(int root_fd, int socket_fd, const struct spec_process *process,
 	return 0;
 }
 
+static int open_console_target(int dev_fd, int *ret_fd, struct error *err)
+{
+	auto_close int made_fd = openat(dev_fd, "console", O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0644);
+	auto_close int fd = FD_NONE;
+	struct stat status;
+
+	if (made_fd < 0 && errno != EEXIST && errno != EROFS)
+		return fail_errno(err, errno, "make /dev/console in the rootfs");
+	fd = openat(dev_fd, "console", O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &status) < 0)
+		return fail_errno(err, errno, "open /dev/console in the rootfs");
+	if (!S_ISREG(status.st_mode) && !S_ISCHR(status.st_mode))
+		return fail_because(err, EINVAL, "/dev/console of the rootfs is neither a file nor a device");
+	*ret_fd = take_fd(&fd);
+	return 0;
+}
+
 int console_bind(int root_fd, int slave_fd, struct error *err)
 {
+	auto_close int dev_fd = FD_NONE;
 	auto_close int target_fd = FD_NONE;
 	auto_close int tree_fd = FD_NONE;
 
-	if (mounts_open_target(root_fd, "/dev/console", false, &target_fd, err) < 0)
+	/* what is there follows no link: the terminal covers nothing else (CVE-2025-52565) */
+	if (mounts_open_target(root_fd, "/dev", true, &dev_fd, err) < 0 || open_console_target(dev_fd, &target_fd, err) < 0 ||
+	    mounts_refuse_proc(target_fd, "/dev/console", err) < 0)
 		return err->code;
 	tree_fd = kernel_open_tree(slave_fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
 	if (tree_fd < 0 || kernel_move_mount(tree_fd, "", target_fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)

@@ -55,7 +55,8 @@ static int bind_device(const struct mount_context *context, const struct device 
 
 	if (source_fd < 0)
 		return fail_errno(err, errno, "open device '%s' of the host", device->path);
-	if (mounts_open_target(context->root_fd, device->path, false, &target_fd, err) < 0)
+	if (mounts_open_target(context->root_fd, device->path, false, &target_fd, err) < 0 ||
+	    mounts_refuse_proc(target_fd, device->path, err) < 0)
 		return err->code;
 	if (kernel_move_mount(source_fd, "", target_fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
 		return fail_errno(err, errno, "bind device '%s'", device->path);

@@ -198,7 +198,8 @@ static _Noreturn void become_process(struct exec *self)
 	init_die_with_parent(self->sync_fds[1]);
 	init_reset_signals();
 	(void) setsid();
-	if (join_everything(self, &failure) == 0 && process_bind_to_cpus(self->process->exec_affinity.final, &failure) == 0 &&
+	if (process_open_labels(&process, &failure) == 0 && join_everything(self, &failure) == 0 &&
+	    process_bind_to_cpus(self->process->exec_affinity.final, &failure) == 0 &&
 	    take_terminal(self, &failure) == 0 &&
 	    receive_seccomp(self, &filter, &failure) == 0 && process_prepare(&process, &failure) == 0 &&
 	    prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0) == 0 &&

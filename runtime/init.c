@@ -206,7 +206,7 @@ static int dress(struct init_context *self, struct process_context *process, str
 {
 	auto_close int slave_fd = FD_NONE;
 
-	if (become_root(self, err) < 0 || namespace_plan_join(self->namespaces, err) < 0)
+	if (process_open_labels(process, err) < 0 || become_root(self, err) < 0 || namespace_plan_join(self->namespaces, err) < 0)
 		return err->code;
 	(void) umask(0);
 	if (namespace_plan_raise_loopback(self->namespaces, err) < 0 || set_names(self->spec, err) < 0 ||

@@ -13,6 +13,7 @@
 #include "runtime/copy_up.h"
 #include "runtime/idmap.h"
 #include "runtime/mount_options.h"
+#include "runtime/procfs.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -136,14 +137,10 @@ int mounts_open_source(const struct spec_mount *mount, const char *bundle, int *
 	return 0;
 }
 
-static int refuse_proc(int target_fd, const struct spec_mount *mount, struct error *err)
+int mounts_refuse_proc(int target_fd, const char *destination, struct error *err)
 {
-	struct statfs target;
-
-	if (fstatfs(target_fd, &target) < 0)
-		return fail_errno(err, errno, "look at '%s'", mount->destination);
-	if (target.f_type == PROC_SUPER_MAGIC && !text_is_one_of(mount->destination, proc_exceptions))
-		return fail_because(err, EINVAL, "mount '%s': it would cover a part of /proc", mount->destination);
+	if (procfs_has(target_fd) && !text_is_one_of(destination, proc_exceptions))
+		return fail_because(err, EINVAL, "mount '%s': it would cover a part of /proc", destination);
 	return 0;
 }
 
@@ -178,7 +175,7 @@ static int make_bind(const struct mount_context *self, size_t index, const struc
 	if (fstat(source_fd, &source) < 0)
 		return fail_errno(err, errno, "look at source '%s'", mount->source);
 	if (mounts_open_target(self->root_fd, mount->destination, S_ISDIR(source.st_mode), &target_fd, err) < 0 ||
-	    refuse_proc(target_fd, mount, err) < 0)
+	    mounts_refuse_proc(target_fd, mount->destination, err) < 0)
 		return err->code;
 	if (kernel_move_mount(source_fd, "", target_fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
 		return fail_errno(err, errno, "bind '%s' to '%s'", mount->source, mount->destination);
@@ -190,15 +187,38 @@ static bool needs_ordinary_folder(const struct spec_mount *mount)
 	return mount->type != NULL && (strcmp(mount->type, "proc") == 0 || strcmp(mount->type, "sysfs") == 0);
 }
 
-/* An image whose /proc is a link elsewhere would make writes to /proc/self/attr go astray. */
-static int check_ordinary_folder(const struct mount_context *self, const struct spec_mount *mount, struct error *err)
+/* An image whose /proc is a link elsewhere would have masked paths looked for where they are not. What has been looked at is what is
+ * mounted on, for somebody may exchange it all the time. */
+static int open_ordinary_folder(const struct mount_context *self, const struct spec_mount *mount, int *ret_fd, struct error *err)
 {
 	auto_close int fd = open_in_root(self->root_fd, mount->destination, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
 	struct stat status;
 
-	if (fd >= 0 && fstat(fd, &status) == 0 && !S_ISDIR(status.st_mode))
+	if (fd < 0 && errno == ENOENT) {
+		if (make_missing(self->root_fd, mount->destination, true, err) < 0)
+			return err->code;
+		fd = open_in_root(self->root_fd, mount->destination, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
+	}
+	if (fd < 0 || fstat(fd, &status) < 0)
+		return fail_errno(err, errno, "open '%s' in the rootfs", mount->destination);
+	if (!S_ISDIR(status.st_mode))
 		return fail_because(err, ENOTDIR, "filesystem %s: '%s' must be mounted on ordinary directory", mount->type,
 				    mount->destination);
+	*ret_fd = take_fd(&fd);
+	return 0;
+}
+
+/* Where it will be looked for there is now a file system of its kind. */
+static int check_ordinary_folder(const struct mount_context *self, const struct spec_mount *mount, struct error *err)
+{
+	auto_close int fd = open_in_root(self->root_fd, mount->destination, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
+	bool is_proc = strcmp(mount->type, "proc") == 0;
+	struct statfs filesystem;
+
+	if (fd < 0 || fstatfs(fd, &filesystem) < 0)
+		return fail_errno(err, errno, "look at '%s' in the rootfs", mount->destination);
+	if (filesystem.f_type != (is_proc ? PROC_SUPER_MAGIC : SYSFS_MAGIC))
+		return fail_because(err, EINVAL, "filesystem %s: it is not what '%s' shows", mount->type, mount->destination);
 	return 0;
 }
 
@@ -267,10 +287,9 @@ static int make_filesystem(const struct mount_context *self, const struct spec_m
 	const char *type = mount->type != NULL ? mount->type : "none";
 	unsigned long flags = options->flags & ~(options->copies_up ? MS_RDONLY : 0UL);
 
-	if (needs_ordinary_folder(mount) && check_ordinary_folder(self, mount, err) < 0)
-		return err->code;
-	if (mounts_open_target(self->root_fd, mount->destination, true, &target_fd, err) < 0 ||
-	    refuse_proc(target_fd, mount, err) < 0 || add_label(options, self->label, mount, err) < 0)
+	if ((needs_ordinary_folder(mount) ? open_ordinary_folder(self, mount, &target_fd, err)
+					  : mounts_open_target(self->root_fd, mount->destination, true, &target_fd, err)) < 0 ||
+	    mounts_refuse_proc(target_fd, mount->destination, err) < 0 || add_label(options, self->label, mount, err) < 0)
 		return err->code;
 	if (mounts_attach(mount->source != NULL ? mount->source : type, target_fd, type, flags, options->data) < 0) {
 		if (errno == EPERM && strcmp(type, "sysfs") == 0 && self->is_in_user_namespace)
@@ -313,5 +332,7 @@ int mounts_make(const struct mount_context *self, size_t index, const struct spe
 		return make_bind(self, index, mount, &options, err);
 	if (mount->type != NULL && strcmp(mount->type, "cgroup") == 0)
 		return cgroup_mount_make(self, mount, &options, err);
-	return make_filesystem(self, mount, &options, err);
+	if (make_filesystem(self, mount, &options, err) < 0)
+		return err->code;
+	return needs_ordinary_folder(mount) ? check_ordinary_folder(self, mount, err) : 0;
 }

@@ -33,5 +33,7 @@ bool mounts_is_idmapped(const struct spec_mount *mount);
 /* Opens path below the root, O_PATH; makes it (a folder or an empty file) and its parents when it is missing. */
 int mounts_open_target(int root_fd, const char *path, bool is_folder, int *ret_fd, struct error *err);
 
+/* Nothing may cover a part of a procfs but the few files that others make up. destination is what the specification says. */
+int mounts_refuse_proc(int target_fd, const char *destination, struct error *err);
 /* mount(2) onto what target_fd names. */
 int mounts_attach(const char *source, int target_fd, const char *type, unsigned long flags, const char *data);

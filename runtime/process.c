@@ -13,6 +13,7 @@
 #include "runtime/memory_policy.h"
 #include "runtime/process_program.h"
 #include "runtime/process_schedule.h"
+#include "runtime/procfs.h"
 #include "runtime/rlimits.h"
 #include "runtime/sync.h"
 
@@ -70,29 +71,35 @@ static int set_personality(const struct spec_personality *wanted, struct error *
 	return personality(domains[find_domain(wanted->domain)].number) < 0 ? fail_errno(err, errno, "set the personality") : 0;
 }
 
-static int set_label(const char *file, const char *fallback, const char *label, const char *what, struct error *err)
+int process_open_labels(struct process_context *self, struct error *err)
 {
-	struct error ignored;
+	const char *profile = self->process->apparmor_profile, *label = self->process->selinux_label;
 
-	if (file_set(AT_FDCWD, file, label, &ignored) == 0)
-		return 0;
-	if (ignored.code == -ENOENT && fallback != NULL)
-		return set_label(fallback, NULL, label, what, err);
-	return fail_because(err, ignored.code < 0 ? -ignored.code : EINVAL, "set the %s: %s", what, ignored.message);
+	self->apparmor_fd = self->selinux_fd = FD_NONE;
+	if (profile != NULL && profile[0] != '\0' &&
+	    procfs_open("thread-self/attr/apparmor/exec", PROCFS_NO_MOUNTS, &self->apparmor_fd, err) < 0 &&
+	    (err->code != -ENOENT || procfs_open("thread-self/attr/exec", PROCFS_NO_MOUNTS, &self->apparmor_fd, err) < 0))
+		return fail_while(err, "set the AppArmor profile");
+	if (label != NULL && label[0] != '\0' &&
+	    procfs_open("thread-self/attr/exec", PROCFS_NO_MOUNTS, &self->selinux_fd, err) < 0)
+		return fail_while(err, "set the SELinux label");
+	*err = ERROR_NONE;
+	return 0;
 }
 
-static int set_labels(const struct spec_process *process, struct error *err)
+static int set_labels(struct process_context *self, struct error *err)
 {
+	auto_close int apparmor_fd = take_fd(&self->apparmor_fd);
+	auto_close int selinux_fd = take_fd(&self->selinux_fd);
 	auto_free char *profile = NULL;
 
-	if (process->apparmor_profile != NULL && process->apparmor_profile[0] != '\0') {
-		profile = text_format("exec %s", process->apparmor_profile);
-		if (set_label("/proc/thread-self/attr/apparmor/exec", "/proc/thread-self/attr/exec", profile, "AppArmor profile",
-			      err) < 0)
-			return err->code;
+	if (apparmor_fd >= 0) {
+		profile = text_format("exec %s", self->process->apparmor_profile);
+		if (procfs_write(apparmor_fd, profile, err) < 0)
+			return fail_while(err, "set the AppArmor profile");
 	}
-	if (process->selinux_label != NULL && process->selinux_label[0] != '\0')
-		return set_label("/proc/thread-self/attr/exec", NULL, process->selinux_label, "SELinux label", err);
+	if (selinux_fd >= 0 && procfs_write(selinux_fd, self->process->selinux_label, err) < 0)
+		return fail_while(err, "set the SELinux label");
 	return 0;
 }
 
@@ -203,7 +210,7 @@ int process_prepare(struct process_context *self, struct error *err)
 	use_own_null();
 	if (capability_sets_parse(process->capabilities, &capabilities, err) < 0 || join_keyring(self->keyring, err) < 0 ||
 	    set_personality(self->personality, err) < 0 || memory_policy_apply(self->memory_policy, err) < 0 ||
-	    process_schedule(process, err) < 0 || set_labels(process, err) < 0)
+	    process_schedule(process, err) < 0 || set_labels(self, err) < 0)
 		return err->code;
 	if (process->no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return fail_errno(err, errno, "set no_new_privs");

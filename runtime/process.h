@@ -19,10 +19,15 @@ struct process_context {
 	int preserved_fds;                    /* how many from 3 on stay open */
 	int listen_fds;                       /* of these, socket activation */
 	int report_fd;                        /* where the seccomp listener goes, by sync_send */
+	int apparmor_fd;                      /* set by process_open_labels() */
+	int selinux_fd;
 	char *program;                        /* found by process_prepare() */
 	char **environment;
 };
 
+/* Opens where the labels will be written to, if there are any. Called by the process itself before it enters anything of the
+ * container, whose /proc may be anything; always called. */
+int process_open_labels(struct process_context *self, struct error *err);
 /* Changes user, capabilities, folder and so on, and finds the program. What is left needs no privilege. */
 int process_prepare(struct process_context *self, struct error *err);
 /* Does not return unless it failed. */

@@ -9,12 +9,14 @@
 #include "base/owned.h"
 #include "base/text.h"
 #include "runtime/mounts.h"
+#include "runtime/procfs.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 
 static const struct {
@@ -99,9 +101,50 @@ int rootfs_prepare(const struct spec *spec, const char *rootfs, int tree_fd, int
 	return 0;
 }
 
-static int seal_path(int root_fd, const char *path, struct error *err)
+/* Paths of /proc are looked up from the procfs that was mounted there, not through the rootfs: whoever shares the rootfs
+ * could move the folder away meanwhile, and what is not found is not guarded (CVE-2019-19921, CVE-2023-27561). */
+struct guard {
+	int root_fd;
+	int proc_fd; /* FD_NONE: the specification mounts none */
+};
+
+static int guard_init(struct guard *self, const struct spec *spec, int root_fd, struct error *err)
 {
-	auto_close int target_fd = open_in_root(root_fd, path, O_PATH | O_CLOEXEC, 0);
+	*self = (struct guard){root_fd, FD_NONE};
+	for (size_t i = 0; i < spec->mounts.count && self->proc_fd < 0; i++) {
+		const struct spec_mount *mount = &spec->mounts.items[i];
+
+		if (mount->type == NULL || strcmp(mount->type, "proc") != 0 || strcmp(mount->destination, "/proc") != 0)
+			continue;
+		self->proc_fd = open_in_root(root_fd, "/proc", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+		if (self->proc_fd < 0)
+			return fail_errno(err, errno, "open /proc of the rootfs");
+		if (!procfs_has(self->proc_fd))
+			return fail_because(err, EINVAL, "/proc of the rootfs is not what was mounted there");
+	}
+	return 0;
+}
+
+static int guard_open(const struct guard *self, const char *path)
+{
+	bool is_in_proc = self->proc_fd >= 0 && text_has_prefix(path, "/proc/");
+
+	return open_in_root(is_in_proc ? self->proc_fd : self->root_fd, is_in_proc ? path + strlen("/proc") : path, O_PATH | O_CLOEXEC, 0);
+}
+
+static int check_seal(const struct guard *guard, const char *path, struct error *err)
+{
+	auto_close int fd = guard_open(guard, path);
+	struct statvfs filesystem;
+
+	if (fd < 0 || fstatvfs(fd, &filesystem) < 0)
+		return fail_errno(err, errno, "look at read-only path '%s' again", path);
+	return (filesystem.f_flag & ST_RDONLY) != 0 ? 0 : fail_because(err, EINVAL, "read-only path '%s' is not read-only", path);
+}
+
+static int seal_path(const struct guard *guard, const char *path, struct error *err)
+{
+	auto_close int target_fd = guard_open(guard, path);
 	auto_close int tree_fd = FD_NONE;
 
 	if (target_fd < 0)
@@ -110,7 +153,7 @@ static int seal_path(int root_fd, const char *path, struct error *err)
 	if (tree_fd < 0 || kernel_mount_setattr(tree_fd, "", AT_EMPTY_PATH | AT_RECURSIVE, MOUNT_ATTR_RDONLY, 0) < 0 ||
 	    kernel_move_mount(tree_fd, "", target_fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
 		return fail_errno(err, errno, "make path '%s' read-only", path);
-	return 0;
+	return check_seal(guard, path, err);
 }
 
 /* What masked folders show; made once, cloned for each. */
@@ -153,9 +196,25 @@ static int mask_folder(struct mask *mask, int target_fd, const char *path, struc
 	return 0;
 }
 
-static int mask_path(struct mask *mask, int root_fd, const char *path, struct error *err)
+/* What is found there afterwards has to be the mask (CVE-2025-31133). */
+static int check_mask(const struct mask *mask, const struct guard *guard, const char *path, bool is_folder, struct error *err)
 {
-	auto_close int target_fd = open_in_root(root_fd, path, O_PATH | O_CLOEXEC, 0);
+	auto_close int fd = guard_open(guard, path);
+	struct stat status, folder;
+	bool is_masked;
+
+	if (fd < 0 || fstat(fd, &status) < 0 || (is_folder && fstat(mask->folder_fd, &folder) < 0))
+		return fail_errno(err, errno, "look at masked path '%s' again", path);
+	if (is_folder)
+		is_masked = status.st_dev == folder.st_dev && status.st_ino == folder.st_ino;
+	else
+		is_masked = S_ISCHR(status.st_mode) && status.st_rdev == makedev(1, 3);
+	return is_masked ? 0 : fail_because(err, EINVAL, "masked path '%s' is not masked", path);
+}
+
+static int mask_path(struct mask *mask, const struct guard *guard, const char *path, struct error *err)
+{
+	auto_close int target_fd = guard_open(guard, path);
 	auto_close int null_tree_fd = FD_NONE;
 	struct stat status;
 
@@ -164,15 +223,15 @@ static int mask_path(struct mask *mask, int root_fd, const char *path, struct er
 	if (fstat(target_fd, &status) < 0)
 		return fail_errno(err, errno, "look at masked path '%s'", path);
 	if (S_ISDIR(status.st_mode))
-		return mask_folder(mask, target_fd, path, err);
+		return mask_folder(mask, target_fd, path, err) < 0 ? err->code : check_mask(mask, guard, path, true, err);
 	null_tree_fd = kernel_open_tree(mask->null_fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
 	if (null_tree_fd < 0 || kernel_move_mount(null_tree_fd, "", target_fd, "",
 						  MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
 		return fail_errno(err, errno, "mask path '%s'", path);
-	return 0;
+	return check_mask(mask, guard, path, false, err);
 }
 
-static int mask_paths(const struct spec *spec, int root_fd, struct error *err)
+static int mask_paths(const struct spec *spec, const struct guard *guard, struct error *err)
 {
 	auto_close int null_fd = open("/dev/null", O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	struct mask mask = {.null_fd = null_fd, .folder_fd = FD_NONE};
@@ -186,19 +245,31 @@ static int mask_paths(const struct spec *spec, int root_fd, struct error *err)
 	if (!S_ISCHR(status.st_mode) || status.st_rdev != makedev(1, 3))
 		return fail_because(err, EINVAL, "the host's /dev/null is not the null device");
 	for (size_t i = 0; i < spec->linux_part.masked_paths.count && r == 0; i++)
-		r = mask_path(&mask, root_fd, spec->linux_part.masked_paths.items[i], err);
+		r = mask_path(&mask, guard, spec->linux_part.masked_paths.items[i], err);
 	if (mask.folder_fd >= 0)
 		close(mask.folder_fd);
 	return r;
 }
 
-int rootfs_guard(const struct spec *spec, int root_fd, struct error *err)
+static int guard_paths(const struct spec *spec, const struct guard *guard, struct error *err)
 {
 	for (size_t i = 0; i < spec->linux_part.readonly_paths.count; i++)
-		if (seal_path(root_fd, spec->linux_part.readonly_paths.items[i], err) < 0)
+		if (seal_path(guard, spec->linux_part.readonly_paths.items[i], err) < 0)
 			return err->code;
-	if (mask_paths(spec, root_fd, err) < 0)
-		return err->code;
+	return mask_paths(spec, guard, err);
+}
+
+int rootfs_guard(const struct spec *spec, int root_fd, struct error *err)
+{
+	struct guard guard;
+	int r = guard_init(&guard, spec, root_fd, err);
+
+	if (r == 0)
+		r = guard_paths(spec, &guard, err);
+	if (guard.proc_fd >= 0)
+		close(guard.proc_fd);
+	if (r < 0)
+		return r;
 	if (spec->root->is_readonly && kernel_mount_setattr(root_fd, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0) < 0)
 		return fail_errno(err, errno, "make the rootfs read-only");
 	return 0;
@@ -286,31 +357,25 @@ int rootfs_check(const struct spec *spec, struct error *err)
 	return 0;
 }
 
-static int set_sysctl(const struct spec *spec, int proc_fd, const struct json_pair *entry, struct error *err)
+static int set_sysctl(const struct spec *spec, const struct json_pair *entry, struct error *err)
 {
-	auto_free char *path = text_copy(entry->key);
-	bool has_slashes = strchr(path, '/') != NULL;
+	auto_free char *path = text_format("sys/%s", entry->key);
+	bool has_slashes = strchr(entry->key, '/') != NULL;
+	auto_close int fd = FD_NONE;
 
 	if (check_sysctl(spec, entry, err) < 0)
 		return err->code;
 	for (char *at = path; !has_slashes && *at != '\0'; at++)
 		*at = *at == '.' ? '/' : *at;
-	if (file_set(proc_fd, path, entry->value, err) < 0)
+	if (procfs_open(path, PROCFS_OWN_MOUNTS, &fd, err) < 0 || procfs_write(fd, entry->value, err) < 0)
 		return fail_while(err, "linux.sysctl '%s'", entry->key);
 	return 0;
 }
 
 int rootfs_set_sysctls(const struct spec *spec, struct error *err)
 {
-	auto_close int proc_fd = FD_NONE;
-
-	if (spec->linux_part.sysctl.count == 0)
-		return 0;
-	proc_fd = open("/proc/sys", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (proc_fd < 0)
-		return fail_errno(err, errno, "open /proc/sys");
 	for (size_t i = 0; i < spec->linux_part.sysctl.count; i++)
-		if (set_sysctl(spec, proc_fd, &spec->linux_part.sysctl.items[i], err) < 0)
+		if (set_sysctl(spec, &spec->linux_part.sysctl.items[i], err) < 0)
 			return err->code;
 	return 0;
 }

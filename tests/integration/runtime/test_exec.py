@@ -41,11 +41,12 @@ def test_exec_in_a_user_namespace(bundle):
 
 def test_exec_options(bundle):
     bundle.sleeping()
-    script = "id -u; id -g; id -G; pwd; echo $X; grep -E 'CapEff|NoNewPrivs' /proc/self/status"
+    script = "id -u; id -g; id -G; pwd; echo $X; grep -E 'CapBnd|NoNewPrivs' /proc/self/status"
     out = bundle.hydra("exec", "--user", "1000:1001", "-g", "7", "--cwd", "/tmp", "--env", "X=y", "--cap", "CAP_CHOWN",
                        "--no-new-privs", bundle.id, "sh", "-c", script).stdout.split()
     assert out[:6] == ["1000", "1001", "1001", "7", "/tmp", "y"]
     assert int(out[7], 16) & 1 and out[9] == "1"
+    assert int(bundle.hydra("exec", "--cap", "CAP_CHOWN", bundle.id, "grep", "CapEff", "/proc/self/status").stdout.split()[1], 16) & 1
 
 
 def test_exec_with_a_process_file(bundle, tmp_path):
