@@ -5,6 +5,9 @@
  * CRIU runs code of its own in the tasks for some milliseconds; should it be killed just then, as it would be together with its
  * parent, they die of what it leaves there. So the parent is this process: when the worker dies meanwhile, it goes on with the
  * conversation, and says no to everything, upon which CRIU undoes what it did. At any other time CRIU ends with the worker.
+ *
+ * When this process is killed, CRIU goes on as the worker's child; when both are, CRIU finds nobody to talk to, and undoes it by itself. Whatever
+ * holds the container is held by CRIU, too.
  */
 #include "checkpoint/commands.h"
 
@@ -23,16 +26,19 @@
 #include "base/number.h"
 #include "base/owned.h"
 #include "checkpoint/criu_rpc.h"
+#include "checkpoint/tcp_repair.h"
 
 #define UNDO_MS 20000 /* for CRIU to undo what it did; one that hangs is killed */
 
 struct guard_options {
 	const char *criu;
+	int init;
 	struct string_list fds;
 };
 
 static const struct option_entry guard_entries[] = {
 	{0, "criu", "PATH", OPTION_STRING, offsetof(struct guard_options, criu), "the CRIU to start"},
+	{0, "init", "PID", OPTION_INT, offsetof(struct guard_options, init), "the container's init"},
 	{0, "fd", "FD", OPTION_LIST, offsetof(struct guard_options, fds), "a descriptor to pass on under its number"},
 	{0},
 };
@@ -46,7 +52,7 @@ struct guard {
 static int start_criu(struct guard *self, const struct guard_options *options, struct error *err)
 {
 	const char *const argv[] = {options->criu, "swrk", "3", NULL};
-	struct child_spec child = {.path = options->criu, .argv = argv, .death_signal = SIGKILL,
+	struct child_spec child = {.path = options->criu, .argv = argv,
 				   .fds = {{GUARD_CRIU_FD, GUARD_CRIU_FD}, {STDERR_FILENO, STDERR_FILENO}}, .fd_count = 2};
 
 	for (size_t i = 0; i < options->fds.count && child.fd_count < CHILD_FDS_MAX; i++) {
@@ -56,6 +62,8 @@ static int start_criu(struct guard *self, const struct guard_options *options, s
 			return fail_because(err, EINVAL, "--fd '%s': expected a descriptor", options->fds.items[i]);
 		child.fds[child.fd_count++] = (struct child_fd){fd, fd};
 	}
+	for (int fd = GUARD_HOLD_FD; child.fd_count < CHILD_FDS_MAX && fcntl(fd, F_GETFD) == 0; fd++) /* ours end with us */
+		child.fds[child.fd_count++] = (struct child_fd){fd, fd};
 	return child_start(&child, &self->criu, &self->criu_pidfd, err);
 }
 
@@ -95,9 +103,11 @@ static void undo(struct guard *self)
 	(void) poll(events, 2, UNDO_MS);
 }
 
-/* Until CRIU or the worker has ended, or we are told to end. */
-static void stand(struct guard *self)
+/* Until CRIU or the worker has ended, or we are told to end. Tasks run again when CRIU has gone; they must find their connections as they
+ * were, unless these are somebody else's by now. */
+static void stand(struct guard *self, pid_t init)
 {
+	struct error ignored;
 	struct pollfd events[] = {{.fd = self->criu_pidfd, .events = POLLIN}, {.fd = GUARD_LIFE_FD, .events = POLLIN},
 				  {.fd = self->signal_fd, .events = POLLIN}};
 
@@ -111,6 +121,8 @@ static void stand(struct guard *self)
 	}
 	if (self->word == GUARD_AT_WORK)
 		undo(self);
+	else if (self->word == GUARD_IDLE && init > 0)
+		(void) tcp_repair_off(init, &ignored);
 }
 
 static int end_criu(const struct guard *self)
@@ -138,7 +150,7 @@ static int guard(void *options, struct error *err)
 	if (r < 0)
 		return r;
 	(void) close(GUARD_CRIU_FD);
-	stand(&self);
+	stand(&self, ((const struct guard_options *) options)->init);
 	return end_criu(&self);
 }
 

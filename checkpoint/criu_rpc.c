@@ -66,14 +66,16 @@ static int start_restorer(struct criu_worker *self, const struct criu_worker_spe
 static int start_dumper(struct criu_worker *self, const struct criu_worker_spec *spec, int theirs, int ours, struct error *err)
 {
 	auto_free char *program = child_program("hydra-checkpoint");
-	const char *argv[4 + 2 * CRIU_WORKER_FDS_MAX + 1] = {"hydra-checkpoint", "guard", "--criu", spec->criu->path};
+	char init[16];
+	const char *argv[6 + 2 * CRIU_WORKER_FDS_MAX + 1] = {"hydra-checkpoint", "guard", "--criu", spec->criu->path, "--init", init};
 	struct child_spec child = {.path = program, .argv = argv, .fd_count = 4};
 	char numbers[CRIU_WORKER_FDS_MAX][16];
 	auto_close int life = FD_NONE;
 	int ends[2], r;
 
-	if (pipe2(ends, O_CLOEXEC) < 0)
+	if (pipe2(ends, O_CLOEXEC) < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) /* should the guard be killed, CRIU is our child */
 		return fail_errno(err, errno, "make a pipe for CRIU's guard");
+	(void) text_fit(init, sizeof(init), "%d", (int) spec->init);
 	life = ends[0];
 	self->life_fd = ends[1];
 	child.fds[0] = (struct child_fd){theirs, GUARD_CRIU_FD};
@@ -82,8 +84,8 @@ static int start_dumper(struct criu_worker *self, const struct criu_worker_spec 
 	child.fds[3] = (struct child_fd){STDERR_FILENO, STDERR_FILENO};
 	for (size_t i = 0; i < spec->fd_count; i++) {
 		(void) text_fit(numbers[i], sizeof(numbers[i]), "%d", spec->fds[i].number);
-		argv[4 + 2 * i] = "--fd";
-		argv[5 + 2 * i] = numbers[i];
+		argv[6 + 2 * i] = "--fd";
+		argv[7 + 2 * i] = numbers[i];
 	}
 	for (size_t i = 0; spec->holds != NULL && spec->holds[i] >= 0; i++)
 		child.fds[child.fd_count++] = (struct child_fd){spec->holds[i], GUARD_HOLD_FD + (int) i};
@@ -118,10 +120,37 @@ void criu_worker_tell(const struct criu_worker *self, enum guard_word word)
 		(void) !write(self->life_fd, &byte, 1);
 }
 
+static void kill_children(void)
+{
+	auto_free char *list = NULL;
+	struct error ignored;
+
+	if (file_read(AT_FDCWD, "/proc/thread-self/children", CHILDREN_MAX, &list, NULL, &ignored) < 0)
+		return;
+	for (char *rest = list, *field; (field = strsep(&rest, " \n")) != NULL;) {
+		int pid;
+
+		if (number_parse_int(field, 1, 1 << 30, &pid) == 0)
+			(void) kill(pid, SIGKILL);
+	}
+}
+
+static void reap_children(void)
+{
+	kill_children();
+	while (waitpid(-1, NULL, 0) >= 0 || errno == EINTR)
+		continue;
+}
+
 static void reap(struct criu_worker *self)
 {
-	while (self->pid > 0 && waitpid(self->pid, NULL, 0) < 0 && errno == EINTR)
+	bool has_guard = self->life_fd >= 0;
+	int status = 0;
+
+	while (self->pid > 0 && waitpid(self->pid, &status, 0) < 0 && errno == EINTR)
 		continue;
+	if (has_guard && WIFSIGNALED(status)) /* it has left CRIU to us */
+		reap_children();
 	if (self->pidfd >= 0)
 		(void) close(self->pidfd);
 	if (self->socket_fd >= 0)
@@ -138,29 +167,12 @@ void criu_worker_stop(struct criu_worker *self)
 	reap(self);
 }
 
-static void kill_children(void)
-{
-	auto_free char *list = NULL;
-	struct error ignored;
-
-	if (file_read(AT_FDCWD, "/proc/thread-self/children", CHILDREN_MAX, &list, NULL, &ignored) < 0)
-		return;
-	for (char *rest = list, *field; (field = strsep(&rest, " \n")) != NULL;) {
-		int pid;
-
-		if (number_parse_int(field, 1, 1 << 30, &pid) == 0)
-			(void) kill(pid, SIGKILL);
-	}
-}
-
 void criu_worker_abandon(struct criu_worker *self)
 {
 	if (self->pid > 0)
 		(void) kill(-self->pid, SIGKILL); /* it leads a session of its own, with its helpers */
 	reap(self);
-	kill_children();
-	while (waitpid(-1, NULL, 0) >= 0 || errno == EINTR)
-		continue;
+	reap_children();
 }
 
 bool criu_worker_has_ended(const struct criu_worker *self)

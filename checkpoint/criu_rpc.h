@@ -20,7 +20,8 @@
 #define GUARD_WORKER_FD 5 /* the worker's end of the conversation */
 #define GUARD_HOLD_FD   6 /* and further ones: only held */
 
-enum guard_word { GUARD_IDLE = 'I', GUARD_AT_WORK = 'W' };
+/* Committed: the container may live elsewhere by now. */
+enum guard_word { GUARD_IDLE = 'I', GUARD_AT_WORK = 'W', GUARD_COMMITTED = 'C' };
 
 struct criu_worker {
 	int life_fd; /* to the guard; FD_NONE: there is none */
@@ -40,6 +41,7 @@ struct criu_worker_spec {
 	struct child_fd fds[CRIU_WORKER_FDS_MAX]; /* numbers from 10 on */
 	size_t fd_count;
 	const int *holds;   /* a dumper's guard holds them too: leases and locks that must not go before it has ended; ends with FD_NONE */
+	pid_t init;         /* of a dumper's container */
 	bool is_restorer; /* survives us long enough to notice and to kill what it had half restored */
 };
 

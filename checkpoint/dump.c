@@ -126,7 +126,7 @@ static int run_dump(const struct dump_spec *spec, Hydra__V1__CheckpointMetadata 
 		    struct error *err)
 {
 	auto_close int net_fd = open_net_namespace(spec->init, err);
-	struct criu_worker_spec worker_spec = {.criu = spec->criu, .net_namespace_fd = net_fd, .holds = spec->holds};
+	struct criu_worker_spec worker_spec = {.criu = spec->criu, .net_namespace_fd = net_fd, .holds = spec->holds, .init = spec->init};
 	struct criu_worker worker = CRIU_WORKER_NONE;
 	struct criu_options *options = malloc(sizeof(*options));
 	struct watches watches;
@@ -252,6 +252,7 @@ int dump_park_prepare(struct parked_dump *self, const struct dump_spec *spec, st
 	self->is_complete = spec->is_complete;
 	worker_spec.net_namespace_fd = net_fd;
 	worker_spec.holds = spec->holds;
+	worker_spec.init = spec->init;
 	if (r == 0)
 		watches_find(&self->watches, spec->init);
 	if (r == 0)

@@ -11,6 +11,7 @@
 #include "checkpoint/receive.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/fd_pass.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/owned.h"
 #include "base/text.h"
@@ -410,6 +412,8 @@ static void say_done(struct receiver *self)
 	if (self->is_done_said)
 		return;
 	self->is_done_said = true;
+	if (pager_is_finished(&self->pager)) /* nobody can need them any more, and we may be killed before we end */
+		(void) dir_remove_all(AT_FDCWD, self->images, &err);
 	if (!self->is_source_lost && session_say_sums(&self->session, FRAME_DONE, self->offer->epoch, self->sums, &err) == 0)
 		(void) link_flush(&self->session.link, &err);
 }

@@ -338,6 +338,7 @@ static int commit(struct sender_state *self, struct error *err)
 		return fail_because(err, ECANCELED, "the migration was cancelled");
 	fault_point("send.prepared");
 	self->session.deadline_ns = 0; /* nothing may be given up any more because of a clock */
+	criu_worker_tell(&self->dump.worker, GUARD_COMMITTED);
 	send_stop(self);
 	r = handover_write(self->spec->state, &self->record, HYDRA__V1__HANDOVER_STATE__HANDOVER_COMMITTED, err);
 	if (r < 0)
