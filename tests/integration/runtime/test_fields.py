@@ -64,7 +64,7 @@ def test_every_namespace_can_be_joined(bundle):
     assert inside == [os.readlink(f"/proc/{pid}/ns/{file}") for file in files.values()]
 
 
-LIMITS = {"AS": 1 << 46, "CORE": 1 << 20, "CPU": 1000, "DATA": 5 << 30, "FSIZE": 1 << 30, "LOCKS": 77, "MEMLOCK": 1 << 16, "MSGQUEUE": 4096,
+LIMITS = {"AS": 1 << 46, "CORE": 1 << 20, "CPU": 1000, "DATA": 1 << 46, "FSIZE": 1 << 30, "LOCKS": 77, "MEMLOCK": 1 << 16, "MSGQUEUE": 4096,
           "NICE": 0, "NOFILE": 300, "NPROC": 500, "RSS": 1 << 30, "RTPRIO": 0, "RTTIME": 5000, "SIGPENDING": 200, "STACK": 4 << 20}
 RLIMIT_NUMBERS = {"CPU": 0, "FSIZE": 1, "DATA": 2, "STACK": 3, "CORE": 4, "RSS": 5, "NPROC": 6, "NOFILE": 7, "MEMLOCK": 8, "AS": 9, "LOCKS": 10,
                   "SIGPENDING": 11, "MSGQUEUE": 12, "NICE": 13, "RTPRIO": 14, "RTTIME": 15}
