@@ -160,7 +160,8 @@ void send_bury(struct sender_state *self)
 	send_kill(self);
 }
 
-/* The commit stopped every task by signal, so that it is stopped when CRIU and the worker are gone. CRIU may be dying just now, and the signal about to be seen: before that no instruction of the task's own is run. */
+/* The commit stopped every task by signal, so that it is stopped when CRIU and the worker are gone. CRIU may be dying just now, and the signal
+ * about to be seen: before that no instruction of the task's own is run. */
 static bool will_stop(pid_t pid)
 {
 	uint64_t end = clock_monotonic_ns() + STOP_NS;

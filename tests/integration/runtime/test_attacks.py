@@ -323,16 +323,21 @@ def test_cve_2025_31133_null_exchanged_all_the_time(bundle, hostile_dev, attacks
 
 # CVE-2025-52565: /dev/console, or the terminal bound to it, is a link.
 
+def refused_with_a_terminal(bundle, folder):
+    """What is said of it."""
+    bundle.process["terminal"] = True
+    bundle.save()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(folder / "console"))
+        server.listen(1)
+        return bundle.hydra.refuses("create", "--bundle", bundle.path, "--console-socket", folder / "console", bundle.id)
+
+
 def test_cve_2025_52565_a_link_as_console(bundle, hostile_dev, tmp_path):
     bundle.mount("/dev/pts", "devpts", "devpts", "newinstance", "ptmxmode=0666")
     (hostile_dev / "pts").mkdir()
     (hostile_dev / "console").symlink_to("/proc/sys/kernel/core_pattern")
-    bundle.process["terminal"] = True
-    bundle.save()
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(tmp_path / "console"))
-        server.listen(1)
-        message = bundle.hydra.refuses("create", "--bundle", bundle.path, "--console-socket", tmp_path / "console", bundle.id)
+    message = refused_with_a_terminal(bundle, tmp_path)
     assert "neither a file nor a device" in message
 
 
@@ -342,12 +347,7 @@ def test_cve_2025_52565_a_terminal_that_is_none(bundle, hostile_dev, tmp_path):
     (hostile_dev / "pts").mkdir()
     (hostile_dev / "pts" / "ptmx").symlink_to("../tty-of-the-host")
     os.mknod(hostile_dev / "tty-of-the-host", 0o666 | stat.S_IFCHR, os.fstat(slave).st_rdev)
-    bundle.process["terminal"] = True
-    bundle.save()
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(tmp_path / "console"))
-        server.listen(1)
-        message = bundle.hydra.refuses("create", "--bundle", bundle.path, "--console-socket", tmp_path / "console", bundle.id)
+    message = refused_with_a_terminal(bundle, tmp_path)
     assert "/dev/pts/ptmx of the container" in message
     os.close(master)
     os.close(slave)
