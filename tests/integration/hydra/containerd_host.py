@@ -4,7 +4,7 @@ import pathlib
 import signal
 import subprocess
 
-from hosts import Host, program, wait_for
+from hosts import Host, has_executed, program, wait_for
 
 CONFIG = """
 version = 2
@@ -46,7 +46,7 @@ class Containerd(Host):
         return {line[0]: (int(line[1]), line[2]) for line in lines}.get(name)
 
     def is_running(self, name):
-        return self.status(name) is not None and self.status(name)[1] == "RUNNING"
+        return (self.status(name) or (0, "gone"))[1] == "RUNNING"
 
     def crash(self):
         self.kill("containerd")
@@ -66,7 +66,7 @@ class Containerd(Host):
                 command = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
             except OSError:
                 continue
-            if f"--id\0{name}\0".encode() in command:
+            if f"--id\0{name}\0".encode() in command and has_executed(pid):
                 return pid
         return None
 

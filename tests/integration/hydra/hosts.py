@@ -76,6 +76,14 @@ def is_stopped(pid):
         return False
 
 
+def has_executed(pid):
+    """No child that has its parent's command line still, because it has not executed anything yet (PF_FORKNOEXEC)."""
+    try:
+        return not int(pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[6]) & 0x40
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def has_ended(pid):
     """Gone or a zombie: before that its sockets may still be open, although its command line is not to be seen any more."""
     try:
