@@ -64,8 +64,13 @@ static int lock(struct container *self, struct error *err)
 
 static int make_and_lock(struct container *self, struct error *err)
 {
-	if (dir_make_all(self->root, 0700, err) < 0)
-		return err->code;
+	int r = dir_make_all(self->root, 0700, err);
+
+	if (r == -EACCES)
+		return fail_because(err, EACCES, "make '%s': permission denied (a user's state is in $XDG_RUNTIME_DIR, or where --root says)",
+				    self->root);
+	if (r < 0)
+		return r;
 	for (;;) {
 		if (mkdir(self->dir, 0700) < 0 && errno != EEXIST)
 			return fail_errno(err, errno, "make '%s'", self->dir);

@@ -11,10 +11,12 @@
 #include "base/kernel.h"
 #include "base/owned.h"
 #include "base/text.h"
+#include "runtime/standing.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/capability.h>
 #include <linux/nsfs.h>
 #include <linux/sched.h>
 #include <net/if.h>
@@ -194,9 +196,10 @@ static uint64_t clone_flags(const struct namespace_plan *self)
 	return flags;
 }
 
+/* An ordinary user may join nothing but his user namespaces, and from there the others, the one for children among them. */
 static bool needs_helper(const struct namespace_plan *self)
 {
-	return self->fds[NAMESPACE_USER] >= 0 && clone_flags(self) != 0;
+	return self->fds[NAMESPACE_USER] >= 0 && (clone_flags(self) != 0 || !standing_has_capability(CAP_SYS_ADMIN));
 }
 
 /* What only children are born into is entered by the caller itself, for the moment of the birth. */
@@ -233,19 +236,36 @@ static bool join_time_early(const struct namespace_plan *self)
 	return self->fds[NAMESPACE_TIME] >= 0 && self->fds[NAMESPACE_USER] >= 0 && setns(self->fds[NAMESPACE_TIME], FLAG_NEWTIME) == 0;
 }
 
+/* The pid namespace may belong to the host, or to the user namespace, which alone gives an ordinary user the right. */
+static int join_user_and_pid(const struct namespace_plan *self)
+{
+	int pid_fd = self->fds[NAMESPACE_PID];
+	bool is_joined = pid_fd < 0 || setns(pid_fd, CLONE_NEWPID) == 0;
+
+	if (!is_joined && errno != EPERM)
+		return -1;
+	if (setns(self->fds[NAMESPACE_USER], CLONE_NEWUSER) < 0)
+		return -1;
+	return is_joined ? 0 : setns(pid_fd, CLONE_NEWPID);
+}
+
 /* The helper's own life: join, make the sibling, tell its pid, end. In the sibling this returns 0. */
-static pid_t help(struct namespace_plan *self, int pipe_fd)
+static pid_t help(struct namespace_plan *self, int pipe_fd, int cgroup_fd)
 {
 	struct clone_args args = {.flags = clone_flags(self) | CLONE_PARENT};
 	pid_t pid;
 
+	if (cgroup_fd >= 0) {
+		args.flags |= KERNEL_CLONE_INTO_CGROUP;
+		args.cgroup = (uint64_t) cgroup_fd;
+	}
 	if (join_time_early(self))
 		close(take_fd(&self->fds[NAMESPACE_TIME]));
-	if ((self->fds[NAMESPACE_PID] >= 0 && setns(self->fds[NAMESPACE_PID], CLONE_NEWPID) < 0) ||
-	    setns(self->fds[NAMESPACE_USER], CLONE_NEWUSER) < 0)
+	if (join_user_and_pid(self) < 0)
 		pid = -errno;
 	else
 		pid = (pid_t) syscall(SYS_clone3, &args, sizeof(args));
+	self->is_user_joined = true;
 	if (pid == 0)
 		return 0;
 	if (pid == -1)
@@ -254,7 +274,7 @@ static pid_t help(struct namespace_plan *self, int pipe_fd)
 	_exit(0);
 }
 
-static pid_t spawn_by_helper(struct namespace_plan *self, struct error *err)
+static pid_t spawn_by_helper(struct namespace_plan *self, int cgroup_fd, struct error *err)
 {
 	int ends[2];
 	pid_t helper, pid = -ECHILD;
@@ -263,7 +283,7 @@ static pid_t spawn_by_helper(struct namespace_plan *self, struct error *err)
 		return fail_errno(err, errno, "make a pipe");
 	helper = kernel_clone3(0, NULL, -1);
 	if (helper == 0)
-		return help(self, ends[1]);
+		return help(self, ends[1], cgroup_fd);
 	close(ends[1]);
 	if (helper < 0 || fd_read_full(ends[0], &pid, sizeof(pid)) < 0)
 		pid = helper < 0 ? -errno : -ECHILD;
@@ -280,7 +300,7 @@ pid_t namespace_plan_spawn(struct namespace_plan *self, const struct spec *spec,
 	if (enter_for_children(self, spec, err) < 0)
 		return err->code;
 	if (needs_helper(self)) {
-		pid = spawn_by_helper(self, err);
+		pid = spawn_by_helper(self, cgroup_fd, err);
 	} else {
 		pid = kernel_clone3(clone_flags(self), NULL, cgroup_fd);
 		if (pid < 0)
@@ -293,11 +313,10 @@ pid_t namespace_plan_spawn(struct namespace_plan *self, const struct spec *spec,
 
 int namespace_plan_join(const struct namespace_plan *self, struct error *err)
 {
-	bool is_user_joined = needs_helper(self);
-	bool is_time_joined = !is_user_joined && join_time_early(self);
+	bool is_time_joined = !self->is_user_joined && join_time_early(self);
 
 	for (int kind = 0; kind < NAMESPACE_COUNT; kind++) {
-		if (self->fds[kind] < 0 || kind == NAMESPACE_PID || (kind == NAMESPACE_USER && is_user_joined) ||
+		if (self->fds[kind] < 0 || kind == NAMESPACE_PID || (kind == NAMESPACE_USER && self->is_user_joined) ||
 		    (kind == NAMESPACE_TIME && is_time_joined))
 			continue;
 		if (setns(self->fds[kind], (int) kinds[kind].flag) < 0)

@@ -28,6 +28,7 @@ struct namespace_plan {
 	int fds[NAMESPACE_COUNT]; /* to join; FD_NONE: none */
 	int own_pid_fd;           /* what namespaces_restore() goes back to */
 	int own_time_fd;
+	bool is_user_joined;      /* in the child: it was born there */
 };
 
 /* Names as in the specification and the flag of each, by kind. */
