@@ -49,12 +49,13 @@ void init_reset_signals(void)
 /* In a new user namespace we are nobody until we take on the id that root has there. */
 static int become_root(const struct init_context *self, struct error *err)
 {
-	if (!namespace_plan_has_user(self->namespaces))
-		return 0;
 	if (self->namespaces->is_new[NAMESPACE_USER] && sync_expect(self->sync_fd, MESSAGE_MAPPED, NULL, NULL, NULL, err) < 0)
 		return err->code;
-	if (sources_open_inside(self->sources, err) < 0)
+	/* who has changed his user may not open what belongs to the other one, his own files in /proc among it */
+	if (sources_open_inside(self->sources, err) < 0 || namespace_plan_new_time(self->namespaces, self->spec, err) < 0)
 		return err->code;
+	if (!namespace_plan_has_user(self->namespaces))
+		return 0;
 	if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
 		return fail_errno(err, errno, "become root of the user namespace");
 	/* the change has taken the signal back */

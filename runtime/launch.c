@@ -162,7 +162,7 @@ static int spawn(struct launch *self, struct error *err)
 	    (cgroup_delegate_is_wanted(spec) && cgroup_delegate(&self->place.cgroup, spec, err) < 0))
 		return err->code;
 	fault_point("create-cgroup-made");
-	pid = namespace_plan_spawn(&self->namespaces, spec, is_late ? FD_NONE : self->cgroup_fd, err);
+	pid = namespace_plan_spawn(&self->namespaces, is_late ? FD_NONE : self->cgroup_fd, err);
 	if (pid < 0)
 		return err->code;
 	if (pid == 0)

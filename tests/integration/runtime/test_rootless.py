@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 
 import pytest
-from conftest import HYDRA, PATIENCE_S, Bundle, Hydra, assert_nothing_is_left, covers, reap, wait_until
+from conftest import HYDRA, PATIENCE_S, Bundle, Hydra, assert_nothing_is_left, covers, living_children, reap, wait_until
 
 UID, GID, SUB = 54321, 54322, 300000
 RANGES = [{"containerID": 0, "hostID": UID, "size": 1}, {"containerID": 1, "hostID": SUB, "size": 65536}]
@@ -27,6 +27,7 @@ class User(Hydra):
         self.covered, self.before = {}, []
         (folder / "run").mkdir()
         self.provide("/etc/passwd", f"root:x:0:0::/root:/bin/sh\nhydra-user:x:{UID}:{GID}::/:/bin/sh\n")
+        self.provide("/etc/group", f"root:x:0:\nhydra-user:x:{GID}:\n")
         self.provide("/etc/subuid", f"hydra-user:{SUB}:65536\n")
         self.provide("/etc/subgid", f"hydra-user:{SUB}:65536\n")
 
@@ -250,6 +251,14 @@ def test_a_user_namespace_that_the_caller_has_made(bundle):
     assert result.stdout.split() == ["0", "zero", "0", str(UID), "1"]
 
 
+def test_clocks_of_a_user(bundle):
+    bundle.ranges().linux["namespaces"].append({"type": "time"})
+    bundle.linux["timeOffsets"] = {"boottime": {"secs": 1000000}}
+    with open("/proc/uptime") as uptime:
+        outside = float(uptime.read().split()[0])
+    assert float(bundle.output("cat /proc/uptime").split()[0]) >= outside + 1000000
+
+
 @covers("linux.uidMappings[].…", "linux.gidMappings[].…")
 def test_a_user_namespace_can_be_joined_by_a_user(bundle):
     pid = bundle.ranges().sleeping()
@@ -258,6 +267,39 @@ def test_a_user_namespace_can_be_joined_by_a_user(bundle):
     other.linux["namespaces"] += [{"type": "user", "path": f"/proc/{pid}/ns/user"}, {"type": "pid", "path": f"/proc/{pid}/ns/pid"}]
     del other.linux["uidMappings"], other.linux["gidMappings"]
     assert other.output("readlink /proc/self/ns/user; ps | grep -c '[s]leep 100000'").split() == [os.readlink(f"/proc/{pid}/ns/user"), "1"]
+
+
+@pytest.fixture
+def podman(user, rootfs):
+    """Podman of the user; it makes a user namespace before it calls us."""
+    assert shutil.which("podman"), "podman is not installed: it is in scripts/packages"
+    folder = user.folder
+    subprocess.run(["tar", "-C", rootfs, "-cf", folder / "image.tar", "."], check=True, timeout=PATIENCE_S)
+    words = user.command()
+    base = [*words[:words.index(str(HYDRA))], f"HOME={folder}", "podman", "--root", f"{folder}/storage", "--runroot", f"{folder}/runroot",
+            "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "file", "--runtime", str(HYDRA)]
+
+    def run(*args, check=True):
+        result = subprocess.run([*base, *args], capture_output=True, text=True, timeout=3 * PATIENCE_S, stdin=subprocess.DEVNULL, check=False,
+                                cwd=folder)
+        assert not check or result.returncode == 0, result.stderr
+        return result.stdout
+
+    run("import", str(folder / "image.tar"), "busybox")
+    yield run
+    run("rm", "--all", "--force", "--time", "0", check=False)
+    run("system", "migrate")
+    wait_until(lambda: not living_children(), "the end of what keeps Podman's user namespace")
+    subprocess.run(["umount", "-l", folder / "storage" / "vfs", folder / "storage"], capture_output=True, check=False)
+
+
+def test_podman_of_a_user(podman):
+    podman("run", "--detach", "--name", "one", "--network", "none", "busybox", "/bin/sleep", "100000")
+    assert podman("exec", "--user", "7", "one", "/bin/sh", "-c", "id -u; stat -c %u /bin/busybox").split() == ["7", "0"]
+    assert json.loads(podman("inspect", "one"))[0]["State"]["Status"] == "running"
+    podman("kill", "one")
+    assert podman("wait", "one") == "137\n"
+    assert podman("run", "--rm", "--network", "none", "--userns", "keep-id", "busybox", "/bin/sh", "-c", "id -u; id -g").split() == [str(UID), str(GID)]
 
 
 def test_a_user_without_a_folder_is_told_what_to_do(bundle):
