@@ -212,10 +212,10 @@ static _Noreturn void become_process(struct exec *self)
 
 static int spawn(struct exec *self, struct error *err)
 {
-	self->pid = namespace_plan_spawn(&self->namespaces, self->spec, self->cgroup_fd, err);
+	self->pid = namespace_plan_spawn(&self->namespaces, self->cgroup_fd, err);
 	if (self->pid < 0 && err->code == -EBUSY && follow_init(self, err) == 0) {
 		*err = ERROR_NONE;
-		self->pid = namespace_plan_spawn(&self->namespaces, self->spec, self->cgroup_fd, err);
+		self->pid = namespace_plan_spawn(&self->namespaces, self->cgroup_fd, err);
 	}
 	if (self->pid == 0)
 		become_process(self);
