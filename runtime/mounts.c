@@ -304,6 +304,15 @@ static int attach_by_name(const struct mount_context *self, int target_fd, const
 	return set_propagation(self, mount, options->propagation, err);
 }
 
+bool mounts_is_sealed_later(const struct spec_mount *mount)
+{
+	size_t size = mount->destination != NULL ? strlen(mount->destination) : 0;
+
+	while (size > 1 && mount->destination[size - 1] == '/')
+		size--;
+	return size == 4 && strncmp(mount->destination, "/dev", 4) == 0 && mount->type != NULL && strcmp(mount->type, "tmpfs") == 0;
+}
+
 static int make_filesystem(const struct mount_context *self, const struct spec_mount *mount,
 			   struct mount_options *options, struct error *err)
 {
@@ -311,8 +320,10 @@ static int make_filesystem(const struct mount_context *self, const struct spec_m
 	auto_close int target_fd = FD_NONE;
 	auto_close int mount_fd = FD_NONE;
 
-	if (options->copies_up)
+	if (options->copies_up || mounts_is_sealed_later(mount))
 		options->flags &= ~(unsigned long) MS_RDONLY;
+	if (mounts_is_sealed_later(mount))
+		options->attributes_set &= ~(uint64_t) MOUNT_ATTR_RDONLY;
 	if ((needs_ordinary_folder(mount) ? open_ordinary_folder(self, mount, &target_fd, err)
 					  : mounts_open_target(self->root_fd, mount->destination, true, &target_fd, err)) < 0 ||
 	    mounts_refuse_proc(target_fd, mount->destination, err) < 0 || add_label(options, self->label, mount, err) < 0)
