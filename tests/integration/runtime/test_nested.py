@@ -87,6 +87,12 @@ def give_users(outer):
 def test_hydra_in_hydra_with_users_of_its_own_each(outer):
     give_users(outer)
     assert told(outer.user_namespace().output(LIFE)) == EXPECTED
+    config = json.loads((outer.inner / "config.json").read_text())
+    config["linux"]["gidMappings"][0]["hostID"] = 65000
+    save(outer.inner, config)
+    result = outer.sh("hydra run --bundle /inner in; hydra list --quiet").run()
+    assert "linux.gidMappings[0].hostID: 65000 to 65999 are not all in the user namespace that this is in" in result.stderr
+    assert result.stdout == ""
 
 
 def test_a_masked_proc_cannot_be_mounted_anew(outer):
