@@ -21,6 +21,7 @@ struct global_options {
 	bool has_systemd_cgroup;
 	bool wants_version;
 	bool has_default_root;
+	char *own_root; /* what root points to when it is below the user's folder */
 };
 
 struct command {
