@@ -256,15 +256,21 @@ static int mount_refused(const struct mount_context *self, const struct spec_mou
 	return fail_errno(err, EPERM, "mount %s on '%s'", type, mount->destination);
 }
 
-static int copy_up(int below_fd, int mount_fd, const struct spec_mount *mount, struct error *err)
+/* The folder itself becomes like the one that it covers, but for what the options say of it. */
+static int copy_up(int below_fd, int mount_fd, const struct spec_mount *mount, const char *data, struct error *err)
 {
 	auto_close int from_fd = openat(below_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	auto_close int to_fd = openat(mount_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct stat wanted;
 
-	if (from_fd < 0 || to_fd < 0)
+	if (from_fd < 0 || to_fd < 0 || fstat(to_fd, &wanted) < 0)
 		return fail_errno(err, errno, "copy up '%s'", mount->destination);
 	if (copy_up_folder(from_fd, to_fd, err) < 0)
 		return fail_while(err, "copy up '%s'", mount->destination);
+	if ((strstr(data, "uid=") != NULL && fchown(to_fd, wanted.st_uid, (gid_t) -1) < 0) ||
+	    (strstr(data, "gid=") != NULL && fchown(to_fd, (uid_t) -1, wanted.st_gid) < 0) ||
+	    (strstr(data, "mode=") != NULL && fchmod(to_fd, wanted.st_mode & 07777) < 0))
+		return fail_errno(err, errno, "set the owner of '%s'", mount->destination);
 	return 0;
 }
 
@@ -273,7 +279,7 @@ static int complete(int below_fd, int mount_fd, const struct spec_mount *mount, 
 {
 	struct mount_options rest = {.recursive_set = options->recursive_set, .recursive_clear = options->recursive_clear};
 
-	if (options->copies_up && copy_up(below_fd, mount_fd, mount, err) < 0)
+	if (options->copies_up && copy_up(below_fd, mount_fd, mount, options->data, err) < 0)
 		return err->code;
 	if (options->copies_up)
 		rest.attributes_set = options->attributes_set & MOUNT_ATTR_RDONLY;

@@ -173,11 +173,18 @@ def without_helper(bundle):
         bundle.hydra.provide(f"{folder}/newuidmap", "no program")
 
 
+def told_elsewhere(bundle):
+    """What a file says is not asked then, but newgidmap."""
+    bundle.ranges().hydra.provide("/etc/subgid", "hydra-user:1:2\n")
+    bundle.hydra.provide("/etc/nsswitch.conf", "passwd: files\nsubid: files\n")
+
+
 REFUSALS = [
     (without_namespace, "linux.namespaces: without a user namespace this takes root"),
     (without_helper, "linux.uidMappings: more than the own id needs the program newuidmap, which was not found (package uidmap)"),
     (lambda b: b.ranges().hydra.provide("/etc/subgid", "hydra-user:1:2\n"),
      "linux.gidMappings[1].hostID: /etc/subgid does not give 300000 to 365535 to user 54321; `usermod --add-subgids FIRST-LAST hydra-user` adds"),
+    (told_elsewhere, "linux.gidMappings: newgidmap: "),
     (lambda b: b.process["user"].update(uid=5), "process.user.uid: 5 is not among linux.uidMappings"),
     (lambda b: b.process["user"].update(additionalGids=[0]), "process.user.additionalGids: not possible when an ordinary user maps"),
     (lambda b: b.mount("/data", "tmpfs", "tmpfs", "mode=700", "gid=5"), "options[1]: 5 is not among linux.gidMappings"),
