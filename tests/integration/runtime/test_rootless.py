@@ -216,7 +216,7 @@ def cgroup():
     outer.rmdir()
 
 
-def test_a_cgroup_that_was_handed_over_is_used(bundle, cgroup):
+def test_a_cgroup_that_was_handed_over_is_used(cgroup, bundle):
     bundle.hydra.before = ["sh", "-c", f"echo 0 >{cgroup}/session/cgroup.procs; exec \"$@\"", "sh"]
     bundle.linux["resources"] = {"devices": [{"allow": False, "access": "rwm"}]}
     pid = bundle.sleeping()
@@ -234,6 +234,21 @@ def test_a_cgroup_that_was_handed_over_is_used(bundle, cgroup):
     assert not inside.exists()
 
 
+@pytest.mark.skipif("pids" not in (UNIFIED / "cgroup.controllers").read_text().split(), reason="the number of processes is limited by cgroup v1 here")
+def test_limits_are_kept_in_a_cgroup_that_was_handed_over(cgroup, bundle):
+    (UNIFIED / "cgroup.subtree_control").write_text("+pids")
+    bundle.hydra.before = ["sh", "-c", f"echo 0 >{cgroup}/session/cgroup.procs; exec \"$@\"", "sh"]
+    bundle.linux["resources"] = {"pids": {"limit": 3}}
+    pid = bundle.sleeping()
+    limit = cgroup / f"hydra-{bundle.id}" / "pids.max"
+    assert limit.read_text() == "3\n"
+    bundle.hydra("update", "--pids-limit", "7", bundle.id)
+    assert limit.read_text() == "7\n"
+    assert json.loads(bundle.hydra("events", "--stats", bundle.id).stdout)["data"]["pids"] == {"current": 1, "limit": 7}
+    bundle.hydra("kill", bundle.id, "KILL")
+    assert reap(pid) == 137
+
+
 def test_devices_and_what_the_host_shows(bundle):
     """The network is the host's here, so is what sysfs tells of it; a pipe is no device."""
     bundle.config["mounts"] = [each for each in bundle.config["mounts"] if each["destination"] != "/sys"]
@@ -243,6 +258,17 @@ def test_devices_and_what_the_host_shows(bundle):
     assert out.split() == ["pipe", "null", *sorted(os.listdir("/sys/class/net"))]
     bundle.linux["devices"] = [{"type": "c", "path": "/dev/null", "major": 1, "minor": 5}]
     assert "device '/dev/null' of the host is another one" in bundle.refuses()
+
+
+def test_what_a_mount_of_the_host_forbids_stays_forbidden(bundle):
+    source = bundle.path / "source"
+    source.mkdir()
+    bundle.hydra.before = ["sh", "-c", f"mount -t tmpfs -o ro,nosuid,nodev,noatime tmpfs {source}; exec \"$@\"", "sh"]
+    bundle.mount("/data", "bind", str(source), "bind", "noexec", "relatime", "diratime")
+    assert bundle.output("grep ' /data ' /proc/self/mounts").split()[3].startswith("ro,nosuid,nodev,noexec,noatime")
+    for word in ("rw", "suid", "rdev"):
+        bundle.config["mounts"][-1]["options"] = ["rbind", word]
+        assert "one of them allows what the mount of its source forbids" in bundle.refuses()
 
 
 def test_a_user_namespace_that_the_caller_has_made(bundle):
