@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "base/child.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/number.h"
 #include "base/owned.h"
@@ -121,8 +122,10 @@ static void stand(struct guard *self, pid_t init)
 	}
 	if (self->word == GUARD_AT_WORK)
 		undo(self);
-	else if (self->word == GUARD_IDLE && init > 0)
+	else if (self->word == GUARD_IDLE && init > 0) {
+		fault_point("guard.idle");
 		(void) tcp_repair_off(init, &ignored);
+	}
 }
 
 static int end_criu(const struct guard *self)

@@ -102,7 +102,7 @@ static int replay(struct pager *self, struct kept *kept, struct error *err)
 			pager_journal_keep(&self->journal, entry.count);
 	}
 	for (size_t i = 0; i < self->space_count && r == 0; i++) {
-		if (self->spaces[i]->fd < 0)
+		if (self->spaces[i]->fd < 0 && self->spaces[i]->pages.open_count > 0)
 			r = fail_because(err, ENOTRECOVERABLE, "the userfaultfd of task %d got lost with the pager",
 					 self->spaces[i]->task);
 	}
@@ -131,8 +131,10 @@ int pager_take_over(struct pager *self, struct event_loop *loop, struct link *li
 	}
 	self->is_restored = true;
 	pager_watch_keeper(self, keeper_fd);
-	for (size_t i = 0; i < self->space_count; i++)
-		uffd_wake_all(self->spaces[i]->fd); /* who waited for an answer of the killed one */
+	for (size_t i = 0; i < self->space_count; i++) {
+		if (self->spaces[i]->fd >= 0)
+			uffd_wake_all(self->spaces[i]->fd); /* who waited for an answer of the killed one */
+	}
 	return self->has_failed ? (*err = self->error, err->code) : 0;
 }
 

@@ -41,10 +41,13 @@ enum migration_phase {
 
 enum migration_side { SIDE_SOURCE, SIDE_TARGET };
 
+/* An undisturbed migration comes here; only one that copies memory in rounds does (modes pre-copy and hybrid); it does not. */
+enum phase_occasion { PHASE_NORMAL, PHASE_IN_ROUNDS, PHASE_EXCEPTION };
+
 struct migration_phase_info {
 	enum migration_side side;
-	const char *name;  /* as in the progress */
-	bool is_exception; /* an undisturbed migration does not come here */
+	const char *name; /* as in the progress */
+	enum phase_occasion occasion;
 	const char *meaning;
 };
 
@@ -54,5 +57,5 @@ const struct migration_phase_info *migration_phase(enum migration_phase phase);
 void migration_phase_entered(enum migration_phase phase);
 /* The points "record.SIDE.STATE.before" and "record.SIDE.STATE.after". */
 void migration_record_point(enum migration_side side, Hydra__V1__HandoverState state, bool is_after);
-/* All of them, a line each: "SIDE phase NAME [exception] MEANING", "SIDE record STATE". */
+/* All of them, a line each: "SIDE phase NAME OCCASION MEANING", "SIDE record STATE OCCASION". */
 void migration_phases_print(void);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Userfaultfds of restored tasks whose pages are still coming. We hold a duplicate of each: when the last one closes, what is
- * missing reads as zeros; the monitor has a third one, for our successor. When the pager dies, another one goes on with them (checkpoint/pager_takeover.c); if none can, the
- * tasks are killed before we let go.
+ * missing reads as zeros; the monitor has a third one, for our successor. When the pager dies, another one goes on with them
+ * (checkpoint/pager_takeover.c); if none can, the tasks are killed before we let go. Where all memory came before the tasks ran there is none
+ * to keep, but somebody has to tell the source.
  */
 #include "base/child.h"
 #include "base/fd_pass.h"
@@ -127,10 +128,8 @@ static void pager_died(struct container *self)
 
 	close_keeper(self);
 	self->is_pager_lost = false;
-	if (self->init == NULL || self->kept_count == 0) {
-		keeper_forget(self);
+	if (self->init == NULL || self->has_all_memory)
 		return;
-	}
 	if (self->init->pid <= 0) { /* they may be just about to run: see keeper_check() */
 		self->is_pager_lost = true;
 		return;

@@ -2,19 +2,22 @@
 """redis moves between two hosts and back while a client talks to it over one TCP connection."""
 import json
 import os
+import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
 
 import pytest
 
-from conftest import make_rootfs, run, wait_for
+from conftest import PAGER, libc, make_rootfs, run, wait_for
 from migration import Listener, make_certificates
 from test_migrate import faults, migrate  # noqa: F401 (a fixture)
 
 CONTAINER_IP, CONTAINER_MAC, PORT = "10.77.0.9", "02:00:00:00:77:09", 6379
+PIDFD_GETFD, TCP_REPAIR, ESTABLISHED = 438, 19, b"\1"
 
 CLIENT = r"""
 import json, select, socket, sys, time
@@ -148,13 +151,56 @@ def test_a_failed_migration_keeps_the_connection(container, migrate, network, tm
 
 
 def test_recover_after_a_killed_source_worker(container, migrate, network, tmp_path):
-    from conftest import PAGER
     one = start_redis(container, network, tmp_path)
     move = move_to(migrate, network, one, network.a, network.b, network.cb,
                    source_env=faults(tmp_path / "faults", send__prepared="kill"))
     assert move.sender.wait() == -9
     run([*network.inside(network.a), PAGER, "recover", "--pid", str(one.pid), "--veth", "vc", "--bridge", "br0"])
     client = start_client(network)
+    assert end_client(client)["count"] > 0
+    move.restore.communicate(timeout=60)
+
+
+def state_of(pid):
+    """As ps tells it: "t" is held by a tracer, "T" stopped by a signal."""
+    return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def stopped_guard():
+    words = b"hydra-checkpoint\0guard\0"
+    return next((int(pid) for pid in run(["pgrep", "-x", "hydra-checkpoin"], check=False).stdout.split()
+                 if pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().startswith(words) and state_of(pid) == "T"), None)
+
+
+def is_in_repair(pid):
+    """Of any of its established TCP connections: whether it is as CRIU left it."""
+    pidfd = os.pidfd_open(pid)
+    found = []
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        if os.readlink(f"/proc/{pid}/fd/{name}").startswith("socket:"):
+            found.append(socket.socket(fileno=libc.syscall(PIDFD_GETFD, pidfd, int(name), 0)))
+    os.close(pidfd)
+    connected = [one for one in found if one.family == socket.AF_INET and one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) == ESTABLISHED]
+    states = [one.getsockopt(socket.IPPROTO_TCP, TCP_REPAIR) for one in connected]
+    for one in found:
+        one.close()
+    assert states, "the client's connection"
+    return any(states)
+
+
+def test_connections_are_given_back_before_the_tasks_run(container, migrate, network, tmp_path):
+    """The guard gives them back before CRIU lets go of the tasks: one that ran before that would find its socket unusable."""
+    one = start_redis(container, network, tmp_path)
+    client = start_client(network)
+    move = move_to(migrate, network, one, network.a, network.b, network.cb,
+                   source_env=faults(tmp_path / "faults", send__prepared="kill", guard__idle="stop"))
+    assert move.sender.wait() == -9
+    guard = wait_for(stopped_guard, "the guard to stop")
+    assert state_of(one.pid) == "t" and is_in_repair(one.pid)
+    os.kill(guard, signal.SIGCONT)
+    wait_for(lambda: state_of(one.pid) != "t", "the task to run")
+    assert not is_in_repair(one.pid)
+    run([*network.inside(network.a), PAGER, "recover", "--pid", str(one.pid), "--veth", "vc", "--bridge", "br0"])
     assert end_client(client)["count"] > 0
     move.restore.communicate(timeout=60)
 

@@ -13,20 +13,21 @@ from witness import Client, start_witness
 
 PARTIES = ("hydra-pager", "hydra-setup", "hydra-shim", "hydra-monitor", "hydrad", "hydra-checkpoint", "criu")
 STOPPABLE = ("hydra-pager", "hydra-setup", "hydra-checkpoint")
+MODES = {"normal": ("post-copy", "hybrid", "pre-copy", "cold"), "rounds": ("pre-copy", "hybrid"), "exception": ()}
 OVER = ("failed", "reconnecting", "in-doubt", "done")
 
 
-def points():
-    """(side, name) of each, in the order of the program's table."""
+def points(mode="post-copy"):
+    """(side, name) of each that a migration in this mode passes, in the order of the program's table."""
     lines = subprocess.run([program("hydra-pager"), "phases"], capture_output=True, text=True, check=True).stdout.splitlines()
     found = []
-    for side, kind, name, normal, *_ in (line.split() for line in lines):
-        if normal != "normal":
+    for side, kind, name, when, *_ in (line.split() for line in lines):
+        if mode not in MODES[when]:
             continue
         if kind == "phase":
             found.append((side, f"phase.{side}.{name}"))
         else:
-            found += [(side, f"record.{side}.{name}.{when}") for when in ("before", "after")]
+            found += [(side, f"record.{side}.{name}.{edge}") for edge in ("before", "after")]
     return found
 
 
@@ -44,13 +45,13 @@ def deeds():
     return ["cut", "crash source", "crash target"] + [f"kill {side} {party}" for side in ("source", "target") for party in PARTIES]
 
 
-def cases(which):
+def cases(which, mode):
     """"all": each deed at each point. "some": the worker itself at each point, one other deed there, and the worst."""
     if which == "all":
-        return [Case(side, point, deed) for side, point in points() for deed in deeds()]
+        return [Case(side, point, deed) for side, point in points(mode) for deed in deeds()]
     chosen = []
     others = [deed for deed in deeds() if not deed.startswith("crash") and "hydra-pager" not in deed]
-    for number, (side, point) in enumerate(points()):
+    for number, (side, point) in enumerate(points(mode)):
         chosen += [Case(side, point, f"kill {side} hydra-pager"), Case(side, point, others[(number + zlib.crc32(point.encode())) % len(others)])]
         if point in ("phase.source.freeze", "phase.source.committed", "phase.source.paging", "phase.target.committed"):
             chosen += [Case(side, point, "crash source"), Case(side, point, "crash target")]
@@ -62,9 +63,9 @@ class Trial:
 
     count = 0
 
-    def __init__(self, cluster):
+    def __init__(self, cluster, mode):
         self.cluster, self.a, self.b = cluster, cluster.a, cluster.b
-        self.client = None
+        self.mode, self.client = mode, None
 
     def begin(self, rootfs):
         Trial.count += 1  # a host that crashed keeps the address of what ran there
@@ -81,7 +82,7 @@ class Trial:
     def run(self, case):
         there = self.host(case.side)
         there.order_fault(case.point, "stop")
-        moving = self.a.popen([self.a.program("hydractl"), "--plain", "migrate", self.name, self.b.address],
+        moving = self.a.popen([self.a.program("hydractl"), "--plain", "migrate", "--mode", self.mode, self.name, self.b.address],
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         wait_for(lambda: there.has_arrived(case.point) or moving.poll() is not None, f"{case.point}")
         assert there.has_arrived(case.point), f"it ended without {case.point}: {moving.communicate()[0]}"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each party dies, the network is cut or a host crashes at each point of a migration: there is one copy, and it has every byte.
 
-HYDRA_MATRIX=all: each deed at each point (scripts/chaos --migrate --matrix)."""
+HYDRA_MATRIX=all: each deed at each point (scripts/chaos --migrate --matrix). HYDRA_MATRIX_MODE: another mode than post-copy."""
 import os
 
 import pytest
@@ -10,7 +10,8 @@ from cluster import Cluster
 from conftest import show
 from matrix import Trial, cases, points
 
-SOME = cases(os.environ.get("HYDRA_MATRIX", "some"))
+MODE = os.environ.get("HYDRA_MATRIX_MODE", "post-copy")
+SOME = cases(os.environ.get("HYDRA_MATRIX", "some"), MODE)
 
 
 class Shared:
@@ -41,7 +42,7 @@ def shared(certificates):
 
 @pytest.mark.parametrize("case", SOME, ids=str)
 def test_one_copy_with_every_byte(shared, rootfs, case):
-    trial = Trial(shared.get())
+    trial = Trial(shared.get(), MODE)
     try:
         trial.begin(rootfs)
         trial.run(case)
