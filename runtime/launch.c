@@ -189,16 +189,28 @@ static _Noreturn void become_init(struct launch *self)
 	init_run(&init);
 }
 
+/* An ordinary user may not move a process from the cgroup of a session to those of the own systemd: that one may. */
+static bool must_be_moved(const struct launch *self, const struct error *err)
+{
+	return err->code == -EACCES && self->cgroup_fd >= 0 && self->place.hold.pid > 0;
+}
+
 /* cgroup v1 is joined later, by init itself. */
-static int settle(struct launch *self, bool is_late, struct error *err)
+static int settle(struct launch *self, bool is_late, bool is_moved, struct error *err)
 {
 	int r = 0;
 
-	if (is_late && self->cgroup_fd >= 0) {
+	if (is_moved) {
+		r = systemd_attach(&self->place.hold, self->result->pid, err);
+	} else if (is_late && self->cgroup_fd >= 0) {
 		auto_free char *text = text_format("%d", self->result->pid);
 		auto_free char *path = text_format("%s/cgroup.procs", cgroup_find(&self->place.cgroup, "")->dir);
 
 		r = file_set(AT_FDCWD, path, text, err);
+		if (r < 0 && must_be_moved(self, err)) {
+			*err = ERROR_NONE;
+			r = systemd_attach(&self->place.hold, self->result->pid, err);
+		}
 	}
 	if (r == 0 && self->place.cgroup.is_unified)
 		place_release_unit(&self->place, &self->result->spec);
@@ -208,7 +220,7 @@ static int settle(struct launch *self, bool is_late, struct error *err)
 static int spawn(struct launch *self, struct error *err)
 {
 	struct spec *spec = &self->result->spec;
-	bool is_late = self->namespaces.fds[NAMESPACE_USER] >= 0;
+	bool is_late = self->namespaces.fds[NAMESPACE_USER] >= 0, is_moved = false;
 	pid_t pid;
 
 	if (place_start_unit(&self->place, spec, &self->result->container, err) < 0 ||
@@ -217,13 +229,18 @@ static int spawn(struct launch *self, struct error *err)
 		return err->code;
 	fault_point("create-cgroup-made");
 	pid = namespace_plan_spawn(&self->namespaces, spec, is_late ? FD_NONE : self->cgroup_fd, err);
+	if (pid < 0 && must_be_moved(self, err)) {
+		*err = ERROR_NONE;
+		is_moved = true;
+		pid = namespace_plan_spawn(&self->namespaces, spec, FD_NONE, err);
+	}
 	if (pid < 0)
 		return err->code;
 	if (pid == 0)
 		become_init(self);
 	self->result->pid = pid;
 	close(take_fd(&self->sync_fds[1]));
-	return settle(self, is_late, err);
+	return settle(self, is_late, is_moved, err);
 }
 
 static int send_setup(struct launch *self, struct error *err)

@@ -271,6 +271,18 @@ int systemd_attach(struct systemd_hold *self, pid_t pid, struct error *err)
 	return await_reply(self, text, sizeof(text), err);
 }
 
+int systemd_join(const char *unit, pid_t pid, struct error *err)
+{
+	struct call call;
+	int r;
+
+	call_begin(&call, "attach", unit);
+	unit_words_addf(&call.words, "%d", pid);
+	r = call_finish(&call, NULL, NULL, 0, err);
+	arena_deinit(&call.arena);
+	return r;
+}
+
 /* 0: it says "max", or nothing. */
 static uint64_t read_word(const char *dir, const char *file, bool is_second)
 {

@@ -42,6 +42,9 @@ int systemd_attach(struct systemd_hold *self, pid_t pid, struct error *err);
 /* Leaves the unit to its container. Accepts none. */
 void systemd_release(struct systemd_hold *self);
 
+/* The same after that. */
+int systemd_join(const char *unit, pid_t pid, struct error *err);
+
 /* Changes the limits that systemd knows; cgroup, of the same container, tells those that are changed by halves. */
 int systemd_update(const char *unit, const struct cgroup *cgroup, const struct spec_resources *resources, struct error *err);
 /* Stops the unit and waits for that. One that is not there, or is another's, is success. */

@@ -25,11 +25,19 @@ struct job {
 	char result[32];
 };
 
+/* Where it is when a login did not say so. */
+static void set_runtime_dir(void)
+{
+	auto_free char *folder = text_format("/run/user/%u", (unsigned int) geteuid());
+
+	(void) setenv("XDG_RUNTIME_DIR", folder, 0);
+}
+
 /* systemd's own socket speaks the same without a bus between; it is there before the bus is, and where there is none. */
 static int open_private(bool is_user, sd_bus **ret_bus)
 {
 	const char *runtime_dir = getenv("XDG_RUNTIME_DIR");
-	auto_free char *address = text_format("unix:path=%s/systemd/private", !is_user ? "/run" : runtime_dir != NULL ? runtime_dir : "");
+	auto_free char *address = text_format("unix:path=%s/systemd/private", is_user && runtime_dir != NULL ? runtime_dir : "/run");
 	sd_bus *bus = NULL;
 	int r = sd_bus_new(&bus);
 
@@ -47,7 +55,10 @@ static int open_private(bool is_user, sd_bus **ret_bus)
 int systemd_bus_open(bool is_user, struct sd_bus **ret_bus, struct error *err)
 {
 	bool is_told = getenv(is_user ? "DBUS_SESSION_BUS_ADDRESS" : "DBUS_SYSTEM_BUS_ADDRESS") != NULL;
-	int r = is_user ? sd_bus_open_user(ret_bus) : sd_bus_open_system(ret_bus);
+	int r;
+
+	set_runtime_dir();
+	r = is_user ? sd_bus_open_user(ret_bus) : sd_bus_open_system(ret_bus);
 
 	if (r < 0 && !is_told)
 		r = open_private(is_user, ret_bus);
