@@ -328,3 +328,15 @@ def test_podman_with_systemd(podman):
     podman("stop", "--time", "0", name)
     podman("rm", name)
     wait_until(lambda: show(unit, "LoadState") == "not-found", "the end of the unit")
+
+
+def test_what_is_restored_is_a_scope_again(scope, tmp_path):
+    scope.linux["resources"]["pids"] = {"limit": 33}
+    pid = scope.sh("exec 2>/dev/null sleep 100000").started()
+    wait_until(lambda: os.readlink(f"/proc/{pid}/fd/2") == "/dev/null", "the program")
+    scope.hydra("checkpoint", "--image-path", tmp_path / "image", scope.id)
+    assert show(scope.unit, "LoadState") == "not-found"
+    scope.hydra.detached("restore", "--detach", "--image-path", tmp_path / "image", "--bundle", scope.path, scope.id)
+    pid = scope.hydra.state(scope.id)["pid"]
+    assert pathlib.Path(f"/proc/{pid}/cgroup").read_text() == f"0::/system.slice/{scope.unit}\n"
+    assert show(scope.unit, "ActiveState", "TasksMax") == ["active", "33"] and read(scope, "pids.max") == "33"
