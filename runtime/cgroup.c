@@ -12,6 +12,7 @@
 #include "base/owned.h"
 #include "base/text.h"
 #include "runtime/cgroup_limits.h"
+#include "runtime/standing.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -73,7 +74,8 @@ static void add_line(struct cgroup *self, char *line)
 	struct statfs filesystem;
 	char mount[96];
 
-	if (end == NULL)
+	/* to a user, only cgroup v2 can be handed over */
+	if (end == NULL || (standing_is_rootless() && end != name + 1))
 		return;
 	*end = '\0';
 	name++;

@@ -77,6 +77,18 @@ static int fill_legacy(const struct mount_context *context, const struct spec_mo
 	return 0;
 }
 
+/* Without a cgroup of its own the container sees all that we see, and changes nothing. */
+static int show_all(const struct mount_context *context, const struct spec_mount *mount, struct error *err)
+{
+	static const char *const options[] = {"rbind", "nosuid", "noexec", "nodev", "rro"};
+	struct mount_context own = *context;
+	struct spec_mount bind = {.destination = mount->destination, .source = CGROUP_ROOT};
+
+	own.source_fds = NULL;
+	bind.options = (struct json_strings){.items = (const char **) (uintptr_t) options, .count = 5};
+	return mounts_make(&own, 0, &bind, err);
+}
+
 int cgroup_mount_make(const struct mount_context *context, const struct spec_mount *mount,
 		      const struct mount_options *options, struct error *err)
 {
@@ -86,7 +98,7 @@ int cgroup_mount_make(const struct mount_context *context, const struct spec_mou
 	    mounts_refuse_proc(target_fd, mount->destination, err) < 0)
 		return err->code;
 	if (context->cgroup->count == 0)
-		return fail_because(err, ENOTSUP, "mount '%s': the container has no cgroup of its own", mount->destination);
+		return show_all(context, mount, err);
 	if (context->cgroup->is_unified)
 		return attach_hierarchy(context, &context->cgroup->items[0], target_fd, options->flags, err);
 	if (mounts_attach("tmpfs", target_fd, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=755") < 0)

@@ -81,6 +81,8 @@ static int events(const struct global_options *globals, void *options, const str
 		return err->code;
 	if (!container_is_alive(&container))
 		r = fail_because(err, ESRCH, "container with id %s is not running: container not running", container.id);
+	else if (container.state.cgroup_path == NULL || container.state.cgroup_path[0] == '\0')
+		r = fail_because(err, ENOENT, "the container has no cgroup of its own, which statistics would come from");
 	else
 		r = cgroup_init(&cgroup, container.state.cgroup_path, err);
 	if (r == 0 && self->is_once)

@@ -9,6 +9,7 @@
 #include "runtime/command.h"
 #include "runtime/container.h"
 #include "runtime/launch.h"
+#include "runtime/members.h"
 #include "runtime/signals.h"
 
 #include <dirent.h>
@@ -81,18 +82,11 @@ static int kill_one(const struct global_options *globals, const struct kill_opti
 		    int signal_number, struct error *err)
 {
 	struct container container;
-	struct cgroup cgroup;
 	int r;
 
 	if (container_open(&container, globals->root, id, false, err) < 0)
 		return err->code;
-	if (!options->is_for_all) {
-		r = signal_init(&container, signal_number, err);
-	} else {
-		r = cgroup_init(&cgroup, container.state.cgroup_path != NULL ? container.state.cgroup_path : "", err);
-		if (r == 0)
-			r = signal_number == SIGKILL ? cgroup_kill(&cgroup, err) : cgroup_signal(&cgroup, signal_number, err);
-	}
+	r = options->is_for_all ? members_signal(&container, signal_number, err) : signal_init(&container, signal_number, err);
 	container_close(&container);
 	return r;
 }

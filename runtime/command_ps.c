@@ -6,9 +6,9 @@
 #include "base/file.h"
 #include "base/owned.h"
 #include "base/text.h"
-#include "runtime/cgroup.h"
 #include "runtime/command.h"
 #include "runtime/container.h"
+#include "runtime/members.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -132,16 +132,13 @@ static int ps(const struct global_options *globals, void *options, const struct 
 	bool is_json = self->format != NULL && strcmp(self->format, "json") == 0;
 	struct process_set set = {0};
 	struct container container;
-	struct cgroup cgroup;
 	int r;
 
 	if (self->format != NULL && !is_json && strcmp(self->format, "table") != 0)
 		return fail_because(err, EINVAL, "option --format: '%s' is not table or json", self->format);
 	if (container_open(&container, globals->root, rest->positional[0], false, err) < 0)
 		return err->code;
-	r = cgroup_init(&cgroup, container.state.cgroup_path, err);
-	if (r == 0)
-		r = cgroup_processes(&cgroup, &set.pids, &set.count, err);
+	r = members_list(&container, &set.pids, &set.count, err);
 	if (r == 0 && is_json)
 		print_json(&set);
 	else if (r == 0)

@@ -76,7 +76,7 @@ static const char root_mounts[] =
 
 static const char rootless_mounts[] =
 	"    { \"destination\": \"/sys\", \"type\": \"none\", \"source\": \"/sys\",\n"
-	"      \"options\": [\"rbind\", \"nosuid\", \"noexec\", \"nodev\", \"ro\"] }\n"
+	"      \"options\": [\"rbind\", \"nosuid\", \"noexec\", \"nodev\", \"rro\"] }\n"
 	"  ],\n"
 	"  \"linux\": {\n"
 	"    \"uidMappings\": [{ \"containerID\": 0, \"hostID\": %u, \"size\": 1 }],\n"

@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define STATE_FILE  "state.json"
 #define STATE_LIMIT (8UL << 20)
@@ -62,13 +63,20 @@ static int lock(struct container *self, struct error *err)
 	}
 }
 
+static int fail_to_make(const char *path, int code, struct error *err)
+{
+	if (code == -EACCES && geteuid() != 0)
+		return fail_because(err, EACCES, "make '%s': permission denied (a user's state is in $XDG_RUNTIME_DIR, or where --root says)", path);
+	return fail_errno(err, -code, "make '%s'", path);
+}
+
 static int make_and_lock(struct container *self, struct error *err)
 {
 	if (dir_make_all(self->root, 0700, err) < 0)
-		return err->code;
+		return fail_to_make(self->root, err->code, err);
 	for (;;) {
 		if (mkdir(self->dir, 0700) < 0 && errno != EEXIST)
-			return fail_errno(err, errno, "make '%s'", self->dir);
+			return fail_to_make(self->dir, -errno, err);
 		if (lock(self, err) == 0)
 			return 0;
 		if (err->code != -ENOENT)

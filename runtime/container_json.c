@@ -4,6 +4,7 @@
  */
 #include "runtime/container_json.h"
 
+#include "base/text.h"
 #include "runtime/json.h"
 
 #include <stddef.h>
@@ -67,6 +68,8 @@ char *container_state_file(const struct container_state *state)
 
 void container_state_add(struct json_object *to, const struct container_state *state, enum container_status status)
 {
+	char owner[24];
+
 	add_text(to, "ociVersion", state->oci_version);
 	add_text(to, "id", state->id);
 	json_add_int(to, "pid", status == CONTAINER_STOPPED ? 0 : state->pid.value);
@@ -76,7 +79,8 @@ void container_state_add(struct json_object *to, const struct container_state *s
 	add_text(to, "created", state->created);
 	if (state->annotations.count > 0)
 		add_annotations(to, &state->annotations);
-	add_text(to, "owner", state->owner.value == 0 ? "root" : "");
+	(void) text_fit(owner, sizeof(owner), "#%llu", (unsigned long long) state->owner.value);
+	add_text(to, "owner", state->owner.value == 0 ? "root" : owner);
 }
 
 char *container_state_json(const struct container_state *state, enum container_status status, bool is_pretty)

@@ -48,25 +48,28 @@ bool devices_are_wanted(const struct spec *spec)
 	return true;
 }
 
+static bool is_same_device(const struct stat *status, const struct device *device)
+{
+	return (status->st_mode & S_IFMT) == device->type &&
+	       (device->type == S_IFIFO || status->st_rdev == makedev(device->major, device->minor));
+}
+
 static int bind_device(const struct mount_context *context, const struct device *device, struct error *err)
 {
 	auto_close int source_fd = kernel_open_tree(AT_FDCWD, device->path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 	auto_close int target_fd = FD_NONE;
+	struct stat status;
 
-	if (source_fd < 0)
+	if (source_fd < 0 || fstat(source_fd, &status) < 0)
 		return fail_errno(err, errno, "open device '%s' of the host", device->path);
+	if (!is_same_device(&status, device))
+		return fail_because(err, EINVAL, "device '%s' of the host is another one, and none can be made here", device->path);
 	if (mounts_open_target(context->root_fd, device->path, false, &target_fd, err) < 0 ||
 	    mounts_refuse_proc(target_fd, device->path, err) < 0)
 		return err->code;
 	if (kernel_move_mount(source_fd, "", target_fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
 		return fail_errno(err, errno, "bind device '%s'", device->path);
 	return 0;
-}
-
-static bool is_same_device(const struct stat *status, const struct device *device)
-{
-	return (status->st_mode & S_IFMT) == device->type &&
-	       (device->type == S_IFIFO || status->st_rdev == makedev(device->major, device->minor));
 }
 
 static int make_node(int dir_fd, const char *name, const struct device *device, struct error *err)
@@ -93,14 +96,16 @@ static int make_device(const struct mount_context *context, int dev_fd, const st
 
 	if (name == NULL || name[1] == '\0')
 		return fail_because(err, EINVAL, "linux.devices: '%s' is not the path of a device", device->path);
-	if (context->is_in_user_namespace)
+	if (context->is_in_user_namespace && device->type != S_IFIFO)
 		return bind_device(context, device, err);
-	if (text_has_prefix(device->path, "/dev/") && name == device->path + 4)
-		return make_node(dev_fd, name + 1, device, err);
 	parent = text_format("%.*s", (int) (name - device->path), device->path);
-	if (mounts_open_target(context->root_fd, parent, true, &parent_fd, err) < 0)
+	if (strcmp(parent, "/dev") != 0 && mounts_open_target(context->root_fd, parent, true, &parent_fd, err) < 0)
 		return err->code;
-	return make_node(parent_fd, name + 1, device, err);
+	if (make_node(parent_fd >= 0 ? parent_fd : dev_fd, name + 1, device, err) != -EPERM)
+		return err->code;
+	/* a user namespace that somebody else made, or a container whose device rules forbid it */
+	*err = ERROR_NONE;
+	return bind_device(context, device, err);
 }
 
 static int parse_device(const struct spec_device *from, struct device *ret_device, struct error *err)

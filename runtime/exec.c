@@ -216,16 +216,16 @@ static int spawn(struct exec *self, struct error *err)
 	const char *unit = self->container->state.systemd_unit;
 	bool is_moved = false;
 
-	self->pid = namespace_plan_spawn(&self->namespaces, self->spec, self->cgroup_fd, err);
+	self->pid = namespace_plan_spawn(&self->namespaces, self->cgroup_fd, err);
 	if (self->pid < 0 && err->code == -EBUSY && follow_init(self, err) == 0) {
 		*err = ERROR_NONE;
-		self->pid = namespace_plan_spawn(&self->namespaces, self->spec, self->cgroup_fd, err);
+		self->pid = namespace_plan_spawn(&self->namespaces, self->cgroup_fd, err);
 	}
 	/* an ordinary user may not move a process from the cgroup of a session to those of the own systemd: that one may */
 	if (self->pid < 0 && err->code == -EACCES && unit != NULL && unit[0] != '\0') {
 		*err = ERROR_NONE;
 		is_moved = true;
-		self->pid = namespace_plan_spawn(&self->namespaces, self->spec, FD_NONE, err);
+		self->pid = namespace_plan_spawn(&self->namespaces, FD_NONE, err);
 	}
 	if (self->pid == 0)
 		become_process(self);

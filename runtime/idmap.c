@@ -4,10 +4,10 @@
  */
 #include "runtime/idmap.h"
 
-#include "base/file.h"
 #include "base/kernel.h"
 #include "base/owned.h"
 #include "base/text.h"
+#include "runtime/user_map.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,34 +17,6 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-static int write_map(int proc_fd, const char *file, const spec_id_mapping_list *mappings, struct error *err)
-{
-	auto_text text = TEXT_EMPTY;
-
-	for (size_t i = 0; i < mappings->count; i++)
-		text_addf(&text, "%u %u %u\n", mappings->items[i].container_id, mappings->items[i].host_id,
-			  mappings->items[i].size);
-	if (text.size == 0)
-		return 0;
-	return file_set(proc_fd, file, text.data, err);
-}
-
-int idmap_write(pid_t pid, const spec_id_mapping_list *uids, const spec_id_mapping_list *gids, struct error *err)
-{
-	char path[64];
-	auto_close int proc_fd = FD_NONE;
-
-	(void) text_fit(path, sizeof(path), "/proc/%d", pid);
-	proc_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (proc_fd < 0)
-		return fail_errno(err, errno, "open %s", path);
-	if (geteuid() != 0 && file_set(proc_fd, "setgroups", "deny", err) < 0)
-		return err->code;
-	if (write_map(proc_fd, "uid_map", uids, err) < 0 || write_map(proc_fd, "gid_map", gids, err) < 0)
-		return fail_while(err, "map the user namespace");
-	return 0;
-}
 
 static int open_user_namespace(pid_t pid, int *ret_fd, struct error *err)
 {
@@ -66,7 +38,7 @@ static int mapped_namespace(const struct spec_mount *mount, int *ret_fd, struct 
 		pause();
 		_exit(0);
 	}
-	r = idmap_write(pid, &mount->uid_mappings, &mount->gid_mappings, err);
+	r = user_map_write(pid, &mount->uid_mappings, &mount->gid_mappings, err);
 	if (r == 0)
 		r = open_user_namespace(pid, ret_fd, err);
 	(void) kill(pid, SIGKILL);
@@ -86,6 +58,7 @@ int idmap_apply(int mount_fd, const struct spec_mount *mount, bool is_recursive,
 		return err->code;
 	attributes.userns_fd = (uint64_t) namespace_fd;
 	if (syscall(SYS_mount_setattr, mount_fd, "", flags, &attributes, sizeof(attributes)) < 0)
-		return fail_errno(err, errno, "map the ids of mount '%s'", mount->destination);
+		return errno == EINVAL ? fail_because(err, ENOTSUP, "map the ids of mount '%s': not supported by its file system", mount->destination)
+				       : fail_errno(err, errno, "map the ids of mount '%s'", mount->destination);
 	return 0;
 }

@@ -49,10 +49,13 @@ void init_reset_signals(void)
 /* In a new user namespace we are nobody until we take on the id that root has there. */
 static int become_root(const struct init_context *self, struct error *err)
 {
-	if (!namespace_plan_has_user(self->namespaces))
-		return 0;
 	if (self->namespaces->is_new[NAMESPACE_USER] && sync_expect(self->sync_fd, MESSAGE_MAPPED, NULL, NULL, NULL, err) < 0)
 		return err->code;
+	/* who has changed his user may not open what belongs to the other one, his own files in /proc among it */
+	if (sources_open_inside(self->sources, err) < 0 || namespace_plan_new_time(self->namespaces, self->spec, err) < 0)
+		return err->code;
+	if (!namespace_plan_has_user(self->namespaces))
+		return 0;
 	if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
 		return fail_errno(err, errno, "become root of the user namespace");
 	/* the change has taken the signal back */
@@ -115,7 +118,7 @@ static int make_mounts(struct init_context *self, int root_fd, bool *has_joined,
 		.has_cgroup_namespace = self->namespaces->is_new[NAMESPACE_CGROUP],
 		.is_in_user_namespace = namespace_plan_has_user(self->namespaces),
 		.label = self->spec->linux_part.mount_label,
-		.source_fds = self->source_fds,
+		.source_fds = self->sources->fds,
 	};
 
 	for (size_t i = 0; i < self->spec->mounts.count; i++) {
@@ -191,7 +194,8 @@ static int build_root(struct init_context *self, int *ret_slave_fd, struct error
 
 	if (!self->namespaces->is_new[NAMESPACE_MOUNT] && self->namespaces->fds[NAMESPACE_MOUNT] < 0)
 		return enter_without_mounts(self, &has_joined, err);
-	if (rootfs_prepare(self->spec, self->rootfs, self->root_tree_fd, &root_fd, err) < 0 || make_mounts(self, root_fd, &has_joined, err) < 0)
+	if (rootfs_prepare(self->spec, self->rootfs, self->sources->root_tree_fd, &root_fd, err) < 0 ||
+	    make_mounts(self, root_fd, &has_joined, err) < 0)
 		return err->code;
 	if (!has_joined && join_cgroup(self, err) < 0)
 		return err->code;

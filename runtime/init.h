@@ -9,6 +9,7 @@
 #include "runtime/container.h"
 #include "runtime/namespaces.h"
 #include "runtime/seccomp_filter.h"
+#include "runtime/sources.h"
 #include "runtime/spec.h"
 
 #include <stdbool.h>
@@ -21,8 +22,7 @@ struct init_context {
 	const char *rootfs;
 	const char *keyring; /* NULL: keep ours */
 	struct container_state *state;
-	const int *source_fds; /* bind mounts opened by the parent, or NULL */
-	int root_tree_fd;      /* the same for the rootfs, or FD_NONE */
+	struct sources *sources;
 	struct seccomp_filter filter;
 	int sync_fd;
 	int console_fd; /* socket that gets the terminal, or FD_NONE */

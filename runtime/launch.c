@@ -14,17 +14,17 @@
 #include "base/owned.h"
 #include "base/text.h"
 #include "runtime/cgroup.h"
+#include "runtime/cgroup_delegate.h"
 #include "runtime/hooks.h"
-#include "runtime/idmap.h"
 #include "runtime/init.h"
-#include "runtime/mounts.h"
 #include "runtime/namespaces.h"
 #include "runtime/net_devices.h"
 #include "runtime/place.h"
 #include "runtime/preflight.h"
 #include "runtime/process.h"
-#include "runtime/rootfs.h"
+#include "runtime/sources.h"
 #include "runtime/sync.h"
+#include "runtime/user_map.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -41,9 +41,7 @@ struct launch {
 	struct namespace_plan namespaces;
 	struct place place;
 	char *keyring;
-	int *source_fds;
-	int root_tree_fd;
-	size_t source_count;
+	struct sources sources;
 	int sync_fds[2];
 	int console_fd;
 	int terminal_socket_fd;
@@ -56,15 +54,12 @@ struct launch {
 static void launch_deinit(struct launch *self)
 {
 	const int fds[] = {self->sync_fds[0], self->sync_fds[1], self->console_fd, self->terminal_socket_fd,
-			   self->start_fd,    self->reply_fd,    self->cgroup_fd, self->root_tree_fd};
+			   self->start_fd,    self->reply_fd,    self->cgroup_fd};
 
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
-	for (size_t i = 0; i < self->source_count; i++)
-		if (self->source_fds[i] >= 0)
-			close(self->source_fds[i]);
-	free(self->source_fds);
+	sources_close(&self->sources);
 	free(self->keyring);
 	namespace_plan_deinit(&self->namespaces);
 }
@@ -109,42 +104,6 @@ int launch_connect_console(const struct spec_process *process, const char *conso
 	return 0;
 }
 
-/* Without mappings of its own an ID-mapped mount gets the container's. */
-static int open_source(struct launch *self, size_t index, struct error *err)
-{
-	const struct spec_linux *part = &self->result->spec.linux_part;
-	struct spec_mount mount = self->result->spec.mounts.items[index];
-
-	if (mounts_is_idmapped(&mount) && mount.uid_mappings.count == 0 && mount.gid_mappings.count == 0) {
-		mount.uid_mappings = part->uid_mappings;
-		mount.gid_mappings = part->gid_mappings;
-	}
-	return mounts_open_source(&mount, self->place.bundle, &self->source_fds[index], err);
-}
-
-/* What only the host may reach or do is opened here: all bind sources and the rootfs for a user namespace, and mounts
- * with mapped ids always. */
-static int open_sources(struct launch *self, struct error *err)
-{
-	const struct spec *spec = &self->result->spec;
-	bool has_user = namespace_plan_has_user(&self->namespaces);
-
-	if (has_user && !self->options->without_pivot && rootfs_open_tree(self->place.rootfs, &self->root_tree_fd, err) < 0)
-		return err->code;
-	self->source_fds = calloc(spec->mounts.count + 1, sizeof(*self->source_fds));
-	if (self->source_fds == NULL)
-		return fail_errno(err, ENOMEM, "open the sources of mounts");
-	for (self->source_count = 0; self->source_count < spec->mounts.count; self->source_count++)
-		self->source_fds[self->source_count] = FD_NONE;
-	for (size_t i = 0; i < spec->mounts.count; i++) {
-		const struct spec_mount *mount = &spec->mounts.items[i];
-
-		if (mounts_is_bind(mount) && (has_user || mounts_is_idmapped(mount)) && open_source(self, i, err) < 0)
-			return fail_while(err, "mounts[%zu]", i);
-	}
-	return 0;
-}
-
 static int gather(struct launch *self, struct error *err)
 {
 	const struct spec *spec = &self->result->spec;
@@ -153,7 +112,12 @@ static int gather(struct launch *self, struct error *err)
 	    launch_connect_console(spec->process, self->options->console_socket, self->options->is_detached, &self->console_fd,
 				   &self->terminal_socket_fd, err) < 0)
 		return err->code;
-	if (make_pipes(self, err) < 0 || open_sources(self, err) < 0)
+	self->sources.spec = spec;
+	self->sources.bundle = self->place.bundle;
+	self->sources.rootfs = self->place.rootfs;
+	self->sources.has_user_namespace = namespace_plan_has_user(&self->namespaces);
+	self->sources.without_pivot = self->options->without_pivot;
+	if (make_pipes(self, err) < 0 || sources_open(&self->sources, err) < 0)
 		return err->code;
 	if (!self->options->keeps_keyring)
 		self->keyring = text_format("_ses.%s", self->options->id);
@@ -172,8 +136,7 @@ static _Noreturn void become_init(struct launch *self)
 		.rootfs = self->place.rootfs,
 		.keyring = self->keyring,
 		.state = &self->result->container.state,
-		.source_fds = self->source_fds,
-		.root_tree_fd = self->root_tree_fd,
+		.sources = &self->sources,
 		.sync_fd = self->sync_fds[1],
 		.console_fd = self->console_fd,
 		.start_fd = self->start_fd,
@@ -225,14 +188,15 @@ static int spawn(struct launch *self, struct error *err)
 
 	if (place_start_unit(&self->place, spec, &self->result->container, err) < 0 ||
 	    cgroup_make_unified(&self->place.cgroup, &spec->linux_part.resources, &self->cgroup_fd, err) < 0 ||
+	    (cgroup_delegate_is_wanted(spec) && cgroup_delegate(&self->place.cgroup, spec, err) < 0) ||
 	    place_make_room(&self->place, spec, err) < 0)
 		return err->code;
 	fault_point("create-cgroup-made");
-	pid = namespace_plan_spawn(&self->namespaces, spec, is_late ? FD_NONE : self->cgroup_fd, err);
+	pid = namespace_plan_spawn(&self->namespaces, is_late ? FD_NONE : self->cgroup_fd, err);
 	if (pid < 0 && must_be_moved(self, err)) {
 		*err = ERROR_NONE;
 		is_moved = true;
-		pid = namespace_plan_spawn(&self->namespaces, spec, FD_NONE, err);
+		pid = namespace_plan_spawn(&self->namespaces, FD_NONE, err);
 	}
 	if (pid < 0)
 		return err->code;
@@ -277,12 +241,14 @@ static int provide(struct launch *self, struct error *err)
 {
 	const struct spec_linux *part = &self->result->spec.linux_part;
 
-	if (self->namespaces.is_new[NAMESPACE_USER] &&
-	    (idmap_write(self->result->pid, &part->uid_mappings, &part->gid_mappings, err) < 0 ||
-	     sync_send(self->sync_fds[0], MESSAGE_MAPPED, 0, NULL, 0, err) < 0))
+	bool has_new_user = self->namespaces.is_new[NAMESPACE_USER];
+
+	/* once init is another user, an ordinary user could not set its limits any more */
+	if ((has_new_user && user_map_write(self->result->pid, &part->uid_mappings, &part->gid_mappings, err) < 0) ||
+	    process_set_limits(self->result->spec.process, self->result->pid, err) < 0 ||
+	    (has_new_user && sync_send(self->sync_fds[0], MESSAGE_MAPPED, 0, NULL, 0, err) < 0))
 		return err->code;
-	if (process_set_limits(self->result->spec.process, self->result->pid, err) < 0 || give_devices(self, err) < 0 ||
-	    send_setup(self, err) < 0)
+	if (give_devices(self, err) < 0 || send_setup(self, err) < 0)
 		return err->code;
 	return launch_send_seccomp(self->sync_fds[0], part->seccomp, err);
 }
@@ -385,7 +351,7 @@ int launch_container(const struct launch_options *options, struct launched *ret_
 {
 	struct launch launch = {.options = options, .result = ret_launched, .sync_fds = {FD_NONE, FD_NONE}, .console_fd = FD_NONE,
 				.terminal_socket_fd = FD_NONE, .start_fd = FD_NONE, .reply_fd = FD_NONE, .cgroup_fd = FD_NONE,
-				.root_tree_fd = FD_NONE, .place.hold = SYSTEMD_HOLD_NONE};
+				.sources = {.root_tree_fd = FD_NONE}, .place.hold = SYSTEMD_HOLD_NONE};
 	const struct place_request request = {options->id, options->bundle, options->config, options->has_cgroups, options->uses_systemd};
 	int r;
 
@@ -394,6 +360,8 @@ int launch_container(const struct launch_options *options, struct launched *ret_
 	r = place_find(&launch.place, &request, &ret_launched->spec, err);
 	if (r == 0)
 		r = preflight_check(&ret_launched->spec, &launch.place.cgroup, err);
+	if (r == 0)
+		r = sources_check(&ret_launched->spec, launch.place.bundle, err);
 	if (r == 0)
 		r = container_make(&ret_launched->container, options->root, options->id, err);
 	if (r == 0) {

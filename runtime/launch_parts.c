@@ -12,6 +12,7 @@
 #include "runtime/container_json.h"
 #include "runtime/hooks.h"
 #include "runtime/launch.h"
+#include "runtime/seccomp_cache.h"
 #include "runtime/seccomp_filter.h"
 #include "runtime/sync.h"
 #include "runtime/systemd.h"
@@ -40,7 +41,7 @@ int launch_send_seccomp(int sync_fd, const struct spec_seccomp *seccomp, struct 
 
 	if (seccomp == NULL)
 		return sync_send(sync_fd, MESSAGE_SECCOMP, 0, NULL, 0, err);
-	r = seccomp_compile(&filter, seccomp, err);
+	r = seccomp_cache_get(seccomp, &filter, err);
 	if (r == 0)
 		r = program_file(&filter, &fd, err);
 	if (r == 0)

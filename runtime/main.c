@@ -9,6 +9,7 @@
 #include "runtime/json.h"
 #include "runtime/self_protect.h"
 #include "runtime/spec.h"
+#include "runtime/standing.h"
 #include "runtime/systemd.h"
 
 #include <errno.h>
@@ -18,6 +19,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static const struct command *const commands[] = {
 	&command_create, &command_start,  &command_run,    &command_exec,   &command_state,    &command_list,
@@ -37,7 +39,7 @@ static const struct option_entry global_entries[] = {
 	{0, "debug", NULL, OPTION_FLAG, GLOBAL_MEMBER(is_debug), "accepted for compatibility"},
 	{0, "systemd-cgroup", NULL, OPTION_FLAG, GLOBAL_MEMBER(has_systemd_cgroup), "the same as --cgroup-manager systemd"},
 	{0, "cgroup-manager", "NAME", OPTION_STRING, GLOBAL_MEMBER(cgroup_manager), "cgroupfs, systemd or disabled (cgroupfs)"},
-	{0, "rootless", "true|false|auto", OPTION_STRING, GLOBAL_MEMBER(rootless), "accepted for compatibility"},
+	{0, "rootless", "true|false|auto", OPTION_STRING, GLOBAL_MEMBER(rootless), "whether to do without cgroups that cannot be had (auto)"},
 	{0, "criu", "PATH", OPTION_IGNORED, 0, "accepted, without effect"},
 	{'v', "version", NULL, OPTION_FLAG, GLOBAL_MEMBER(wants_version), "print the version"},
 	{0, NULL},
@@ -119,36 +121,28 @@ static int print_version(void)
 	return 0;
 }
 
-/* Inside of a user namespace being root means little: the caller's own folder is the right one. */
-static bool is_real_root(void)
+/* The folder that a login makes for a user. NULL: there is none. */
+static char *own_folder(void)
 {
-	const char *user = getenv("USER");
-	uint32_t inner = 0, outer = 1;
-	FILE *map;
+	const char *runtime_dir = getenv("XDG_RUNTIME_DIR");
+	auto_free char *usual = text_format("/run/user/%u", geteuid());
 
-	if (geteuid() != 0)
-		return false;
-	if (user == NULL || strcmp(user, "root") == 0)
-		return true;
-	map = fopen("/proc/self/uid_map", "re");
-	if (map != NULL) {
-		if (fscanf(map, "%u %u", &inner, &outer) != 2)
-			outer = 1;
-		(void) fclose(map);
-	}
-	return outer == 0;
+	if (runtime_dir != NULL && runtime_dir[0] == '/')
+		return text_copy(runtime_dir);
+	return geteuid() != 0 && access(usual, W_OK) == 0 ? take_ptr(&usual) : NULL;
 }
 
 static int choose_root(struct global_options *globals, struct error *err)
 {
-	const char *runtime_dir = getenv("XDG_RUNTIME_DIR");
+	auto_free char *folder = own_folder();
 	char resolved[PATH_MAX];
 
 	if (globals->root == NULL) {
 		globals->has_default_root = true;
 		globals->root = "/run/hydra";
-		if (!is_real_root() && runtime_dir != NULL && runtime_dir[0] == '/') {
-			globals->root = text_format("%s/hydra", runtime_dir);
+		/* inside of a user namespace being root means little: the caller's own folder is the right one */
+		if (standing_looks_rootless() && folder != NULL) {
+			globals->root = text_format("%s/hydra", folder);
 			/* the sticky bit keeps tmpfiles cleaners away */
 			if (mkdir(globals->root, 0700) == 0)
 				(void) chmod(globals->root, 01700);
@@ -179,7 +173,7 @@ static int check_globals(struct global_options *globals, struct error *err)
 
 	if (globals->log_format != NULL && !text_is_one_of(globals->log_format, formats))
 		return fail_because(err, EINVAL, "option --log-format: '%s' is not text or json", globals->log_format);
-	if (choose_manager(globals, err) < 0)
+	if (choose_manager(globals, err) < 0 || standing_choose(globals->rootless, err) < 0)
 		return err->code;
 	return choose_root(globals, err);
 }

@@ -13,7 +13,9 @@
 #include "runtime/copy_up.h"
 #include "runtime/idmap.h"
 #include "runtime/mount_options.h"
+#include "runtime/new_mount.h"
 #include "runtime/procfs.h"
+#include "runtime/standing.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -236,20 +238,28 @@ static int add_label(struct mount_options *options, const char *label, const str
 	return 0;
 }
 
-/* A user namespace that does not own the network namespace may not mount sysfs, but may show the host's. */
-static int bind_sysfs(const struct mount_context *self, const struct spec_mount *mount, struct error *err)
+/* A user namespace that does not own the network namespace may not mount sysfs, but may show the one that is there. */
+static int mount_refused(const struct mount_context *self, const struct spec_mount *mount, const char *type, struct error *err)
 {
 	static const char *const options[] = {"rbind", "nosuid", "noexec", "nodev", "rro"};
+	struct mount_context own = *self;
 	struct spec_mount bind = {.destination = mount->destination, .source = "/sys"};
 
+	own.source_fds = NULL;
 	bind.options = (struct json_strings){.items = (const char **) (uintptr_t) options, .count = 5};
-	return mounts_make(self, 0, &bind, err);
+	if (strcmp(type, "sysfs") == 0)
+		return mounts_make(&own, 0, &bind, err);
+	if (strcmp(type, "proc") == 0)
+		return fail_errno(err, EPERM, "mount proc on '%s': the kernel does so only where nothing covers a part of the present /proc "
+				  "(masked paths of an outer container: docker run --privileged, podman run --security-opt unmask=ALL)",
+				  mount->destination);
+	return fail_errno(err, EPERM, "mount %s on '%s'", type, mount->destination);
 }
 
-static int copy_up(const struct mount_context *self, int below_fd, const struct spec_mount *mount, struct error *err)
+static int copy_up(int below_fd, int mount_fd, const struct spec_mount *mount, struct error *err)
 {
 	auto_close int from_fd = openat(below_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	auto_close int to_fd = open_in_root(self->root_fd, mount->destination, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	auto_close int to_fd = openat(mount_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (from_fd < 0 || to_fd < 0)
 		return fail_errno(err, errno, "copy up '%s'", mount->destination);
@@ -258,54 +268,69 @@ static int copy_up(const struct mount_context *self, int below_fd, const struct 
 	return 0;
 }
 
-static int make_readonly(const struct mount_context *self, const struct spec_mount *mount, struct error *err)
+/* What is only done to a file system that has its content. */
+static int complete(int below_fd, int mount_fd, const struct spec_mount *mount, const struct mount_options *options, struct error *err)
 {
-	auto_close int fd = FD_NONE;
+	struct mount_options rest = {.recursive_set = options->recursive_set, .recursive_clear = options->recursive_clear};
 
-	if (mounts_open_target(self->root_fd, mount->destination, true, &fd, err) < 0)
+	if (options->copies_up && copy_up(below_fd, mount_fd, mount, err) < 0)
 		return err->code;
-	if (kernel_mount_setattr(fd, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0) < 0)
-		return fail_errno(err, errno, "make mount '%s' read-only", mount->destination);
-	return 0;
+	if (options->copies_up)
+		rest.attributes_set = options->attributes_set & MOUNT_ATTR_RDONLY;
+	return set_attributes(mount_fd, &rest, mount, err);
 }
 
-static int set_recursive(const struct mount_context *self, const struct spec_mount *mount,
-			 const struct mount_options *options, struct error *err)
+/* The kernel's older way: the file system is somewhere at once, and what remains to be done finds it by its name. */
+static int attach_by_name(const struct mount_context *self, int target_fd, const struct spec_mount *mount,
+			  const struct mount_options *options, struct error *err)
 {
-	auto_close int fd = FD_NONE;
+	const char *type = mount->type != NULL ? mount->type : "none";
+	auto_close int mount_fd = FD_NONE;
 
-	if ((options->recursive_set | options->recursive_clear) == 0)
-		return 0;
-	if (mounts_open_target(self->root_fd, mount->destination, true, &fd, err) < 0)
+	if (mounts_attach(mount->source != NULL ? mount->source : type, target_fd, type, options->flags, options->data) < 0) {
+		if (errno == EPERM && (self->is_in_user_namespace || standing_is_in_user_namespace()))
+			return mount_refused(self, mount, type, err);
+		return fail_errno(err, errno, "mount %s on '%s'", type, mount->destination);
+	}
+	if (mounts_open_target(self->root_fd, mount->destination, true, &mount_fd, err) < 0 ||
+	    complete(target_fd, mount_fd, mount, options, err) < 0)
 		return err->code;
-	if (kernel_mount_setattr(fd, "", AT_EMPTY_PATH | AT_RECURSIVE, options->recursive_set, options->recursive_clear) < 0)
-		return fail_errno(err, errno, "set the recursive options of mount '%s'", mount->destination);
-	return 0;
+	return set_propagation(self, mount, options->propagation, err);
+}
+
+bool mounts_is_sealed_later(const struct spec_mount *mount)
+{
+	size_t size = mount->destination != NULL ? strlen(mount->destination) : 0;
+
+	while (size > 1 && mount->destination[size - 1] == '/')
+		size--;
+	return size == 4 && strncmp(mount->destination, "/dev", 4) == 0 && mount->type != NULL && strcmp(mount->type, "tmpfs") == 0;
 }
 
 static int make_filesystem(const struct mount_context *self, const struct spec_mount *mount,
 			   struct mount_options *options, struct error *err)
 {
-	auto_close int target_fd = FD_NONE;
 	const char *type = mount->type != NULL ? mount->type : "none";
-	unsigned long flags = options->flags & ~(options->copies_up ? MS_RDONLY : 0UL);
+	auto_close int target_fd = FD_NONE;
+	auto_close int mount_fd = FD_NONE;
 
+	if (options->copies_up || mounts_is_sealed_later(mount))
+		options->flags &= ~(unsigned long) MS_RDONLY;
+	if (mounts_is_sealed_later(mount))
+		options->attributes_set &= ~(uint64_t) MOUNT_ATTR_RDONLY;
 	if ((needs_ordinary_folder(mount) ? open_ordinary_folder(self, mount, &target_fd, err)
 					  : mounts_open_target(self->root_fd, mount->destination, true, &target_fd, err)) < 0 ||
 	    mounts_refuse_proc(target_fd, mount->destination, err) < 0 || add_label(options, self->label, mount, err) < 0)
 		return err->code;
-	if (mounts_attach(mount->source != NULL ? mount->source : type, target_fd, type, flags, options->data) < 0) {
-		if (errno == EPERM && strcmp(type, "sysfs") == 0 && self->is_in_user_namespace)
-			return bind_sysfs(self, mount, err);
+	if (new_mount_make(type, mount->source != NULL ? mount->source : type, options, &mount_fd) != 0)
+		return attach_by_name(self, target_fd, mount, options, err);
+	if (complete(target_fd, mount_fd, mount, options, err) < 0)
+		return err->code;
+	if (kernel_move_mount(mount_fd, "", target_fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
 		return fail_errno(err, errno, "mount %s on '%s'", type, mount->destination);
-	}
-	if (options->copies_up && copy_up(self, target_fd, mount, err) < 0)
-		return err->code;
-	if (options->copies_up && (options->flags & MS_RDONLY) != 0 && make_readonly(self, mount, err) < 0)
-		return err->code;
-	if (set_recursive(self, mount, options, err) < 0)
-		return err->code;
-	return set_propagation(self, mount, options->propagation, err);
+	if (options->propagation != 0 && mounts_attach(NULL, mount_fd, NULL, options->propagation, NULL) < 0)
+		return fail_errno(err, errno, "set the propagation of mount '%s'", mount->destination);
+	return 0;
 }
 
 /* What is mounted there already: with "bind" only this mount, else its file system changes. */

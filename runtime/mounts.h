@@ -24,6 +24,9 @@ struct mount_context {
 
 int mounts_make(const struct mount_context *self, size_t index, const struct spec_mount *mount, struct error *err);
 
+/* The tmpfs on /dev: folders and devices come into it after it was mounted; rootfs_guard() makes it read-only when it should be. */
+bool mounts_is_sealed_later(const struct spec_mount *mount);
+
 /* A detached copy of the source of a bind mount with its attributes set. For containers with a user namespace the
  * parent does it, because init could not pass through folders that only the host's root may enter. */
 int mounts_open_source(const struct spec_mount *mount, const char *bundle, int *ret_fd, struct error *err);

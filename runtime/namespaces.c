@@ -2,8 +2,8 @@
 /*
  * Namespaces of a new process.
  *
- * The quick way is one clone3. Only a user namespace that exists already needs a helper in between, which joins it
- * and makes the process as its own sibling (CLONE_PARENT), so that the command stays the parent in every case.
+ * The quick way is one clone3. Only a user namespace that exists already, or a pid namespace from which there is no way back, needs a helper in
+ * between, which joins it and makes the process as its own sibling (CLONE_PARENT), so that the command stays the parent in every case.
  */
 #include "runtime/namespaces.h"
 
@@ -11,10 +11,12 @@
 #include "base/kernel.h"
 #include "base/owned.h"
 #include "base/text.h"
+#include "runtime/standing.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/capability.h>
 #include <linux/nsfs.h>
 #include <linux/sched.h>
 #include <net/if.h>
@@ -58,7 +60,7 @@ uint64_t namespace_flag(enum namespace_kind kind)
 
 void namespace_plan_clear(struct namespace_plan *self)
 {
-	*self = (struct namespace_plan){.own_pid_fd = FD_NONE, .own_time_fd = FD_NONE};
+	*self = (struct namespace_plan){.own_pid_fd = FD_NONE};
 	for (int kind = 0; kind < NAMESPACE_COUNT; kind++)
 		self->fds[kind] = FD_NONE;
 }
@@ -150,8 +152,6 @@ void namespace_plan_deinit(struct namespace_plan *self)
 			close(self->fds[kind]);
 	if (self->own_pid_fd >= 0)
 		close(self->own_pid_fd);
-	if (self->own_time_fd >= 0)
-		close(self->own_time_fd);
 	namespace_plan_clear(self);
 }
 
@@ -172,16 +172,22 @@ static void format_offset(char *text, size_t size, const char *clock, const stru
 }
 
 /* The offsets can only be set while nobody lives in the time namespace. */
-static int new_time_namespace(const struct spec *spec, struct error *err)
+int namespace_plan_new_time(const struct namespace_plan *self, const struct spec *spec, struct error *err)
 {
 	char monotonic[96], boottime[96], offsets[192];
+	auto_close int fd = FD_NONE;
 
+	if (!self->is_new[NAMESPACE_TIME])
+		return 0;
 	if (unshare(FLAG_NEWTIME) < 0)
 		return fail_errno(err, errno, "make a time namespace");
 	format_offset(monotonic, sizeof(monotonic), "monotonic", &spec->linux_part.time_offsets.monotonic);
 	format_offset(boottime, sizeof(boottime), "boottime", &spec->linux_part.time_offsets.boottime);
 	(void) text_fit(offsets, sizeof(offsets), "%s%s", monotonic, boottime);
-	return file_set(AT_FDCWD, "/proc/self/timens_offsets", offsets, err);
+	if (file_set(AT_FDCWD, "/proc/self/timens_offsets", offsets, err) < 0)
+		return err->code;
+	fd = open("/proc/self/ns/time_for_children", O_RDONLY | O_CLOEXEC);
+	return fd < 0 || setns(fd, FLAG_NEWTIME) < 0 ? fail_errno(err, errno, "enter the time namespace") : 0;
 }
 
 static uint64_t clone_flags(const struct namespace_plan *self)
@@ -194,26 +200,24 @@ static uint64_t clone_flags(const struct namespace_plan *self)
 	return flags;
 }
 
+/* An ordinary user may join nothing but his user namespaces, and from there the others. Root of a user namespace may join a pid
+ * namespace of his, but could not go back to the one that he came from. */
 static bool needs_helper(const struct namespace_plan *self)
 {
-	return self->fds[NAMESPACE_USER] >= 0 && clone_flags(self) != 0;
+	if (self->fds[NAMESPACE_USER] >= 0 && (clone_flags(self) != 0 || !standing_has_capability(CAP_SYS_ADMIN)))
+		return true;
+	return self->fds[NAMESPACE_PID] >= 0 && standing_is_in_user_namespace();
 }
 
 /* What only children are born into is entered by the caller itself, for the moment of the birth. */
-static int enter_for_children(struct namespace_plan *self, const struct spec *spec, struct error *err)
+static int enter_for_children(struct namespace_plan *self, struct error *err)
 {
-	/* the helper enters by itself: born inside, it would tell its sibling's pid as it is there */
-	if (self->fds[NAMESPACE_PID] >= 0 && !needs_helper(self)) {
-		if (keep_own("/proc/self/ns/pid", &self->own_pid_fd, err) < 0)
-			return err->code;
-		if (setns(self->fds[NAMESPACE_PID], CLONE_NEWPID) < 0)
-			return fail_errno(err, errno, "join the pid namespace");
-	}
-	if (self->is_new[NAMESPACE_TIME]) {
-		if (keep_own("/proc/self/ns/time", &self->own_time_fd, err) < 0)
-			return err->code;
-		return new_time_namespace(spec, err);
-	}
+	if (self->fds[NAMESPACE_PID] < 0)
+		return 0;
+	if (keep_own("/proc/self/ns/pid", &self->own_pid_fd, err) < 0)
+		return err->code;
+	if (setns(self->fds[NAMESPACE_PID], CLONE_NEWPID) < 0)
+		return fail_errno(err, errno, "join the pid namespace");
 	return 0;
 }
 
@@ -221,8 +225,6 @@ static int restore(struct namespace_plan *self, struct error *err)
 {
 	if (self->own_pid_fd >= 0 && setns(self->own_pid_fd, CLONE_NEWPID) < 0)
 		return fail_errno(err, errno, "go back to the own pid namespace");
-	if (self->own_time_fd >= 0 && setns(self->own_time_fd, FLAG_NEWTIME) < 0)
-		return fail_errno(err, errno, "go back to the own time namespace");
 	return 0;
 }
 
@@ -233,19 +235,36 @@ static bool join_time_early(const struct namespace_plan *self)
 	return self->fds[NAMESPACE_TIME] >= 0 && self->fds[NAMESPACE_USER] >= 0 && setns(self->fds[NAMESPACE_TIME], FLAG_NEWTIME) == 0;
 }
 
+/* The pid namespace may belong to the host, or to the user namespace, which alone gives an ordinary user the right. */
+static int join_user_and_pid(const struct namespace_plan *self)
+{
+	int pid_fd = self->fds[NAMESPACE_PID];
+	bool is_joined = pid_fd < 0 || setns(pid_fd, CLONE_NEWPID) == 0;
+
+	if (!is_joined && errno != EPERM)
+		return -1;
+	if (self->fds[NAMESPACE_USER] >= 0 && setns(self->fds[NAMESPACE_USER], CLONE_NEWUSER) < 0)
+		return -1;
+	return is_joined ? 0 : setns(pid_fd, CLONE_NEWPID);
+}
+
 /* The helper's own life: join, make the sibling, tell its pid, end. In the sibling this returns 0. */
-static pid_t help(struct namespace_plan *self, int pipe_fd)
+static pid_t help(struct namespace_plan *self, int pipe_fd, int cgroup_fd)
 {
 	struct clone_args args = {.flags = clone_flags(self) | CLONE_PARENT};
 	pid_t pid;
 
+	if (cgroup_fd >= 0) {
+		args.flags |= KERNEL_CLONE_INTO_CGROUP;
+		args.cgroup = (uint64_t) cgroup_fd;
+	}
 	if (join_time_early(self))
 		close(take_fd(&self->fds[NAMESPACE_TIME]));
-	if ((self->fds[NAMESPACE_PID] >= 0 && setns(self->fds[NAMESPACE_PID], CLONE_NEWPID) < 0) ||
-	    setns(self->fds[NAMESPACE_USER], CLONE_NEWUSER) < 0)
+	if (join_user_and_pid(self) < 0)
 		pid = -errno;
 	else
 		pid = (pid_t) syscall(SYS_clone3, &args, sizeof(args));
+	self->is_user_joined = self->fds[NAMESPACE_USER] >= 0;
 	if (pid == 0)
 		return 0;
 	if (pid == -1)
@@ -254,7 +273,7 @@ static pid_t help(struct namespace_plan *self, int pipe_fd)
 	_exit(0);
 }
 
-static pid_t spawn_by_helper(struct namespace_plan *self, struct error *err)
+static pid_t spawn_by_helper(struct namespace_plan *self, int cgroup_fd, struct error *err)
 {
 	int ends[2];
 	pid_t helper, pid = -ECHILD;
@@ -263,29 +282,28 @@ static pid_t spawn_by_helper(struct namespace_plan *self, struct error *err)
 		return fail_errno(err, errno, "make a pipe");
 	helper = kernel_clone3(0, NULL, -1);
 	if (helper == 0)
-		return help(self, ends[1]);
+		return help(self, ends[1], cgroup_fd);
 	close(ends[1]);
 	if (helper < 0 || fd_read_full(ends[0], &pid, sizeof(pid)) < 0)
 		pid = helper < 0 ? -errno : -ECHILD;
 	close(ends[0]);
 	if (helper > 0)
 		(void) waitpid(helper, NULL, 0);
-	return pid < 0 ? fail_errno(err, -pid, "make a process in the user namespace") : pid;
+	return pid < 0 ? fail_errno(err, -pid, "make a process in the namespaces") : pid;
 }
 
-pid_t namespace_plan_spawn(struct namespace_plan *self, const struct spec *spec, int cgroup_fd, struct error *err)
+pid_t namespace_plan_spawn(struct namespace_plan *self, int cgroup_fd, struct error *err)
 {
 	pid_t pid;
 
-	if (enter_for_children(self, spec, err) < 0)
+	/* the helper enters by itself: born inside, it would tell its sibling's pid as it is there */
+	if (needs_helper(self))
+		return spawn_by_helper(self, cgroup_fd, err);
+	if (enter_for_children(self, err) < 0)
 		return err->code;
-	if (needs_helper(self)) {
-		pid = spawn_by_helper(self, err);
-	} else {
-		pid = kernel_clone3(clone_flags(self), NULL, cgroup_fd);
-		if (pid < 0)
-			return fail_errno(err, errno, "make the container's first process");
-	}
+	pid = kernel_clone3(clone_flags(self), NULL, cgroup_fd);
+	if (pid < 0)
+		return fail_errno(err, errno, "make the container's first process");
 	if (pid != 0 && restore(self, err) < 0)
 		return err->code;
 	return pid;
@@ -293,11 +311,10 @@ pid_t namespace_plan_spawn(struct namespace_plan *self, const struct spec *spec,
 
 int namespace_plan_join(const struct namespace_plan *self, struct error *err)
 {
-	bool is_user_joined = needs_helper(self);
-	bool is_time_joined = !is_user_joined && join_time_early(self);
+	bool is_time_joined = !self->is_user_joined && join_time_early(self);
 
 	for (int kind = 0; kind < NAMESPACE_COUNT; kind++) {
-		if (self->fds[kind] < 0 || kind == NAMESPACE_PID || (kind == NAMESPACE_USER && is_user_joined) ||
+		if (self->fds[kind] < 0 || kind == NAMESPACE_PID || (kind == NAMESPACE_USER && self->is_user_joined) ||
 		    (kind == NAMESPACE_TIME && is_time_joined))
 			continue;
 		if (setns(self->fds[kind], (int) kinds[kind].flag) < 0)

@@ -27,7 +27,7 @@ struct namespace_plan {
 	bool is_new[NAMESPACE_COUNT];
 	int fds[NAMESPACE_COUNT]; /* to join; FD_NONE: none */
 	int own_pid_fd;           /* what namespaces_restore() goes back to */
-	int own_time_fd;
+	bool is_user_joined;      /* in the child: it was born there */
 };
 
 /* Names as in the specification and the flag of each, by kind. */
@@ -45,12 +45,14 @@ int namespace_plan_of_process(struct namespace_plan *self, pid_t pid, struct err
 void namespace_plan_deinit(struct namespace_plan *self);
 bool namespace_plan_has_user(const struct namespace_plan *self);
 
-/* The child is born with the plan's new namespaces (except cgroup) and below the plan's pid and time namespaces.
+/* The child is born with the plan's new namespaces (except cgroup and time) and below the plan's pid namespace.
  * Returns 0 in the child, its pid in the caller; the child's parent is always the caller. */
-pid_t namespace_plan_spawn(struct namespace_plan *self, const struct spec *spec, int cgroup_fd, struct error *err);
+pid_t namespace_plan_spawn(struct namespace_plan *self, int cgroup_fd, struct error *err);
 
 /* In the child: joins the rest. */
 int namespace_plan_join(const struct namespace_plan *self, struct error *err);
+/* In the child: a time namespace that belongs to its user namespace. */
+int namespace_plan_new_time(const struct namespace_plan *self, const struct spec *spec, struct error *err);
 /* In the child, once it is in its cgroup. */
 int namespace_plan_new_cgroup(const struct namespace_plan *self, struct error *err);
 /* In the child: a new network namespace has its loopback device, but down. */

@@ -6,6 +6,8 @@
 #include "base/file.h"
 #include "base/owned.h"
 #include "base/text.h"
+#include "runtime/cgroup_rootless.h"
+#include "runtime/standing.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -38,6 +40,14 @@ static int find_unit(struct place *self, const char *id, const struct spec *spec
 	return cgroup_init(&self->cgroup, path, err);
 }
 
+static int choose_cgroup(struct place *self, const struct place_request *request, const struct spec *spec, struct error *err)
+{
+	const char *wanted = spec->linux_part.cgroups_path;
+	int r = standing_is_rootless() ? cgroup_rootless_path(wanted, request->id, &spec->linux_part.resources, self->cgroup_path, err) : 1;
+
+	return r > 0 ? cgroup_path(wanted, request->id, self->cgroup_path, err) : r;
+}
+
 int place_find(struct place *self, const struct place_request *request, struct spec *ret_spec, struct error *err)
 {
 	const char *bundle = request->bundle != NULL ? request->bundle : ".";
@@ -56,7 +66,7 @@ int place_find(struct place *self, const struct place_request *request, struct s
 	self->hold = SYSTEMD_HOLD_NONE;
 	if (request->uses_systemd)
 		return find_unit(self, request->id, ret_spec, err);
-	if (request->has_cgroups && cgroup_path(ret_spec->linux_part.cgroups_path, request->id, self->cgroup_path, err) < 0)
+	if (request->has_cgroups && choose_cgroup(self, request, ret_spec, err) < 0)
 		return err->code;
 	return cgroup_init(&self->cgroup, self->cgroup_path, err);
 }

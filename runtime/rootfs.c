@@ -8,6 +8,7 @@
 #include "base/kernel.h"
 #include "base/owned.h"
 #include "base/text.h"
+#include "runtime/mount_options.h"
 #include "runtime/mounts.h"
 #include "runtime/procfs.h"
 
@@ -259,6 +260,23 @@ static int guard_paths(const struct spec *spec, const struct guard *guard, struc
 	return mask_paths(spec, guard, err);
 }
 
+/* As runc and crun do: "ro" is for the container, not for who fills it. */
+static int seal_devices(const struct spec *spec, int root_fd, struct error *err)
+{
+	for (size_t i = 0; i < spec->mounts.count; i++) {
+		const struct spec_mount *mount = &spec->mounts.items[i];
+		struct mount_options options;
+		auto_close int fd = FD_NONE;
+
+		if (!mounts_is_sealed_later(mount) || mount_options_parse(&mount->options, &options) < 0 || (options.flags & MS_RDONLY) == 0)
+			continue;
+		fd = open_in_root(root_fd, "/dev", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+		if (fd < 0 || kernel_mount_setattr(fd, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0) < 0)
+			return fail_errno(err, errno, "mounts[%zu]: make '/dev' read-only", i);
+	}
+	return 0;
+}
+
 int rootfs_guard(const struct spec *spec, int root_fd, struct error *err)
 {
 	struct guard guard;
@@ -268,8 +286,8 @@ int rootfs_guard(const struct spec *spec, int root_fd, struct error *err)
 		r = guard_paths(spec, &guard, err);
 	if (guard.proc_fd >= 0)
 		close(guard.proc_fd);
-	if (r < 0)
-		return r;
+	if (r < 0 || seal_devices(spec, root_fd, err) < 0)
+		return err->code;
 	if (spec->root->is_readonly && kernel_mount_setattr(root_fd, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0) < 0)
 		return fail_errno(err, errno, "make the rootfs read-only");
 	return 0;

@@ -279,16 +279,21 @@ static int build(scmp_filter_ctx context, const struct spec_seccomp *seccomp, ui
 	return 0;
 }
 
-int seccomp_compile(struct seccomp_filter *self, const struct spec_seccomp *seccomp, struct error *err)
+int seccomp_begin(struct seccomp_filter *self, const struct spec_seccomp *seccomp, struct error *err)
 {
-	scmp_filter_ctx context;
-	uint32_t default_action;
-	int r;
-
 	*self = (struct seccomp_filter){0};
 	if (seccomp_check(seccomp, err) < 0)
 		return err->code;
 	self->flags = parse_flags(seccomp);
+	return 0;
+}
+
+int seccomp_compile(struct seccomp_filter *self, const struct spec_seccomp *seccomp, struct error *err)
+{
+	uint32_t default_action;
+	scmp_filter_ctx context;
+	int r;
+
 	default_action = parse_action(seccomp->default_action, &seccomp->default_errno);
 	context = seccomp_init(default_action);
 	if (context == NULL)

@@ -21,6 +21,9 @@ struct seccomp_filter {
 
 /* Unknown words, arguments there are not, and notifications that nobody could receive. NULL is fine. */
 int seccomp_check(const struct spec_seccomp *seccomp, struct error *err);
+/* Checks, and sets what of a filter is no program: its flags. */
+int seccomp_begin(struct seccomp_filter *self, const struct spec_seccomp *seccomp, struct error *err);
+/* Adds the program to one that was begun: takes milliseconds, see seccomp_cache.h. */
 int seccomp_compile(struct seccomp_filter *self, const struct spec_seccomp *seccomp, struct error *err);
 void seccomp_filter_deinit(struct seccomp_filter *self);
 

@@ -8,6 +8,7 @@
 #include "base/number.h"
 #include "base/owned.h"
 #include "base/text.h"
+#include "runtime/standing.h"
 #include "runtime/unit_properties.h"
 #include "runtime/unit_value.h"
 
@@ -38,21 +39,9 @@ static void call_begin(struct call *self, const char *verb, const char *unit)
 	unit_words_add(&self->words, unit);
 }
 
-/* Inside of a user namespace root is the user who made it; there are no mappings that begin with all ids but the host's. */
 bool systemd_is_user(void)
 {
-	uint32_t inner = 0, outer = 0, size = UINT32_MAX;
-	FILE *map;
-
-	if (geteuid() != 0)
-		return true;
-	map = fopen("/proc/self/uid_map", "re");
-	if (map == NULL)
-		return false;
-	if (fscanf(map, "%u %u %u", &inner, &outer, &size) != 3)
-		size = UINT32_MAX;
-	(void) fclose(map);
-	return inner != 0 || outer != 0 || size != UINT32_MAX;
+	return geteuid() != 0 || standing_is_in_user_namespace();
 }
 
 void systemd_remember_program(void)

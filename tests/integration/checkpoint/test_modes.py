@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 
@@ -10,6 +11,7 @@ import pytest
 
 from conftest import CHECKPOINT, is_running, wait_for
 from test_migrate import expect_stayed, faults, migrate, start  # noqa: F401 (a fixture)
+from test_tls import certificates, listener  # noqa: F401 (fixtures)
 
 
 def can_track_writes():
@@ -103,6 +105,21 @@ def test_a_worker_that_dies_while_it_places_what_came_in_the_round(container, mi
     assert move.stdio.stdout.line("MANGLE") == "MANGLE bad=0"
     pager.kill()
     pager.wait()
+
+
+@needs_tracking
+def test_what_came_in_the_round_is_not_lost_with_the_source(container, migrate, certificates, listener, tmp_path):  # noqa: F811
+    one = start(container, 16)
+    move = migrate(one, listener=listener, source_args=[*certificates[0], *mode("hybrid"), "--lost-pages", "poison"], target_args=certificates[1],
+                   target_env=faults(tmp_path / "faults", pager__local="kill"))
+    assert move.receiver.wait() == -signal.SIGKILL
+    move.sender.phase("reconnecting")
+    os.kill(one.pid, signal.SIGKILL)
+    pager = move.take_over()
+    assert move.sender.wait() == 4
+    assert pager.wait(60) == 0, pager.stderr.read()
+    lost = re.search(rb"poisoned (\d+)", move.said)
+    assert lost is None or int(lost[1]) < 2000, "of 4096 pages only those that it wrote after the round"
 
 
 @pytest.mark.parametrize("name", WITH_TRACKING)

@@ -204,6 +204,21 @@ def test_cve_2021_30465_a_target_exchanged_for_a_link(bundle, attacks, shared, t
     assert pathlib.Path("/proc/self/mountinfo").read_text() == before
 
 
+def test_a_new_file_system_is_complete_before_it_has_a_name(bundle, attacks, tmp_path):
+    """What is done to it after its content has come is done to it, whoever is exchanged for its folder meanwhile."""
+    volume = tmp_path / "volume"
+    for name in ("a", "b"):
+        (volume / name).mkdir(parents=True)
+        (volume / name / "content").touch()
+    bundle.mount("/data", "bind", str(volume), "bind").mount("/data/a", "tmpfs", "tmpfs", "tmpcopyup", "ro", "rnosuid", "shared")
+    bundle.sh("grep ' - tmpfs tmpfs ' /proc/self/mountinfo | grep ' /data/'; ls /data/a /data/b")
+    with exchanging(attacks, volume / "a", volume / "b"):
+        for _ in range(RACES // 3):
+            mount, *names = bundle.run().stdout.splitlines()
+            assert {"ro", "nosuid"} <= set(mount.split()[5].split(",")) and " shared:" in mount
+            assert names.count("content") == 2
+
+
 # CVE-2024-45310: the missing target of a mount is made on the host.
 
 def test_cve_2024_45310_a_target_made_on_the_host(bundle, attacks, shared, tmp_path):

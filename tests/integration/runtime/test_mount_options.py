@@ -112,3 +112,13 @@ def test_the_host_keeps_its_mounts_when_they_are_shared_with_the_container(bundl
 def test_no_option_is_without_a_test(hydra):
     known = json.loads(hydra("features").stdout)["mountOptions"]
     assert sorted(known) == sorted([*OF_ONE_MOUNT, *OF_A_TREE, *ELSEWHERE])
+
+
+def test_a_read_only_dev_is_filled_first(bundle):
+    """As podman asks for with --read-only: what is mounted below it, and its devices, come before it is sealed."""
+    next(mount for mount in bundle.config["mounts"] if mount["destination"] == "/dev")["options"].append("ro")
+    bundle.config["root"]["readonly"] = True
+    out = bundle.output("grep ' /dev ' /proc/mounts; test -c /dev/null && echo device; test -d /dev/pts && echo pts;"
+                        " touch /dev/x 2>&1; touch /dev/shm/x && echo shm")
+    lines = out.splitlines()
+    assert lines[0].split()[3].startswith("ro,") and lines[1:3] == ["device", "pts"] and "Read-only" in lines[3] and lines[4] == "shm"

@@ -260,6 +260,33 @@ def test_a_killed_create_leaves_no_unit(scope, tmp_path, point):
     scope.sleeping()
 
 
+def children(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except FileNotFoundError:
+        return []
+
+
+def test_a_create_that_is_killed_while_systemd_works_leaves_no_unit(scope):
+    scope.save()
+    for _ in range(3):
+        create = subprocess.Popen(scope.hydra.command("create", "--bundle", scope.path, scope.id), stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_until(lambda: children(create.pid), "hydra-systemd")
+        create.kill()
+        create.wait(PATIENCE_S)
+        wait_until(lambda: show(scope.unit, "ActiveState") == "inactive", "the end of the unit")
+        scope.hydra("delete", "--force", scope.id)
+    scope.sleeping()
+
+
+def test_a_unit_that_was_stopped_by_hand_is_a_container_that_ended(scope):
+    scope.sleeping()
+    systemctl("stop", scope.unit)
+    wait_until(lambda: scope.hydra.state(scope.id)["status"] == "stopped", "the end")
+    scope.hydra("delete", scope.id)
+
+
 def test_a_killed_delete_is_finished_by_the_next(scope, tmp_path):
     faults = tmp_path / "faults"
     faults.mkdir()
