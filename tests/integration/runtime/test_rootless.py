@@ -9,6 +9,7 @@ import tempfile
 
 import pytest
 from conftest import HYDRA, PATIENCE_S, Bundle, Hydra, assert_nothing_is_left, covers, living_children, reap, wait_until
+from test_exec import ConsoleSocket, read_until
 
 UID, GID, SUB = 54321, 54322, 300000
 RANGES = [{"containerID": 0, "hostID": UID, "size": 1}, {"containerID": 1, "hostID": SUB, "size": 65536}]
@@ -256,6 +257,20 @@ def test_a_user_namespace_that_the_caller_has_made(bundle):
                             env={"XDG_RUNTIME_DIR": f"{bundle.hydra.folder}/run", "PATH": os.environ["PATH"], "_CONTAINERS_USERNS_CONFIGURED": "done"})
     assert result.returncode == 0, result.stderr
     assert result.stdout.split() == ["0", "zero", "0", str(UID), "1"]
+
+
+def test_the_terminal_of_a_user(bundle):
+    bundle.ranges().process.update(terminal=True, user={"uid": 5, "gid": 6})
+    bundle.sh("stat -c %u /dev/pts/0 /dev/console; tty; echo done; read line")
+    console = ConsoleSocket(bundle.path / "console")
+    own(bundle.path)
+    pid = bundle.create("--console-socket", bundle.path / "console")
+    master = console.receive()
+    bundle.hydra("start", bundle.id)
+    assert read_until(master, b"done").split()[:3] == [b"5", b"5", b"/dev/pts/0"]
+    os.write(master, b"\n")
+    assert reap(pid) == 0
+    os.close(master)
 
 
 def test_clocks_of_a_user(bundle):
