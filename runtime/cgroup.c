@@ -51,8 +51,7 @@ int cgroup_path(const char *wanted, const char *id, char ret_path[static CGROUP_
 		return fail_because(err, EINVAL, "linux.cgroupsPath: '%s' is the root cgroup", wanted);
 	if (wanted != NULL && wanted[0] != '/' && strchr(wanted, ':') != NULL)
 		return fail_because(err, ENOTSUP,
-				    "linux.cgroupsPath: '%s' is of systemd's form, which is not supported; use the "
-				    "cgroupfs cgroup manager", wanted);
+				    "linux.cgroupsPath: '%s' is of systemd's form, which needs --systemd-cgroup", wanted);
 	return 0;
 }
 

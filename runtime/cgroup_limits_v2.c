@@ -14,22 +14,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-uint64_t cgroup_weight_from_shares(uint64_t shares)
-{
-	if (shares == 0)
-		return 0;
-	if (shares < 2)
-		shares = 2;
-	if (shares > 262144)
-		shares = 262144;
-	return 1 + ((shares - 2) * 9999) / 262142;
-}
-
-uint64_t cgroup_io_weight_from_blkio(uint64_t weight)
-{
-	return weight == 0 ? 0 : 1 + (weight - 10) * 9999 / 990;
-}
-
 /* As the root of a container's cgroup namespace is: beside its processes only controllers of threads could be enabled, and no process could
  * be put below then (EOPNOTSUPP). The real root has no type. */
 static bool has_processes(const char *dir)

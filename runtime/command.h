@@ -21,6 +21,9 @@ struct global_options {
 	bool has_systemd_cgroup;
 	bool wants_version;
 	bool has_default_root;
+	/* from cgroup_manager and has_systemd_cgroup */
+	bool has_cgroups;
+	bool uses_systemd;
 	char *own_root; /* what root points to when it is below the user's folder */
 };
 

@@ -139,7 +139,8 @@ static int restore(const struct global_options *globals, void *options, const st
 		.work = self->work_path,
 		.pid_file = self->pid_file,
 		.console_socket = self->console_socket,
-		.has_cgroups = globals->cgroup_manager == NULL || strcmp(globals->cgroup_manager, "disabled") != 0,
+		.has_cgroups = globals->has_cgroups,
+		.uses_systemd = globals->uses_systemd,
 	};
 	struct restored restored;
 	int status = 0;

@@ -49,9 +49,8 @@ static int prepare(const struct global_options *globals, struct create_options *
 {
 	options->launch.root = globals->root;
 	options->launch.id = rest->positional[0];
-	options->launch.has_cgroups = globals->cgroup_manager == NULL || strcmp(globals->cgroup_manager, "disabled") != 0;
-	if (globals->has_systemd_cgroup || (globals->cgroup_manager != NULL && strcmp(globals->cgroup_manager, "systemd") == 0))
-		return fail_because(err, ENOTSUP, "the systemd cgroup manager is not supported; use cgroupfs");
+	options->launch.has_cgroups = globals->has_cgroups;
+	options->launch.uses_systemd = globals->uses_systemd;
 	return process_keep_fds(options->launch.preserved_fds, &options->launch.listen_fds, err);
 }
 

@@ -56,8 +56,8 @@ static void add_cgroup(struct json_object *to)
 
 	json_add_bool(cgroup, "v1", true);
 	json_add_bool(cgroup, "v2", true);
-	json_add_bool(cgroup, "systemd", false);
-	json_add_bool(cgroup, "systemdUser", false);
+	json_add_bool(cgroup, "systemd", true);
+	json_add_bool(cgroup, "systemdUser", true);
 	json_add_bool(cgroup, "rdma", true);
 }
 

@@ -11,6 +11,7 @@
 #include "runtime/container.h"
 #include "runtime/json.h"
 #include "runtime/preflight.h"
+#include "runtime/systemd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -122,11 +123,15 @@ static int from_file(const char *path, struct spec_part *part, struct spec_resou
 
 static int apply(const struct container *container, const struct spec_resources *resources, struct error *err)
 {
+	const char *unit = container->state.systemd_unit;
 	struct cgroup cgroup;
 
 	if (container_status(container) == CONTAINER_STOPPED)
 		return fail_because(err, ESRCH, "cannot update a stopped container: container not running");
 	if (cgroup_init(&cgroup, container->state.cgroup_path, err) < 0 || preflight_check_resources(resources, &cgroup, err) < 0)
+		return err->code;
+	/* first, so that what systemd rounds or does not know is set as it was asked for */
+	if (unit != NULL && unit[0] != '\0' && systemd_update(unit, &cgroup, resources, err) < 0)
 		return err->code;
 	return cgroup_set_limits(&cgroup, resources, err);
 }

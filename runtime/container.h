@@ -34,6 +34,7 @@ struct container_state {
 	const char *rootfs;
 	const char *created;
 	const char *cgroup_path; /* "": none of its own */
+	const char *systemd_unit; /* what made the cgroup; "": ourselves */
 	struct json_uint owner;
 	struct json_map annotations;
 };

@@ -20,6 +20,7 @@ const struct field container_state_fields[] = {
 	{"rootfs", FIELD_STRING, STATE_MEMBER(rootfs)},
 	{"created", FIELD_STRING, STATE_MEMBER(created)},
 	{"cgroupPath", FIELD_STRING, STATE_MEMBER(cgroup_path)},
+	{"systemdUnit", FIELD_STRING, STATE_MEMBER(systemd_unit)},
 	{"owner", FIELD_UINT, STATE_MEMBER(owner)},
 	{"annotations", FIELD_MAP, STATE_MEMBER(annotations)},
 	{NULL},
@@ -58,6 +59,8 @@ char *container_state_file(const struct container_state *state)
 	add_text(json, "rootfs", state->rootfs);
 	add_text(json, "created", state->created);
 	add_text(json, "cgroupPath", state->cgroup_path);
+	if (state->systemd_unit != NULL && state->systemd_unit[0] != '\0')
+		add_text(json, "systemdUnit", state->systemd_unit);
 	json_add_uint(json, "owner", state->owner.value);
 	add_annotations(json, &state->annotations);
 	return json_text(json, false);

@@ -18,6 +18,7 @@
 #include "runtime/process.h"
 #include "runtime/process_schedule.h"
 #include "runtime/sync.h"
+#include "runtime/systemd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -212,15 +213,26 @@ static _Noreturn void become_process(struct exec *self)
 
 static int spawn(struct exec *self, struct error *err)
 {
+	const char *unit = self->container->state.systemd_unit;
+	bool is_moved = false;
+
 	self->pid = namespace_plan_spawn(&self->namespaces, self->cgroup_fd, err);
 	if (self->pid < 0 && err->code == -EBUSY && follow_init(self, err) == 0) {
 		*err = ERROR_NONE;
 		self->pid = namespace_plan_spawn(&self->namespaces, self->cgroup_fd, err);
 	}
+	/* an ordinary user may not move a process from the cgroup of a session to those of the own systemd: that one may */
+	if (self->pid < 0 && err->code == -EACCES && unit != NULL && unit[0] != '\0') {
+		*err = ERROR_NONE;
+		is_moved = true;
+		self->pid = namespace_plan_spawn(&self->namespaces, FD_NONE, err);
+	}
 	if (self->pid == 0)
 		become_process(self);
 	close(take_fd(&self->sync_fds[1]));
-	return self->pid < 0 ? err->code : 0;
+	if (self->pid < 0)
+		return err->code;
+	return is_moved ? systemd_join(unit, self->pid, err) : 0;
 }
 
 static int provide(const struct exec *self, struct error *err)

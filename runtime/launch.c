@@ -152,30 +152,59 @@ static _Noreturn void become_init(struct launch *self)
 	init_run(&init);
 }
 
+/* An ordinary user may not move a process from the cgroup of a session to those of the own systemd: that one may. */
+static bool must_be_moved(const struct launch *self, const struct error *err)
+{
+	return err->code == -EACCES && self->cgroup_fd >= 0 && self->place.hold.pid > 0;
+}
+
+/* cgroup v1 is joined later, by init itself. */
+static int settle(struct launch *self, bool is_late, bool is_moved, struct error *err)
+{
+	int r = 0;
+
+	if (is_moved) {
+		r = systemd_attach(&self->place.hold, self->result->pid, err);
+	} else if (is_late && self->cgroup_fd >= 0) {
+		auto_free char *text = text_format("%d", self->result->pid);
+		auto_free char *path = text_format("%s/cgroup.procs", cgroup_find(&self->place.cgroup, "")->dir);
+
+		r = file_set(AT_FDCWD, path, text, err);
+		if (r < 0 && must_be_moved(self, err)) {
+			*err = ERROR_NONE;
+			r = systemd_attach(&self->place.hold, self->result->pid, err);
+		}
+	}
+	if (r == 0 && self->place.cgroup.is_unified)
+		place_release_unit(&self->place, &self->result->spec);
+	return r;
+}
+
 static int spawn(struct launch *self, struct error *err)
 {
-	const struct spec *spec = &self->result->spec;
-	bool is_late = self->namespaces.fds[NAMESPACE_USER] >= 0;
+	struct spec *spec = &self->result->spec;
+	bool is_late = self->namespaces.fds[NAMESPACE_USER] >= 0, is_moved = false;
 	pid_t pid;
 
-	if (cgroup_make_unified(&self->place.cgroup, &spec->linux_part.resources, &self->cgroup_fd, err) < 0 ||
-	    (cgroup_delegate_is_wanted(spec) && cgroup_delegate(&self->place.cgroup, spec, err) < 0))
+	if (place_start_unit(&self->place, spec, &self->result->container, err) < 0 ||
+	    cgroup_make_unified(&self->place.cgroup, &spec->linux_part.resources, &self->cgroup_fd, err) < 0 ||
+	    (cgroup_delegate_is_wanted(spec) && cgroup_delegate(&self->place.cgroup, spec, err) < 0) ||
+	    place_make_room(&self->place, spec, err) < 0)
 		return err->code;
 	fault_point("create-cgroup-made");
 	pid = namespace_plan_spawn(&self->namespaces, is_late ? FD_NONE : self->cgroup_fd, err);
+	if (pid < 0 && must_be_moved(self, err)) {
+		*err = ERROR_NONE;
+		is_moved = true;
+		pid = namespace_plan_spawn(&self->namespaces, FD_NONE, err);
+	}
 	if (pid < 0)
 		return err->code;
 	if (pid == 0)
 		become_init(self);
 	self->result->pid = pid;
 	close(take_fd(&self->sync_fds[1]));
-	if (is_late && self->cgroup_fd >= 0) {
-		auto_free char *text = text_format("%d", pid);
-		auto_free char *path = text_format("%s/cgroup.procs", cgroup_find(&self->place.cgroup, "")->dir);
-
-		return file_set(AT_FDCWD, path, text, err);
-	}
-	return 0;
+	return settle(self, is_late, is_moved, err);
 }
 
 static int send_setup(struct launch *self, struct error *err)
@@ -301,6 +330,7 @@ static int make(struct launch *self, struct error *err)
 		return err->code;
 	if (attend(self, err) < 0)
 		return err->code;
+	place_release_unit(&self->place, &self->result->spec);
 	return finish(self, err);
 }
 
@@ -309,6 +339,7 @@ static void undo(struct launch *self)
 	struct launched *result = self->result;
 	struct error ignored;
 
+	place_release_unit(&self->place, &result->spec);
 	if (result->pid > 0) {
 		(void) kill(result->pid, SIGKILL);
 		(void) waitpid(result->pid, NULL, 0);
@@ -320,8 +351,8 @@ int launch_container(const struct launch_options *options, struct launched *ret_
 {
 	struct launch launch = {.options = options, .result = ret_launched, .sync_fds = {FD_NONE, FD_NONE}, .console_fd = FD_NONE,
 				.terminal_socket_fd = FD_NONE, .start_fd = FD_NONE, .reply_fd = FD_NONE, .cgroup_fd = FD_NONE,
-				.sources = {.root_tree_fd = FD_NONE}};
-	const struct place_request request = {options->id, options->bundle, options->config, options->has_cgroups};
+				.sources = {.root_tree_fd = FD_NONE}, .place.hold = SYSTEMD_HOLD_NONE};
+	const struct place_request request = {options->id, options->bundle, options->config, options->has_cgroups, options->uses_systemd};
 	int r;
 
 	*ret_launched = (struct launched){.container = {.dir_fd = FD_NONE}, .sync_fd = FD_NONE, .terminal_fd = FD_NONE};

@@ -24,6 +24,7 @@ struct launch_options {
 	bool without_pivot;
 	bool keeps_keyring;
 	bool has_cgroups;     /* false: --cgroup-manager disabled */
+	bool uses_systemd;    /* --cgroup-manager systemd */
 	bool starts_at_once;  /* run */
 	bool is_detached;
 };

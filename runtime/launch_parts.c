@@ -15,6 +15,7 @@
 #include "runtime/seccomp_cache.h"
 #include "runtime/seccomp_filter.h"
 #include "runtime/sync.h"
+#include "runtime/systemd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -114,10 +115,14 @@ int launch_destroy(struct container *container, const spec_hook_list *poststop, 
 
 	/* without cgroups there is nothing to kill but init, which the caller has done */
 	if (state->cgroup_path != NULL && state->cgroup_path[0] != '\0') {
-		if (cgroup_init(&cgroup, state->cgroup_path, err) < 0 || cgroup_kill(&cgroup, err) < 0 ||
-		    cgroup_remove(&cgroup, err) < 0)
+		if (cgroup_init(&cgroup, state->cgroup_path, err) < 0 || cgroup_kill(&cgroup, err) < 0)
 			return err->code;
 	}
+	if (state->systemd_unit != NULL && state->systemd_unit[0] != '\0' && systemd_stop(state->systemd_unit, container->dir, err) < 0)
+		return err->code;
+	fault_point("delete-unit-stopped");
+	if (cgroup_remove(&cgroup, err) < 0)
+		return err->code;
 	fault_point("delete-cgroups-removed");
 	if (poststop != NULL) {
 		struct error ignored;

@@ -10,6 +10,7 @@
 #include "runtime/self_protect.h"
 #include "runtime/spec.h"
 #include "runtime/standing.h"
+#include "runtime/systemd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -36,8 +37,8 @@ static const struct option_entry global_entries[] = {
 	{0, "log-format", "text|json", OPTION_STRING, GLOBAL_MEMBER(log_format), "how (text)"},
 	{0, "log-level", "LEVEL", OPTION_STRING, GLOBAL_MEMBER(log_level), "error, warning or debug"},
 	{0, "debug", NULL, OPTION_FLAG, GLOBAL_MEMBER(is_debug), "accepted for compatibility"},
-	{0, "systemd-cgroup", NULL, OPTION_FLAG, GLOBAL_MEMBER(has_systemd_cgroup), "cgroups by systemd (not supported yet)"},
-	{0, "cgroup-manager", "NAME", OPTION_STRING, GLOBAL_MEMBER(cgroup_manager), "cgroupfs or disabled"},
+	{0, "systemd-cgroup", NULL, OPTION_FLAG, GLOBAL_MEMBER(has_systemd_cgroup), "the same as --cgroup-manager systemd"},
+	{0, "cgroup-manager", "NAME", OPTION_STRING, GLOBAL_MEMBER(cgroup_manager), "cgroupfs, systemd or disabled (cgroupfs)"},
 	{0, "rootless", "true|false|auto", OPTION_STRING, GLOBAL_MEMBER(rootless), "whether to do without cgroups that cannot be had (auto)"},
 	{0, "criu", "PATH", OPTION_IGNORED, 0, "accepted, without effect"},
 	{'v', "version", NULL, OPTION_FLAG, GLOBAL_MEMBER(wants_version), "print the version"},
@@ -153,17 +154,27 @@ static int choose_root(struct global_options *globals, struct error *err)
 	return 0;
 }
 
+static int choose_manager(struct global_options *globals, struct error *err)
+{
+	static const char *const managers[] = {"systemd", "cgroupfs", "disabled", NULL};
+	const char *name = globals->cgroup_manager != NULL ? globals->cgroup_manager : globals->has_systemd_cgroup ? "systemd" : "cgroupfs";
+
+	if (!text_is_one_of(name, managers))
+		return fail_because(err, EINVAL, "option --cgroup-manager: '%s' is not systemd, cgroupfs or disabled", name);
+	if (globals->has_systemd_cgroup && strcmp(name, "cgroupfs") == 0)
+		return fail_because(err, EINVAL, "option --systemd-cgroup: contradicts --cgroup-manager cgroupfs");
+	globals->has_cgroups = strcmp(name, "disabled") != 0;
+	globals->uses_systemd = strcmp(name, "systemd") == 0;
+	return 0;
+}
+
 static int check_globals(struct global_options *globals, struct error *err)
 {
 	static const char *const formats[] = {"text", "json", NULL};
-	static const char *const managers[] = {"systemd", "cgroupfs", "disabled", NULL};
 
 	if (globals->log_format != NULL && !text_is_one_of(globals->log_format, formats))
 		return fail_because(err, EINVAL, "option --log-format: '%s' is not text or json", globals->log_format);
-	if (globals->cgroup_manager != NULL && !text_is_one_of(globals->cgroup_manager, managers))
-		return fail_because(err, EINVAL, "option --cgroup-manager: '%s' is not systemd, cgroupfs or disabled",
-				    globals->cgroup_manager);
-	if (standing_choose(globals->rootless, err) < 0)
+	if (choose_manager(globals, err) < 0 || standing_choose(globals->rootless, err) < 0)
 		return err->code;
 	return choose_root(globals, err);
 }
@@ -200,6 +211,8 @@ static int run_command(const struct command *command, const struct global_option
 		print_command_help(command);
 	} else if (r == 0) {
 		r = check_count(command, rest.count, err);
+		if (r == 0 && globals->uses_systemd)
+			systemd_remember_program();
 		if (r == 0 && command->runs_container_code)
 			r = self_protect(all_argv, err);
 		if (r == 0)

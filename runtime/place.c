@@ -2,6 +2,7 @@
 #include "runtime/place.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/owned.h"
 #include "base/text.h"
@@ -9,6 +10,7 @@
 #include "runtime/standing.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -25,6 +27,17 @@ static int find_rootfs(struct place *self, const char *path, struct error *err)
 	if (realpath(wanted, self->rootfs) == NULL)
 		return fail_errno(err, errno, "find rootfs '%s'", wanted);
 	return strcmp(self->rootfs, "/") == 0 ? fail_because(err, EINVAL, "root.path: the host's root cannot be a rootfs") : 0;
+}
+
+/* Where its cgroup will be, only systemd knows; the hierarchies are known, and limits can be checked. */
+static int find_unit(struct place *self, const char *id, const struct spec *spec, struct error *err)
+{
+	char path[CGROUP_PATH_SIZE];
+
+	if (systemd_unit_init(&self->unit, spec->linux_part.cgroups_path, id, systemd_is_user(), err) < 0 ||
+	    systemd_unit_path(&self->unit, path, err) < 0 || systemd_check_spec(spec, err) < 0 || systemd_check(err) < 0)
+		return err->code;
+	return cgroup_init(&self->cgroup, path, err);
 }
 
 static int choose_cgroup(struct place *self, const struct place_request *request, const struct spec *spec, struct error *err)
@@ -49,7 +62,10 @@ int place_find(struct place *self, const struct place_request *request, struct s
 		return fail_because(err, EINVAL, "config.json: process: missing");
 	if (find_rootfs(self, ret_spec->root->path, err) < 0)
 		return err->code;
-	self->cgroup_path[0] = '\0';
+	self->cgroup_path[0] = self->unit.name[0] = '\0';
+	self->hold = SYSTEMD_HOLD_NONE;
+	if (request->uses_systemd)
+		return find_unit(self, request->id, ret_spec, err);
 	if (request->has_cgroups && choose_cgroup(self, request, ret_spec, err) < 0)
 		return err->code;
 	return cgroup_init(&self->cgroup, self->cgroup_path, err);
@@ -68,10 +84,56 @@ int place_save(const struct place *self, struct spec *spec, struct container *co
 		.rootfs = arena_format(arena, "%s", self->rootfs),
 		.created = arena_format(arena, "%s", created),
 		.cgroup_path = arena_format(arena, "%s", self->cgroup_path),
+		.systemd_unit = arena_format(arena, "%s", self->unit.name),
 		.owner = {.is_set = true, .value = geteuid()},
 		.annotations = spec->annotations,
 	};
 	if (container_save(container, err) < 0)
 		return err->code;
 	return file_replace_fast(container->dir_fd, "config.json", spec->source, spec->source_size, 0600, err);
+}
+
+int place_start_unit(struct place *self, struct spec *spec, struct container *container, struct error *err)
+{
+	if (self->unit.name[0] == '\0')
+		return 0;
+	fault_point("create-unit-wanted");
+	if (systemd_start(&self->unit, spec, container->dir, &self->hold, self->cgroup_path, err) < 0) {
+		/* a unit of this name is not ours */
+		container->state.systemd_unit = "";
+		return err->code;
+	}
+	fault_point("create-unit-started");
+	container->state.cgroup_path = arena_format(&spec->arena, "%s", self->cgroup_path);
+	if (cgroup_init(&self->cgroup, self->cgroup_path, err) < 0)
+		return err->code;
+	return container_save(container, err);
+}
+
+static int set_tasks(const struct place *self, const char *limit, struct error *err)
+{
+	const struct cgroup_hierarchy *item = cgroup_find(&self->cgroup, self->cgroup.is_unified ? "" : "pids");
+	auto_free char *path = item != NULL ? text_format("%s/pids.max", item->dir) : NULL;
+
+	return path != NULL ? file_set(AT_FDCWD, path, limit, err) : 0;
+}
+
+static bool is_for_one(const struct place *self, const struct spec *spec)
+{
+	return self->hold.pid > 0 && spec->linux_part.resources.pids.limit.value == 1;
+}
+
+int place_make_room(const struct place *self, const struct spec *spec, struct error *err)
+{
+	return is_for_one(self, spec) ? set_tasks(self, "2", err) : 0;
+}
+
+void place_release_unit(struct place *self, const struct spec *spec)
+{
+	bool was_for_one = is_for_one(self, spec);
+	struct error ignored;
+
+	systemd_release(&self->hold);
+	if (was_for_one)
+		(void) set_tasks(self, "1", &ignored);
 }

@@ -92,7 +92,7 @@ struct restore {
 static int load(struct restore *self, struct error *err)
 {
 	const struct restore_request *request = self->request;
-	const struct place_request wanted = {request->id, request->bundle, NULL, request->has_cgroups};
+	const struct place_request wanted = {request->id, request->bundle, NULL, request->has_cgroups, request->uses_systemd};
 	int r = place_find(&self->place, &wanted, &self->result->spec, err);
 
 	if (r == 0 && request->console_socket != NULL)
@@ -100,12 +100,13 @@ static int load(struct restore *self, struct error *err)
 	return r;
 }
 
-static int make_cgroups(const struct restore *self, struct error *err)
+static int make_cgroups(struct restore *self, struct error *err)
 {
 	const struct spec_resources *resources = &self->result->spec.linux_part.resources;
 	auto_close int unified_fd = FD_NONE;
 
-	if (cgroup_make_unified(&self->place.cgroup, resources, &unified_fd, err) < 0)
+	if (place_start_unit(&self->place, &self->result->spec, &self->result->container, err) < 0 ||
+	    cgroup_make_unified(&self->place.cgroup, resources, &unified_fd, err) < 0)
 		return err->code;
 	return cgroup_make_legacy(&self->place.cgroup, resources, err);
 }
@@ -212,7 +213,7 @@ static int bring_back(struct restore *self, struct error *err)
 
 int restore_container(const struct restore_request *request, struct restored *ret_restored, struct error *err)
 {
-	struct restore restore = {.request = request, .result = ret_restored, .console_fd = FD_NONE};
+	struct restore restore = {.request = request, .result = ret_restored, .place.hold = SYSTEMD_HOLD_NONE, .console_fd = FD_NONE};
 	struct error ignored;
 	int r;
 
@@ -227,6 +228,7 @@ int restore_container(const struct restore_request *request, struct restored *re
 			(void) launch_destroy(&ret_restored->container, NULL, &ignored);
 		}
 	}
+	place_release_unit(&restore.place, &ret_restored->spec);
 	if (restore.console_fd >= 0)
 		close(restore.console_fd);
 	if (r < 0)

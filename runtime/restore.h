@@ -35,6 +35,7 @@ struct restore_request {
 	const char *pid_file;
 	const char *console_socket;
 	bool has_cgroups;
+	bool uses_systemd;
 };
 
 struct restored {

@@ -27,7 +27,7 @@ CONFINED = {
     "lz4.h": {"checkpoint"},
     "zstd.h": {"checkpoint"},
     "linux/userfaultfd.h": {"checkpoint"},
-    "systemd/": {"daemon"},
+    "systemd/": {"runtime"},
     "protobuf-c/": {"proto", "state", "shim", "setup", "checkpoint", "monitor", "daemon", "cli"},
 }
 

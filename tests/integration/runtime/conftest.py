@@ -74,9 +74,10 @@ class Hydra:
     def __init__(self, folder):
         self.folder = folder
         self.root = folder / "state"
+        self.options = []
 
     def command(self, *args):
-        return [str(HYDRA), "--root", str(self.root), *map(str, args)]
+        return [str(HYDRA), "--root", str(self.root), *self.options, *map(str, args)]
 
     def __call__(self, *args, check=True, env=None, **options):
         options.setdefault("stdin", subprocess.DEVNULL)

@@ -2,6 +2,7 @@
 """The command line as other programs use it, and what it says when it is used wrongly."""
 import json
 import os
+import pathlib
 import subprocess
 
 import pytest
@@ -55,9 +56,42 @@ def test_errors_go_to_the_log_as_json(hydra, tmp_path):
     assert (tmp_path / "text").read_text().startswith('level=error msg="')
 
 
-def test_systemd_cgroups_are_refused_clearly(bundle):
+@pytest.mark.skipif(pathlib.Path("/run/systemd/private").exists(), reason="systemd runs here")
+@pytest.mark.parametrize("options", [["--systemd-cgroup"], ["--cgroup-manager", "systemd"]], ids=" ".join)
+def test_without_systemd_nothing_is_made_for_its_manager(bundle, options):
+    bundle.linux["cgroupsPath"] = f"system.slice:hydra:{bundle.id}"
     bundle.save()
-    assert "systemd cgroup manager is not supported" in bundle.hydra.refuses("--systemd-cgroup", "run", "--bundle", bundle.path, bundle.id)
+    for command in ("run", "create"):
+        message = bundle.hydra.refuses(*options, command, "--bundle", bundle.path, bundle.id)
+        assert "needs systemd, which does not answer" in message and "--cgroup-manager cgroupfs" in message
+    assert not (bundle.hydra.root / bundle.id).exists()
+
+
+BAD_UNITS = {
+    "/hydra/web": "not of the form slice:prefix:name", "a.slice:web": "not of the form slice:prefix:name", "a:b:c": "does not end in '.slice'",
+    "a--b.slice:b:c": "each part between dashes needs a name", "a/b.slice:b:c": "cannot be the name of a systemd unit",
+}
+
+
+@pytest.mark.parametrize("path", BAD_UNITS)
+def test_what_is_no_unit_is_refused_with_its_field(bundle, path):
+    bundle.linux["cgroupsPath"] = path
+    bundle.save()
+    message = bundle.hydra.refuses("--systemd-cgroup", "run", "--bundle", bundle.path, bundle.id)
+    assert message.startswith("hydra: linux.cgroupsPath: ") and BAD_UNITS[path] in message
+
+
+def test_what_is_no_property_of_a_unit_is_refused_with_its_annotation(bundle):
+    bundle.linux["cgroupsPath"] = f"system.slice:hydra:{bundle.id}"
+    bundle.config["annotations"] = {"org.systemd.property.CollectMode": "inactive"}
+    bundle.save()
+    message = bundle.hydra.refuses("--systemd-cgroup", "run", "--bundle", bundle.path, bundle.id)
+    assert "annotations.org.systemd.property.CollectMode: expected a value (strings are in quotes)" in message
+
+
+def test_managers_that_contradict_each_other_are_refused(hydra):
+    assert "contradicts" in hydra.refuses("--systemd-cgroup", "--cgroup-manager", "cgroupfs", "state", "nobody")
+    assert "is not systemd, cgroupfs or disabled" in hydra.refuses("--cgroup-manager", "other", "state", "nobody")
 
 
 def test_spec_writes_once(hydra, tmp_path):
