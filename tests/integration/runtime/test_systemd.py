@@ -9,24 +9,10 @@ import subprocess
 
 import pytest
 from conftest import PATIENCE_S, covers, wait_until
+from units import CGROUPS, IS_BOOTED, IS_HYBRID, show, systemctl
 
-pytestmark = pytest.mark.skipif(pathlib.Path("/proc/1/comm").read_text().strip() != "systemd" or "HYDRA_VM" not in os.environ,
-                                reason="needs a machine that systemd booted (scripts/vm --systemd)")
-CGROUPS = pathlib.Path("/sys/fs/cgroup")
+pytestmark = pytest.mark.skipif(not IS_BOOTED or IS_HYBRID, reason="needs a machine that systemd booted (scripts/vm --systemd)")
 UNLIMITED = "infinity"
-
-
-def systemctl(*args, check=True):
-    done = subprocess.run(["systemctl", *args], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE_S)
-    if check:
-        assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
-def show(unit, *names):
-    lines = systemctl("show", "--property", ",".join(names), unit).splitlines()
-    found = dict(line.split("=", 1) for line in lines if "=" in line)
-    return found[names[0]] if len(names) == 1 else [found.get(name) for name in names]
 
 
 def units():

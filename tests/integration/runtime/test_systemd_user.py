@@ -10,14 +10,13 @@ import tempfile
 
 import pytest
 from conftest import HYDRA, PATIENCE_S, wait_until
+from units import CGROUPS, IS_BOOTED, IS_HYBRID
 
-pytestmark = pytest.mark.skipif(pathlib.Path("/proc/1/comm").read_text().strip() != "systemd" or "HYDRA_VM" not in os.environ,
-                                reason="needs a machine that systemd booted (scripts/vm --systemd)")
+pytestmark = pytest.mark.skipif(not IS_BOOTED or IS_HYBRID, reason="needs a machine that systemd booted (scripts/vm --systemd)")
 ACCOUNT = pwd.getpwnam("games")  # of those that every system has, one that owns nothing
 USER, GROUP = ACCOUNT.pw_uid, ACCOUNT.pw_gid
 MANAGER = "hydratest-user.service"
 RUNTIME_DIR = pathlib.Path(f"/run/user/{USER}")
-CGROUPS = pathlib.Path("/sys/fs/cgroup")
 NAME = "hydra-test-user"
 
 
@@ -84,10 +83,6 @@ def bundle(user):
     config = json.loads(path.read_text())
     config["process"].update(terminal=False, args=["/bin/sleep", "100000"])
     config["root"] = {"path": "rootfs", "readonly": False}
-    path.write_text(json.dumps(config))
-    if user.does(str(HYDRA), "--cgroup-manager", "disabled", "run", "--detach", NAME, check=False).returncode != 0:
-        pytest.skip("this hydra makes no containers for ordinary users")
-    user.hydra("delete", "--force", NAME)
     config["linux"]["cgroupsPath"] = f":hydra:{NAME}"
     config["linux"]["resources"] = {"memory": {"limit": 64 << 20}, "pids": {"limit": 20}}
     path.write_text(json.dumps(config))
