@@ -122,8 +122,9 @@ def test_what_systemd_has_no_property_for_is_kept_over_a_reload(scope):
     assert show(scope.unit, "MemoryHigh") == str(48 << 20)
 
 
-def test_a_limit_of_one_process_leaves_room_for_the_container(scope):
-    scope.linux["resources"]["pids"] = {"limit": 1}
+@pytest.mark.parametrize("limit", [{"pids": {"limit": 1}}, {"unified": {"pids.max": "1"}}], ids=str)
+def test_a_limit_of_one_process_leaves_room_for_the_container(scope, limit):
+    scope.linux["resources"].update(limit)
     assert "can't fork" in scope.sh("(true); echo no").run(check=False).stderr
 
 
@@ -267,6 +268,8 @@ def test_a_create_that_is_killed_while_systemd_works_leaves_no_unit(scope):
 
 
 def test_a_unit_that_was_stopped_by_hand_is_a_container_that_ended(scope):
+    """Who is the first process of a pid namespace does not mind SIGTERM: systemd has to kill it."""
+    annotate(scope, TimeoutStopSec="0.2")
     scope.sleeping()
     systemctl("stop", scope.unit)
     wait_until(lambda: scope.hydra.state(scope.id)["status"] == "stopped", "the end")

@@ -109,6 +109,22 @@ def test_the_users_own_systemd_makes_the_scope(user, manager, bundle):
     assert user.unit("LoadState") == {"LoadState": "not-found"}
 
 
+def test_root_of_a_user_namespace_has_the_users_systemd_too(user, manager, bundle):
+    """As Podman calls a runtime for an ordinary user."""
+    for kind in ("uidMappings", "gidMappings"):
+        bundle["linux"][kind] = [{"containerID": 0, "hostID": 0, "size": 1}]
+    (user.folder / "config.json").write_text(json.dumps(bundle))
+    user.environment += [f"XDG_RUNTIME_DIR={RUNTIME_DIR}", "unshare", "--user", "--map-root-user"]
+    user.hydra("run", "--detach", NAME)
+    pid = json.loads(user.hydra("state", NAME).stdout)["pid"]
+    cgroup = CGROUPS / pathlib.Path(f"/proc/{pid}/cgroup").read_text().strip().removeprefix("0::/")
+    assert cgroup.is_relative_to(manager) and cgroup.name == f"hydra-{NAME}.scope"
+    user.hydra("update", "--memory", "32m", NAME)
+    assert (cgroup / "memory.max").read_text().strip() == str(32 << 20)
+    user.hydra("delete", "--force", NAME)
+    wait_until(lambda: not cgroup.exists(), "the end of the cgroup")
+
+
 def test_without_a_systemd_of_his_own_a_user_is_told_what_to_do(user, bundle):
     message = user.hydra("run", NAME, check=False).stderr
     assert "needs the user's own systemd" in message and "loginctl enable-linger" in message
