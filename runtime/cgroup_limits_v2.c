@@ -14,6 +14,19 @@
 #include <inttypes.h>
 #include <string.h>
 
+/* As the root of a container's cgroup namespace is: beside its processes only controllers of threads could be enabled, and no process could
+ * be put below then (EOPNOTSUPP). The real root has no type. */
+static bool has_processes(const char *dir)
+{
+	auto_free char *type_path = text_format("%s/cgroup.type", dir);
+	auto_free char *path = text_format("%s/cgroup.procs", dir);
+	auto_free char *list = NULL;
+	struct error ignored;
+	size_t size = 0;
+
+	return path_exists(AT_FDCWD, type_path) && file_read(AT_FDCWD, path, 1UL << 20, &list, &size, &ignored) == 0 && size > 0;
+}
+
 int cgroup_v2_enable_controllers(const char *parent, const char *dir, struct error *err)
 {
 	auto_free char *list_path = text_format("%s/cgroup.controllers", parent);
@@ -22,6 +35,8 @@ int cgroup_v2_enable_controllers(const char *parent, const char *dir, struct err
 	char *name, *rest;
 
 	(void) dir;
+	if (has_processes(parent))
+		return 0;
 	if (file_read(AT_FDCWD, list_path, 4096, &list, NULL, err) < 0)
 		return err->code;
 	for (name = strtok_r(list, " \n", &rest); name != NULL; name = strtok_r(NULL, " \n", &rest)) {

@@ -10,6 +10,7 @@
 #include "base/owned.h"
 #include "base/text.h"
 #include "runtime/cgroup.h"
+#include "runtime/new_mount.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -52,13 +53,9 @@ static int link_controllers(int dir_fd, const char *name, struct error *err)
 	return 0;
 }
 
-static int fill_legacy(const struct mount_context *context, const struct spec_mount *mount, unsigned long flags,
+static int fill_legacy(const struct mount_context *context, int dir_fd, const struct spec_mount *mount, unsigned long flags,
 		       struct error *err)
 {
-	auto_close int dir_fd = open_in_root(context->root_fd, mount->destination, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-
-	if (dir_fd < 0)
-		return fail_errno(err, errno, "open '%s'", mount->destination);
 	for (size_t i = 0; i < context->cgroup->count; i++) {
 		const struct cgroup_hierarchy *item = &context->cgroup->items[i];
 		const char *name = strrchr(item->mount, '/') + 1;
@@ -77,6 +74,25 @@ static int fill_legacy(const struct mount_context *context, const struct spec_mo
 	return 0;
 }
 
+/* What the hierarchies' folders are made in; by its descriptor, wherever its name leads by then. */
+static int make_folder(const struct mount_context *context, int target_fd, const struct spec_mount *mount, int *ret_fd, struct error *err)
+{
+	static const struct mount_options options = {.flags = MS_NOSUID | MS_NODEV | MS_NOEXEC, .data = "mode=755"};
+	auto_close int mount_fd = FD_NONE;
+
+	if (new_mount_make("tmpfs", "tmpfs", &options, &mount_fd) == 0) {
+		*ret_fd = openat(mount_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (*ret_fd < 0 ||
+		    kernel_move_mount(mount_fd, "", target_fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+			return fail_errno(err, errno, "mount tmpfs on '%s'", mount->destination);
+		return 0;
+	}
+	if (mounts_attach("tmpfs", target_fd, "tmpfs", options.flags, options.data) < 0)
+		return fail_errno(err, errno, "mount tmpfs on '%s'", mount->destination);
+	*ret_fd = open_in_root(context->root_fd, mount->destination, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	return *ret_fd < 0 ? fail_errno(err, errno, "open '%s'", mount->destination) : 0;
+}
+
 /* Without a cgroup of its own the container sees all that we see, and changes nothing. */
 static int show_all(const struct mount_context *context, const struct spec_mount *mount, struct error *err)
 {
@@ -93,6 +109,7 @@ int cgroup_mount_make(const struct mount_context *context, const struct spec_mou
 		      const struct mount_options *options, struct error *err)
 {
 	auto_close int target_fd = FD_NONE;
+	auto_close int dir_fd = FD_NONE;
 
 	if (mounts_open_target(context->root_fd, mount->destination, true, &target_fd, err) < 0 ||
 	    mounts_refuse_proc(target_fd, mount->destination, err) < 0)
@@ -101,7 +118,7 @@ int cgroup_mount_make(const struct mount_context *context, const struct spec_mou
 		return show_all(context, mount, err);
 	if (context->cgroup->is_unified)
 		return attach_hierarchy(context, &context->cgroup->items[0], target_fd, options->flags, err);
-	if (mounts_attach("tmpfs", target_fd, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=755") < 0)
-		return fail_errno(err, errno, "mount tmpfs on '%s'", mount->destination);
-	return fill_legacy(context, mount, options->flags, err);
+	if (make_folder(context, target_fd, mount, &dir_fd, err) < 0)
+		return err->code;
+	return fill_legacy(context, dir_fd, mount, options->flags, err);
 }

@@ -24,6 +24,7 @@ struct global_options {
 	/* from cgroup_manager and has_systemd_cgroup */
 	bool has_cgroups;
 	bool uses_systemd;
+	char *own_root; /* what root points to when it is below the user's folder */
 };
 
 struct command {

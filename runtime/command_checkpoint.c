@@ -25,7 +25,7 @@ struct checkpoint_options {
 #define MEMBER(member) offsetof(struct checkpoint_options, member)
 #define COMMON_ENTRIES                                                                                               \
 	{0, "image-path", "DIR", OPTION_STRING, MEMBER(image_path), "where the image is (./checkpoint)"},                  \
-	{0, "work-path", "DIR", OPTION_STRING, MEMBER(work_path), "accepted, without effect"},                                        \
+	{0, "work-path", "DIR", OPTION_STRING, MEMBER(work_path), "where CRIU's log and statistics go (the image path)"},                                        \
 	{0, "tcp-established", NULL, OPTION_FLAG, MEMBER(tcp_established), "keep TCP connections: always so"},                        \
 	{0, "ext-unix-sk", NULL, OPTION_FLAG, MEMBER(ext_unix_sk), "accepted, without effect"},                   \
 	{0, "shell-job", NULL, OPTION_FLAG, MEMBER(shell_job), "accepted, without effect"},                         \
@@ -64,6 +64,8 @@ static const struct option_entry restore_entries[] = {
 static const struct option_table checkpoint_table = {.entries = checkpoint_entries};
 static const struct option_table restore_table = {.entries = restore_entries};
 
+static const char *const dump_reports[] = {"dump.log", "stats-dump", NULL};
+
 static int refuse_unsupported(const struct checkpoint_options *self, struct error *err)
 {
 	const struct {
@@ -90,6 +92,7 @@ static int dump(const struct checkpoint_options *self, struct container *contain
 	const char *images = self->image_path != NULL ? self->image_path : "checkpoint";
 	auto_free char *pid = text_format("%lld", (long long) container->state.pid.value);
 	struct checkpoint_call call = {.arguments = {"hydra-checkpoint", "dump"}, .count = 2};
+	int r;
 
 	if (status != CONTAINER_RUNNING && status != CONTAINER_PAUSED)
 		return fail_because(err, EINVAL, "cannot checkpoint a %s container: container not running",
@@ -99,8 +102,15 @@ static int dump(const struct checkpoint_options *self, struct container *contain
 	checkpoint_call_add(&call, "--images", images);
 	if (self->leaves_running)
 		checkpoint_call_add(&call, "--leave-running", NULL);
-	if (dir_make_all(images, 0700, err) < 0 || checkpoint_call_run(&call, err) < 0)
-		return err->code;
+	r = dir_make_all(images, 0700, err);
+	if (r == 0 && self->work_path != NULL)
+		r = dir_make_all(self->work_path, 0700, err);
+	if (r == 0) {
+		r = checkpoint_call_run(&call, err);
+		checkpoint_move_reports(images, self->work_path, dump_reports);
+	}
+	if (r < 0)
+		return r;
 	return self->leaves_running ? 0 : launch_destroy(container, NULL, err);
 }
 
@@ -126,6 +136,7 @@ static int restore(const struct global_options *globals, void *options, const st
 		.id = rest->positional[0],
 		.bundle = self->bundle,
 		.images = self->image_path != NULL ? self->image_path : "checkpoint",
+		.work = self->work_path,
 		.pid_file = self->pid_file,
 		.console_socket = self->console_socket,
 		.has_cgroups = globals->has_cgroups,

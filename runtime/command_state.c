@@ -42,10 +42,12 @@ static void print_row(const struct container *container)
 {
 	enum container_status status = container_status(container);
 	const struct container_state *known = &container->state;
+	char owner[24];
 
+	(void) text_fit(owner, sizeof(owner), "#%llu", (unsigned long long) known->owner.value);
 	(void) printf("%-11s %-9lld %-11s %s %s %s\n", container->id,
 		      status == CONTAINER_STOPPED ? 0LL : (long long) known->pid.value, container_status_name(status),
-		      known->bundle, known->created, known->owner.value == 0 ? "root" : "-");
+		      known->bundle, known->created, known->owner.value == 0 ? "root" : owner);
 }
 
 static void print_one(const struct container *container, const struct list_options *options, bool is_json, size_t index)

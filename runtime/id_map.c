@@ -103,32 +103,62 @@ static const char *next_line(const char *line)
 	return *line == '\n' ? line + 1 : line;
 }
 
+struct reader {
+	bool (*read)(const struct reader *self, const char *line, const char *end, struct spec_id_mapping *ret_range);
+	const char *name;
+	uint32_t uid;
+};
+
+static bool read_sub_ids(const struct reader *self, const char *line, const char *end, struct spec_id_mapping *ret_range)
+{
+	return read_grant(line, end, self->name, self->uid, ret_range);
+}
+
+/* "inner outer count" */
+static bool read_inner(const struct reader *self, const char *line, const char *end, struct spec_id_mapping *ret_range)
+{
+	uint32_t outer;
+
+	(void) self;
+	return take_id(&line, end, ' ', &ret_range->host_id) && take_id(&line, end, ' ', &outer) && take_id(&line, end, ' ', &ret_range->size);
+}
+
 /* The first id from `from` on that no line gives, when the lines are looked through once. */
-static uint64_t extend(const char *text, const char *name, uint32_t uid, uint64_t from)
+static uint64_t extend(const struct reader *reader, const char *text, uint64_t from)
 {
 	for (const char *line = text; *line != '\0'; line = next_line(line)) {
-		struct spec_id_mapping grant = {0};
+		struct spec_id_mapping range = {0};
 
-		if (read_grant(line, line + strcspn(line, "\n"), name, uid, &grant) && grant.host_id <= from &&
-		    from < (uint64_t) grant.host_id + grant.size)
-			from = (uint64_t) grant.host_id + grant.size;
+		if (reader->read(reader, line, line + strcspn(line, "\n"), &range) && range.host_id <= from &&
+		    from < (uint64_t) range.host_id + range.size)
+			from = (uint64_t) range.host_id + range.size;
 	}
 	return from;
 }
 
-bool sub_ids_include(const char *text, const char *name, uint32_t uid, const struct spec_id_mapping *wanted)
+static bool includes(const struct reader *reader, const char *text, const struct spec_id_mapping *wanted)
 {
 	uint64_t end = (uint64_t) wanted->host_id + wanted->size;
 	uint64_t from = wanted->host_id;
 
 	while (from < end) {
-		uint64_t next = extend(text, name, uid, from);
+		uint64_t next = extend(reader, text, from);
 
 		if (next == from)
 			return false;
 		from = next;
 	}
 	return true;
+}
+
+bool sub_ids_include(const char *text, const char *name, uint32_t uid, const struct spec_id_mapping *wanted)
+{
+	return includes(&(struct reader){read_sub_ids, name, uid}, text, wanted);
+}
+
+bool id_map_includes(const char *text, const struct spec_id_mapping *wanted)
+{
+	return includes(&(struct reader){.read = read_inner}, text, wanted);
 }
 
 char *passwd_name(const char *text, uint32_t uid)

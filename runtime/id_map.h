@@ -22,7 +22,10 @@ bool id_map_find(const spec_id_mapping_list *map, uint32_t inner, uint32_t *ret_
 /* True when text, of /proc/PID/uid_map, is that of the initial user namespace: every id is itself. */
 bool id_map_is_initial(const char *text);
 
-/* Whether the lines of /etc/subuid that begin with name, or with uid as a number, give all of size ids from first on. name may be NULL. */
+/* Whether text, of /proc/PID/uid_map, has all of wanted's outer ids inside: they can be given to a namespace below. */
+bool id_map_includes(const char *text, const struct spec_id_mapping *wanted);
+
+/* Whether the lines of /etc/subuid that begin with name, or with uid as a number, give all of wanted's outer ids. name may be NULL. */
 bool sub_ids_include(const char *text, const char *name, uint32_t uid, const struct spec_id_mapping *wanted);
 /* The name of uid in the text of /etc/passwd, or NULL. The caller frees. */
 char *passwd_name(const char *text, uint32_t uid);

@@ -142,7 +142,8 @@ static int choose_root(struct global_options *globals, struct error *err)
 		globals->root = "/run/hydra";
 		/* inside of a user namespace being root means little: the caller's own folder is the right one */
 		if (standing_looks_rootless() && folder != NULL) {
-			globals->root = text_format("%s/hydra", folder);
+			globals->own_root = text_format("%s/hydra", folder);
+			globals->root = globals->own_root;
 			/* the sticky bit keeps tmpfiles cleaners away */
 			if (mkdir(globals->root, 0700) == 0)
 				(void) chmod(globals->root, 01700);
@@ -268,6 +269,7 @@ int main(int argc, char **argv)
 	struct error err = ERROR_NONE;
 	int r = start(&globals, argc, argv, &command, &err);
 
+	free(globals.own_root);
 	if (r >= 0 && fflush(stdout) == 0)
 		return r;
 	if (r >= 0)

@@ -98,15 +98,31 @@ bool mounts_is_idmapped(const struct spec_mount *mount)
 	return has_word(mount, "idmap") || has_word(mount, "ridmap") || mount->uid_mappings.count > 0 || mount->gid_mappings.count > 0;
 }
 
+/* What a mount of the host forbids, a user namespace may not allow again. Nor may it change how times of access are noted, but that is not
+ * worth a failure. */
+static int change_attributes(int fd, unsigned int flags, uint64_t set, uint64_t clear)
+{
+	const uint64_t times = MOUNT_ATTR__ATIME | MOUNT_ATTR_NODIRATIME;
+
+	if ((set | clear) == 0 || kernel_mount_setattr(fd, "", AT_EMPTY_PATH | flags, set, clear) == 0)
+		return 0;
+	if (errno != EPERM || ((set | clear) & times) == 0)
+		return -errno;
+	set &= ~times;
+	clear &= ~times;
+	return (set | clear) == 0 || kernel_mount_setattr(fd, "", AT_EMPTY_PATH | flags, set, clear) == 0 ? 0 : -errno;
+}
+
 static int set_attributes(int fd, const struct mount_options *options, const struct spec_mount *mount, struct error *err)
 {
-	if ((options->attributes_set | options->attributes_clear) != 0 &&
-	    kernel_mount_setattr(fd, "", AT_EMPTY_PATH, options->attributes_set, options->attributes_clear) < 0)
-		return fail_errno(err, errno, "set the options of mount '%s'", mount->destination);
-	if ((options->recursive_set | options->recursive_clear) != 0 &&
-	    kernel_mount_setattr(fd, "", AT_EMPTY_PATH | AT_RECURSIVE, options->recursive_set, options->recursive_clear) < 0)
-		return fail_errno(err, errno, "set the recursive options of mount '%s'", mount->destination);
-	return 0;
+	int r = change_attributes(fd, 0, options->attributes_set, options->attributes_clear);
+
+	if (r == 0)
+		r = change_attributes(fd, AT_RECURSIVE, options->recursive_set, options->recursive_clear);
+	if (r == -EPERM)
+		return fail_because(err, EPERM, "set the options of mount '%s': one of them allows what the mount of its source forbids, which a user "
+				    "namespace may not", mount->destination);
+	return r < 0 ? fail_errno(err, -r, "set the options of mount '%s'", mount->destination) : 0;
 }
 
 int mounts_open_source(const struct spec_mount *mount, const char *bundle, int *ret_fd, struct error *err)
@@ -256,15 +272,21 @@ static int mount_refused(const struct mount_context *self, const struct spec_mou
 	return fail_errno(err, EPERM, "mount %s on '%s'", type, mount->destination);
 }
 
-static int copy_up(int below_fd, int mount_fd, const struct spec_mount *mount, struct error *err)
+/* The folder itself becomes like the one that it covers, but for what the options say of it. */
+static int copy_up(int below_fd, int mount_fd, const struct spec_mount *mount, const char *data, struct error *err)
 {
 	auto_close int from_fd = openat(below_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	auto_close int to_fd = openat(mount_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct stat wanted;
 
-	if (from_fd < 0 || to_fd < 0)
+	if (from_fd < 0 || to_fd < 0 || fstat(to_fd, &wanted) < 0)
 		return fail_errno(err, errno, "copy up '%s'", mount->destination);
 	if (copy_up_folder(from_fd, to_fd, err) < 0)
 		return fail_while(err, "copy up '%s'", mount->destination);
+	if ((strstr(data, "uid=") != NULL && fchown(to_fd, wanted.st_uid, (gid_t) -1) < 0) ||
+	    (strstr(data, "gid=") != NULL && fchown(to_fd, (uid_t) -1, wanted.st_gid) < 0) ||
+	    (strstr(data, "mode=") != NULL && fchmod(to_fd, wanted.st_mode & 07777) < 0))
+		return fail_errno(err, errno, "set the owner of '%s'", mount->destination);
 	return 0;
 }
 
@@ -273,7 +295,7 @@ static int complete(int below_fd, int mount_fd, const struct spec_mount *mount, 
 {
 	struct mount_options rest = {.recursive_set = options->recursive_set, .recursive_clear = options->recursive_clear};
 
-	if (options->copies_up && copy_up(below_fd, mount_fd, mount, err) < 0)
+	if (options->copies_up && copy_up(below_fd, mount_fd, mount, options->data, err) < 0)
 		return err->code;
 	if (options->copies_up)
 		rest.attributes_set = options->attributes_set & MOUNT_ATTR_RDONLY;

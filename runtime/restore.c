@@ -19,8 +19,13 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-#define PID_FILE "restored.pid"
+#define PID_FILE   "restored.pid"
+#define REPORT_MAX (64U << 20)
+
+static const char *const restore_reports[] = {"restore.log", "stats-restore", NULL};
 
 void checkpoint_call_add(struct checkpoint_call *self, const char *option, const char *value)
 {
@@ -50,6 +55,31 @@ int checkpoint_call_run(const struct checkpoint_call *self, struct error *err)
 	if (child_start(&child, &pid, NULL, err) < 0 || child_wait(pid, &status, err) < 0)
 		return err->code;
 	return status == 0 ? 0 : fail_because(err, EIO, "hydra-checkpoint failed with exit status %d", status);
+}
+
+/* Of one file system or two. */
+static int move_report(int from_fd, int to_fd, const char *name, struct error *err)
+{
+	auto_free char *data = NULL;
+	size_t size = 0;
+
+	if (file_read(from_fd, name, REPORT_MAX, &data, &size, err) < 0 || file_replace_fast(to_fd, name, data, size, 0600, err) < 0)
+		return err->code;
+	return unlinkat(from_fd, name, 0) < 0 ? fail_errno(err, errno, "remove '%s'", name) : 0;
+}
+
+void checkpoint_move_reports(const char *images, const char *work, const char *const *names)
+{
+	auto_close int from_fd = open(images, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	auto_close int to_fd = work != NULL ? open(work, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : FD_NONE;
+	struct stat from, to;
+	struct error ignored;
+
+	if (from_fd < 0 || to_fd < 0 || fstat(from_fd, &from) < 0 || fstat(to_fd, &to) < 0 ||
+	    (from.st_dev == to.st_dev && from.st_ino == to.st_ino))
+		return;
+	for (; *names != NULL; names++)
+		(void) move_report(from_fd, to_fd, *names, &ignored); /* there is none when CRIU did not begin */
 }
 
 struct restore {
@@ -98,6 +128,44 @@ static void add_mounts(const struct restore *self, struct checkpoint_call *call)
 	}
 }
 
+static bool is_below(const char *path, const char *parent)
+{
+	size_t size = strlen(parent);
+
+	while (size > 0 && parent[size - 1] == '/')
+		size--;
+	return strncmp(path, parent, size) == 0 && path[size] == '/';
+}
+
+/* What is below another mount comes with that. */
+static bool is_in_rootfs(const struct spec *spec, size_t index)
+{
+	for (size_t i = 0; i < index; i++)
+		if (is_below(spec->mounts.items[index].destination, spec->mounts.items[i].destination))
+			return false;
+	return true;
+}
+
+/* The rootfs may be a new one, which only has what the image has; CRIU makes no mount points. */
+static int make_mount_points(const struct restore *self, struct error *err)
+{
+	const struct spec *spec = &self->result->spec;
+	auto_close int root_fd = open(self->place.rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (root_fd < 0)
+		return fail_errno(err, errno, "open the rootfs '%s'", self->place.rootfs);
+	for (size_t i = 0; i < spec->mounts.count; i++) {
+		const struct spec_mount *mount = &spec->mounts.items[i];
+		auto_close int fd = FD_NONE;
+		struct stat status;
+		bool is_folder = !mounts_is_bind(mount) || mount->source == NULL || stat(mount->source, &status) < 0 || S_ISDIR(status.st_mode);
+
+		if (is_in_rootfs(spec, i) && mounts_open_target(root_fd, mount->destination, is_folder, &fd, err) < 0)
+			return fail_while(err, "mounts[%zu]", i);
+	}
+	return 0;
+}
+
 static int read_pid(struct restore *self, struct error *err)
 {
 	struct container *container = &self->result->container;
@@ -119,6 +187,7 @@ static int bring_back(struct restore *self, struct error *err)
 	const struct spec_namespace *network = spec_find_namespace(&self->result->spec, "network");
 	struct checkpoint_call call = {.arguments = {"hydra-checkpoint", "restore"}, .count = 2, .console_fd = self->console_fd};
 	auto_free char *pid_file = text_format("%s/" PID_FILE, self->result->container.dir);
+	int r;
 
 	checkpoint_call_add(&call, "--images", self->request->images);
 	checkpoint_call_add(&call, "--root", self->place.rootfs);
@@ -133,7 +202,11 @@ static int bring_back(struct restore *self, struct error *err)
 	for (size_t i = 0; i < self->place.cgroup.count; i++)
 		checkpoint_call_add(&call, "--cgroup", self->place.cgroup.items[i].dir);
 	add_mounts(self, &call);
-	if (checkpoint_call_run(&call, err) < 0 || read_pid(self, err) < 0)
+	if (make_mount_points(self, err) < 0)
+		return err->code;
+	r = checkpoint_call_run(&call, err);
+	checkpoint_move_reports(self->request->images, self->request->work, restore_reports);
+	if (r < 0 || read_pid(self, err) < 0)
 		return err->code;
 	return launch_write_pid_file(self->request->pid_file, self->result->pid, err);
 }

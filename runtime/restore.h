@@ -23,11 +23,15 @@ void checkpoint_call_add(struct checkpoint_call *self, const char *option, const
 /* Its messages go to our stderr. */
 int checkpoint_call_run(const struct checkpoint_call *self, struct error *err);
 
+/* What CRIU has left in the folder of the images (names; ends with NULL) goes to the folder work; NULL: it stays. */
+void checkpoint_move_reports(const char *images, const char *work, const char *const *names);
+
 struct restore_request {
 	const char *root;
 	const char *id;
 	const char *bundle; /* NULL: the working directory */
 	const char *images;
+	const char *work; /* NULL: as images */
 	const char *pid_file;
 	const char *console_socket;
 	bool has_cgroups;

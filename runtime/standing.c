@@ -19,10 +19,13 @@ static bool is_rootless;
 
 bool standing_is_in_user_namespace(void)
 {
+	static enum { UNKNOWN, OUTSIDE, INSIDE } place;
 	auto_free char *map = NULL;
 	struct error ignored;
 
-	return file_read(AT_FDCWD, "/proc/self/uid_map", MAP_LIMIT, &map, NULL, &ignored) == 0 && !id_map_is_initial(map);
+	if (place == UNKNOWN)
+		place = file_read(AT_FDCWD, "/proc/self/uid_map", MAP_LIMIT, &map, NULL, &ignored) == 0 && !id_map_is_initial(map) ? INSIDE : OUTSIDE;
+	return place == INSIDE;
 }
 
 /* Podman enters a user namespace before it calls us, and leaves out most of the environment. */

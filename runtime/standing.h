@@ -14,7 +14,8 @@ int standing_choose(const char *option, struct error *err);
 bool standing_looks_rootless(void);
 /* Cgroups that cannot be had are done without. */
 bool standing_is_rootless(void);
-/* We are in a user namespace that somebody made; nodes of devices, for one, cannot be made here. */
+/* The command is in a user namespace that somebody made; nodes of devices, for one, cannot be made here. Known once, so
+ * that a child does not tell of the one that it was born into. */
 bool standing_is_in_user_namespace(void);
 /* Capability number, in our user namespace. */
 bool standing_has_capability(unsigned int number);

@@ -91,6 +91,19 @@ static int check_grants(const struct id_kind *kind, const spec_id_mapping_list *
 	return 0;
 }
 
+/* Root of a user namespace has no other ids to give than those it has. */
+static int check_inside(const struct id_kind *kind, const spec_id_mapping_list *map, struct error *err)
+{
+	auto_free char *path = text_format("/proc/self/%s", kind->map);
+	auto_free char *own = read_whole(path);
+
+	for (size_t i = 0; i < map->count && own != NULL; i++)
+		if (!id_map_includes(own, &map->items[i]))
+			return fail_because(err, EPERM, "%s[%zu].hostID: %u to %u are not all in the user namespace that this is in", kind->field, i,
+					    map->items[i].host_id, map->items[i].host_id + map->items[i].size - 1);
+	return 0;
+}
+
 static int check_map(const struct id_kind *kind, const spec_id_mapping_list *map, struct error *err)
 {
 	auto_free char *text = NULL;
@@ -98,8 +111,10 @@ static int check_map(const struct id_kind *kind, const spec_id_mapping_list *map
 
 	if (id_map_format(map, kind->field, &text, err) < 0)
 		return err->code;
-	if (standing_has_capability(kind->capability) || is_only_ours(kind, map))
+	if (is_only_ours(kind, map))
 		return 0;
+	if (standing_has_capability(kind->capability))
+		return check_inside(kind, map, err);
 	program = find_program(kind->program);
 	if (program == NULL)
 		return fail_because(err, ENOENT, "%s: more than the own id needs the program %s, which was not found (package uidmap)", kind->field,

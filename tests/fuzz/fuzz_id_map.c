@@ -26,6 +26,8 @@ static void read_files(const char *text)
 	/* who has the whole has its parts */
 	if (sub_ids_include(text, name, 1000, &wanted))
 		assert(sub_ids_include(text, name, 1000, &part));
+	if (id_map_includes(text, &wanted))
+		assert(id_map_includes(text, &part));
 }
 
 static void use_mappings(const uint8_t *data, size_t size)

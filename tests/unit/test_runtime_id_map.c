@@ -53,6 +53,15 @@ TEST(only_the_initial_namespace_maps_everything_to_itself)
 	CHECK(!id_map_is_initial("") && !id_map_is_initial("\n") && !id_map_is_initial("0 0 4294967296") && !id_map_is_initial("0 0"));
 }
 
+TEST(a_namespace_gives_what_it_has_inside)
+{
+	static const char text[] = "         0     100000       1000\n      1000          5          1\n      2000     200000       1000\n";
+	const struct spec_id_mapping all = {.host_id = 0, .size = 1001}, gap = {.host_id = 1000, .size = 2}, last = {.host_id = 2999, .size = 1};
+
+	CHECK(id_map_includes(text, &all) && id_map_includes(text, &last));
+	CHECK(!id_map_includes(text, &gap) && !id_map_includes("", &last) && !id_map_includes("0 0", &all));
+}
+
 static bool gives(const char *text, uint32_t first, uint32_t size)
 {
 	const struct spec_id_mapping wanted = {.host_id = first, .size = size};

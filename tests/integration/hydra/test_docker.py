@@ -20,11 +20,13 @@ CONFIG = {"iptables": False, "ip6tables": False, "bridge": "none", "live-restore
 
 
 class Docker(Containerd):
+    CONFIG = CONFIG
+
     def __enter__(self):
         super().__enter__()
         self.start("hydra-monitor")
         self.path("/run/d").mkdir()
-        self.path("/run/d.json").write_text(json.dumps(CONFIG))
+        self.path("/run/d.json").write_text(json.dumps(self.CONFIG))
         self.start_dockerd()
         return self
 
@@ -77,12 +79,16 @@ class Docker(Containerd):
         return text.decode()
 
 
+def load_image(host, rootfs):
+    archive = subprocess.run(["tar", "-C", rootfs, "-c", "."], capture_output=True, check=True).stdout
+    host.tell("POST", "/images/create?fromSrc=-&repo=busybox", archive, "application/x-tar")
+
+
 @pytest.fixture
 def docker(rootfs):
     assert shutil.which("dockerd"), "dockerd is not installed: it is in scripts/packages"
     with Docker("docker") as host:
-        archive = subprocess.run(["tar", "-C", rootfs, "-c", "."], capture_output=True, check=True).stdout
-        host.tell("POST", "/images/create?fromSrc=-&repo=busybox", archive, "application/x-tar")
+        load_image(host, rootfs)
         yield host
         for item in json.loads(host.tell("GET", "/containers/json?all=1")):
             host.tell("DELETE", f"/containers/{item['Id']}?force=1")

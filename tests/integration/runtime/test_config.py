@@ -104,6 +104,11 @@ def test_a_tmpfs_can_start_with_what_it_covers(bundle):
     assert bundle.output("grep -c root /etc/passwd; grep -c ' /etc ' /proc/self/mounts").split() == ["1", "1"]
 
 
+def test_a_tmpfs_that_starts_with_what_it_covers_keeps_the_mode_that_is_asked_for(bundle):
+    bundle.mount("/etc", "tmpfs", "tmpfs", "tmpcopyup", "mode=1770", "gid=5").mount("/tmp", "tmpfs", "tmpfs", "tmpcopyup")
+    assert bundle.output("stat -c %a:%u:%g /etc /tmp; grep -c root /etc/passwd").split() == ["1770:0:5", "1777:0:0", "1"]
+
+
 @covers("mounts[].uidMappings[].…", "mounts[].gidMappings[].…")
 def test_id_mapped_mounts(bundle, tmp_path):
     tmp_path.chmod(0o755)

@@ -9,6 +9,7 @@ import tempfile
 
 import pytest
 from conftest import HYDRA, PATIENCE_S, Bundle, Hydra, assert_nothing_is_left, covers, living_children, reap, wait_until
+from test_exec import ConsoleSocket, read_until
 
 UID, GID, SUB = 54321, 54322, 300000
 RANGES = [{"containerID": 0, "hostID": UID, "size": 1}, {"containerID": 1, "hostID": SUB, "size": 65536}]
@@ -173,11 +174,18 @@ def without_helper(bundle):
         bundle.hydra.provide(f"{folder}/newuidmap", "no program")
 
 
+def told_elsewhere(bundle):
+    """What a file says is not asked then, but newgidmap."""
+    bundle.ranges().hydra.provide("/etc/subgid", "hydra-user:1:2\n")
+    bundle.hydra.provide("/etc/nsswitch.conf", "passwd: files\nsubid: files\n")
+
+
 REFUSALS = [
     (without_namespace, "linux.namespaces: without a user namespace this takes root"),
     (without_helper, "linux.uidMappings: more than the own id needs the program newuidmap, which was not found (package uidmap)"),
     (lambda b: b.ranges().hydra.provide("/etc/subgid", "hydra-user:1:2\n"),
      "linux.gidMappings[1].hostID: /etc/subgid does not give 300000 to 365535 to user 54321; `usermod --add-subgids FIRST-LAST hydra-user` adds"),
+    (told_elsewhere, "linux.gidMappings: newgidmap: "),
     (lambda b: b.process["user"].update(uid=5), "process.user.uid: 5 is not among linux.uidMappings"),
     (lambda b: b.process["user"].update(additionalGids=[0]), "process.user.additionalGids: not possible when an ordinary user maps"),
     (lambda b: b.mount("/data", "tmpfs", "tmpfs", "mode=700", "gid=5"), "options[1]: 5 is not among linux.gidMappings"),
@@ -208,7 +216,7 @@ def cgroup():
     outer.rmdir()
 
 
-def test_a_cgroup_that_was_handed_over_is_used(bundle, cgroup):
+def test_a_cgroup_that_was_handed_over_is_used(cgroup, bundle):
     bundle.hydra.before = ["sh", "-c", f"echo 0 >{cgroup}/session/cgroup.procs; exec \"$@\"", "sh"]
     bundle.linux["resources"] = {"devices": [{"allow": False, "access": "rwm"}]}
     pid = bundle.sleeping()
@@ -226,6 +234,21 @@ def test_a_cgroup_that_was_handed_over_is_used(bundle, cgroup):
     assert not inside.exists()
 
 
+@pytest.mark.skipif("pids" not in (UNIFIED / "cgroup.controllers").read_text().split(), reason="the number of processes is limited by cgroup v1 here")
+def test_limits_are_kept_in_a_cgroup_that_was_handed_over(cgroup, bundle):
+    (UNIFIED / "cgroup.subtree_control").write_text("+pids")
+    bundle.hydra.before = ["sh", "-c", f"echo 0 >{cgroup}/session/cgroup.procs; exec \"$@\"", "sh"]
+    bundle.linux["resources"] = {"pids": {"limit": 3}}
+    pid = bundle.sleeping()
+    limit = cgroup / f"hydra-{bundle.id}" / "pids.max"
+    assert limit.read_text() == "3\n"
+    bundle.hydra("update", "--pids-limit", "7", bundle.id)
+    assert limit.read_text() == "7\n"
+    assert json.loads(bundle.hydra("events", "--stats", bundle.id).stdout)["data"]["pids"] == {"current": 1, "limit": 7}
+    bundle.hydra("kill", bundle.id, "KILL")
+    assert reap(pid) == 137
+
+
 def test_devices_and_what_the_host_shows(bundle):
     """The network is the host's here, so is what sysfs tells of it; a pipe is no device."""
     bundle.config["mounts"] = [each for each in bundle.config["mounts"] if each["destination"] != "/sys"]
@@ -235,6 +258,17 @@ def test_devices_and_what_the_host_shows(bundle):
     assert out.split() == ["pipe", "null", *sorted(os.listdir("/sys/class/net"))]
     bundle.linux["devices"] = [{"type": "c", "path": "/dev/null", "major": 1, "minor": 5}]
     assert "device '/dev/null' of the host is another one" in bundle.refuses()
+
+
+def test_what_a_mount_of_the_host_forbids_stays_forbidden(bundle):
+    source = bundle.path / "source"
+    source.mkdir()
+    bundle.hydra.before = ["sh", "-c", f"mount -t tmpfs -o ro,nosuid,nodev,noatime tmpfs {source}; exec \"$@\"", "sh"]
+    bundle.mount("/data", "bind", str(source), "bind", "noexec", "relatime", "diratime")
+    assert bundle.output("grep ' /data ' /proc/self/mounts").split()[3].startswith("ro,nosuid,nodev,noexec,noatime")
+    for word in ("rw", "suid", "rdev"):
+        bundle.config["mounts"][-1]["options"] = ["rbind", word]
+        assert "one of them allows what the mount of its source forbids" in bundle.refuses()
 
 
 def test_a_user_namespace_that_the_caller_has_made(bundle):
@@ -249,6 +283,20 @@ def test_a_user_namespace_that_the_caller_has_made(bundle):
                             env={"XDG_RUNTIME_DIR": f"{bundle.hydra.folder}/run", "PATH": os.environ["PATH"], "_CONTAINERS_USERNS_CONFIGURED": "done"})
     assert result.returncode == 0, result.stderr
     assert result.stdout.split() == ["0", "zero", "0", str(UID), "1"]
+
+
+def test_the_terminal_of_a_user(bundle):
+    bundle.ranges().process.update(terminal=True, user={"uid": 5, "gid": 6})
+    bundle.sh("stat -c %u /dev/pts/0 /dev/console; tty; echo done; read line")
+    console = ConsoleSocket(bundle.path / "console")
+    own(bundle.path)
+    pid = bundle.create("--console-socket", bundle.path / "console")
+    master = console.receive()
+    bundle.hydra("start", bundle.id)
+    assert read_until(master, b"done").split()[:3] == [b"5", b"5", b"/dev/pts/0"]
+    os.write(master, b"\n")
+    assert reap(pid) == 0
+    os.close(master)
 
 
 def test_clocks_of_a_user(bundle):

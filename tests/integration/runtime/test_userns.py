@@ -7,7 +7,7 @@ import shutil
 import subprocess
 
 import pytest
-from conftest import HYDRA, PATIENCE_S, covers, reap
+from conftest import HYDRA, PATIENCE_S, covers, reap, wait_until
 from test_exec import ConsoleSocket, read_until
 
 FIRST, SIZE = 100000, 65536
@@ -87,7 +87,7 @@ def test_the_root_inside_rules_its_cgroup(bundle):
     out = bundle.hydra("exec", bundle.id, "sh", "-c", f"until grep -q . /sys/fs/cgroup/{inside}/below/cgroup.procs; do :; done; "
                        f"stat -c %u /sys/fs/cgroup/{inside} /sys/fs/cgroup/{inside}/cgroup.procs /sys/fs/cgroup/{inside}/memory.max 2>/dev/null || :")
     assert out.stdout.split()[:2] == ["0", "0"] and out.stdout.split()[2:] in ([], ["65534"])
-    assert (cgroup / "below" / "cgroup.procs").read_text().split() == [str(pid)]
+    wait_until(lambda: (cgroup / "below" / "cgroup.procs").read_text().split() == [str(pid)], "the end of cat")
     assert {(cgroup / name).stat().st_uid for name in (".", "cgroup.procs", "cgroup.subtree_control")} == {FIRST}
     assert (cgroup / "cgroup.freeze").stat().st_uid == 0, "it does not decide what is done to it"
     bundle.hydra("delete", "--force", bundle.id)
