@@ -18,6 +18,9 @@ static const char *const hook_names[] = {
 	"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop", NULL,
 };
 
+/* A dot at the end: all that begin so. */
+static const char *const unsafe_annotations[] = {"org.systemd.property.", NULL};
+
 static void add_names(struct json_object *to, const char *key, const char *const *names)
 {
 	struct json_object *array = json_add_array(to, key);
@@ -114,6 +117,7 @@ static int features(const struct global_options *globals, void *options, const s
 	annotations = json_add_object(json, "annotations");
 	json_add_string(annotations, "io.hydra.version", HYDRA_VERSION);
 	json_add_string(annotations, "org.opencontainers.runc.checkpoint.enabled", "true");
+	add_names(json, "potentiallyUnsafeConfigAnnotations", unsafe_annotations);
 	text = json_text(json, true);
 	(void) puts(text);
 	return 0;

@@ -120,7 +120,13 @@ static int set_tasks(const struct place *self, const char *limit, struct error *
 
 static bool is_for_one(const struct place *self, const struct spec *spec)
 {
-	return self->hold.pid > 0 && spec->linux_part.resources.pids.limit.value == 1;
+	const struct spec_resources *resources = &spec->linux_part.resources;
+	bool is_one = resources->pids.limit.value == 1;
+
+	for (size_t i = 0; i < resources->unified.count; i++)
+		if (strcmp(resources->unified.items[i].key, "pids.max") == 0)
+			is_one = strcmp(resources->unified.items[i].value, "1") == 0;
+	return self->hold.pid > 0 && is_one;
 }
 
 int place_make_room(const struct place *self, const struct spec *spec, struct error *err)

@@ -9,24 +9,10 @@ import subprocess
 
 import pytest
 from conftest import PATIENCE_S, covers, wait_until
+from units import CGROUPS, IS_BOOTED, IS_HYBRID, show, systemctl
 
-pytestmark = pytest.mark.skipif(pathlib.Path("/proc/1/comm").read_text().strip() != "systemd" or "HYDRA_VM" not in os.environ,
-                                reason="needs a machine that systemd booted (scripts/vm --systemd)")
-CGROUPS = pathlib.Path("/sys/fs/cgroup")
+pytestmark = pytest.mark.skipif(not IS_BOOTED or IS_HYBRID, reason="needs a machine that systemd booted (scripts/vm --systemd)")
 UNLIMITED = "infinity"
-
-
-def systemctl(*args, check=True):
-    done = subprocess.run(["systemctl", *args], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE_S)
-    if check:
-        assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
-def show(unit, *names):
-    lines = systemctl("show", "--property", ",".join(names), unit).splitlines()
-    found = dict(line.split("=", 1) for line in lines if "=" in line)
-    return found[names[0]] if len(names) == 1 else [found.get(name) for name in names]
 
 
 def units():
@@ -136,8 +122,9 @@ def test_what_systemd_has_no_property_for_is_kept_over_a_reload(scope):
     assert show(scope.unit, "MemoryHigh") == str(48 << 20)
 
 
-def test_a_limit_of_one_process_leaves_room_for_the_container(scope):
-    scope.linux["resources"]["pids"] = {"limit": 1}
+@pytest.mark.parametrize("limit", [{"pids": {"limit": 1}}, {"unified": {"pids.max": "1"}}], ids=str)
+def test_a_limit_of_one_process_leaves_room_for_the_container(scope, limit):
+    scope.linux["resources"].update(limit)
     assert "can't fork" in scope.sh("(true); echo no").run(check=False).stderr
 
 
@@ -281,6 +268,8 @@ def test_a_create_that_is_killed_while_systemd_works_leaves_no_unit(scope):
 
 
 def test_a_unit_that_was_stopped_by_hand_is_a_container_that_ended(scope):
+    """Who is the first process of a pid namespace does not mind SIGTERM: systemd has to kill it."""
+    annotate(scope, TimeoutStopSec="0.2")
     scope.sleeping()
     systemctl("stop", scope.unit)
     wait_until(lambda: scope.hydra.state(scope.id)["status"] == "stopped", "the end")

@@ -10,14 +10,13 @@ import tempfile
 
 import pytest
 from conftest import HYDRA, PATIENCE_S, wait_until
+from units import CGROUPS, IS_BOOTED, IS_HYBRID
 
-pytestmark = pytest.mark.skipif(pathlib.Path("/proc/1/comm").read_text().strip() != "systemd" or "HYDRA_VM" not in os.environ,
-                                reason="needs a machine that systemd booted (scripts/vm --systemd)")
+pytestmark = pytest.mark.skipif(not IS_BOOTED or IS_HYBRID, reason="needs a machine that systemd booted (scripts/vm --systemd)")
 ACCOUNT = pwd.getpwnam("games")  # of those that every system has, one that owns nothing
 USER, GROUP = ACCOUNT.pw_uid, ACCOUNT.pw_gid
 MANAGER = "hydratest-user.service"
 RUNTIME_DIR = pathlib.Path(f"/run/user/{USER}")
-CGROUPS = pathlib.Path("/sys/fs/cgroup")
 NAME = "hydra-test-user"
 
 
@@ -84,10 +83,6 @@ def bundle(user):
     config = json.loads(path.read_text())
     config["process"].update(terminal=False, args=["/bin/sleep", "100000"])
     config["root"] = {"path": "rootfs", "readonly": False}
-    path.write_text(json.dumps(config))
-    if user.does(str(HYDRA), "--cgroup-manager", "disabled", "run", "--detach", NAME, check=False).returncode != 0:
-        pytest.skip("this hydra makes no containers for ordinary users")
-    user.hydra("delete", "--force", NAME)
     config["linux"]["cgroupsPath"] = f":hydra:{NAME}"
     config["linux"]["resources"] = {"memory": {"limit": 64 << 20}, "pids": {"limit": 20}}
     path.write_text(json.dumps(config))
@@ -112,6 +107,22 @@ def test_the_users_own_systemd_makes_the_scope(user, manager, bundle):
     user.hydra("delete", "--force", NAME)
     wait_until(lambda: not cgroup.exists(), "the end of the cgroup")
     assert user.unit("LoadState") == {"LoadState": "not-found"}
+
+
+def test_root_of_a_user_namespace_has_the_users_systemd_too(user, manager, bundle):
+    """As Podman calls a runtime for an ordinary user."""
+    for kind in ("uidMappings", "gidMappings"):
+        bundle["linux"][kind] = [{"containerID": 0, "hostID": 0, "size": 1}]
+    (user.folder / "config.json").write_text(json.dumps(bundle))
+    user.environment += [f"XDG_RUNTIME_DIR={RUNTIME_DIR}", "unshare", "--user", "--map-root-user"]
+    user.hydra("run", "--detach", NAME)
+    pid = json.loads(user.hydra("state", NAME).stdout)["pid"]
+    cgroup = CGROUPS / pathlib.Path(f"/proc/{pid}/cgroup").read_text().strip().removeprefix("0::/")
+    assert cgroup.is_relative_to(manager) and cgroup.name == f"hydra-{NAME}.scope"
+    user.hydra("update", "--memory", "32m", NAME)
+    assert (cgroup / "memory.max").read_text().strip() == str(32 << 20)
+    user.hydra("delete", "--force", NAME)
+    wait_until(lambda: not cgroup.exists(), "the end of the cgroup")
 
 
 def test_without_a_systemd_of_his_own_a_user_is_told_what_to_do(user, bundle):
