@@ -57,11 +57,12 @@ static int append_path(struct cgroup_hierarchy *item, const char *path, struct e
 	size_t used = strlen(item->dir);
 
 	if (strstr(path, "..") != NULL)
-		return fail_because(err, EINVAL, "option --cgroup: '%s' contains '..'", path);
-	if (!text_fit(item->dir + used, sizeof(item->dir) - used, "%s%s", path[0] == '/' ? "" : "/", path))
+		return fail_because(err, EINVAL, "option --cgroup: bad sub cgroup path '%s': it contains '..'", path);
+	if (path[0] != '\0' && strcmp(path, "/") != 0 &&
+	    !text_fit(item->dir + used, sizeof(item->dir) - used, "%s%s", path[0] == '/' ? "" : "/", path))
 		return fail_because(err, ENAMETOOLONG, "option --cgroup: '%s' is too long", path);
 	if (!path_exists(AT_FDCWD, item->dir))
-		return fail_because(err, ENOENT, "option --cgroup: %s: no such file or directory", item->dir);
+		return fail_because(err, ENOENT, "option --cgroup: adding pid of the process to %s: no such file or directory", item->dir);
 	return 0;
 }
 
@@ -71,11 +72,10 @@ static int move_to(struct cgroup *cgroup, const char *option, struct error *err)
 	auto_free char *controllers = colon != NULL ? text_format("%.*s", (int) (colon - option), option) : NULL;
 	char *rest = NULL;
 
-	if (colon == NULL && !cgroup->is_unified)
-		return fail_because(err, EINVAL, "option --cgroup: cgroup v1 needs CONTROLLER:PATH");
-	if (colon == NULL)
-		return append_path(&cgroup->items[0], option, err);
-	for (char *name = strtok_r(controllers, ",", &rest); name != NULL; name = strtok_r(NULL, ",", &rest)) {
+	for (size_t i = 0; colon == NULL && i < cgroup->count; i++)
+		if (append_path(&cgroup->items[i], option, err) < 0)
+			return err->code;
+	for (char *name = colon != NULL ? strtok_r(controllers, ",", &rest) : NULL; name != NULL; name = strtok_r(NULL, ",", &rest)) {
 		const struct cgroup_hierarchy *item = cgroup_find(cgroup, name);
 
 		if (item == NULL)
@@ -181,6 +181,14 @@ static int receive_seccomp(const struct exec *self, struct seccomp_filter *filte
 	return err->code;
 }
 
+/* Who starts us may be bound to some processors; that says nothing about the container. */
+static int choose_cpus(const struct spec_affinity *wanted, struct error *err)
+{
+	if (wanted->initial == NULL && wanted->final == NULL)
+		process_unbind_from_cpus();
+	return process_bind_to_cpus(wanted->final, err);
+}
+
 static _Noreturn void become_process(struct exec *self)
 {
 	struct error failure = ERROR_NONE;
@@ -200,7 +208,7 @@ static _Noreturn void become_process(struct exec *self)
 	init_reset_signals();
 	(void) setsid();
 	if (process_open_labels(&process, &failure) == 0 && join_everything(self, &failure) == 0 &&
-	    process_bind_to_cpus(self->process->exec_affinity.final, &failure) == 0 &&
+	    choose_cpus(&self->process->exec_affinity, &failure) == 0 &&
 	    take_terminal(self, &failure) == 0 &&
 	    receive_seccomp(self, &filter, &failure) == 0 && process_prepare(&process, &failure) == 0 &&
 	    prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0) == 0 &&
@@ -217,6 +225,8 @@ static int spawn(struct exec *self, struct error *err)
 	bool is_moved = false;
 
 	self->pid = namespace_plan_spawn(&self->namespaces, self->cgroup_fd, err);
+	if (self->pid < 0 && err->code == -EBUSY && self->options->cgroups != NULL)
+		return fail_because(err, EBUSY, "option --cgroup: adding pid of the process to cgroups: device or resource busy");
 	if (self->pid < 0 && err->code == -EBUSY && follow_init(self, err) == 0) {
 		*err = ERROR_NONE;
 		self->pid = namespace_plan_spawn(&self->namespaces, self->cgroup_fd, err);

@@ -13,6 +13,7 @@
 #include "runtime/hooks.h"
 #include "runtime/mounts.h"
 #include "runtime/process.h"
+#include "runtime/process_schedule.h"
 #include "runtime/rootfs.h"
 #include "runtime/seccomp_filter.h"
 #include "runtime/sync.h"
@@ -161,6 +162,9 @@ static int run_hooks(struct init_context *self, struct error *err)
 	    (sync_send(self->sync_fd, MESSAGE_WANTS_HOOKS, 0, NULL, 0, err) < 0 ||
 	     sync_expect(self->sync_fd, MESSAGE_HOOKS_DONE, NULL, NULL, NULL, err) < 0))
 		return err->code;
+	/* these may count on the rootfs being where they start, as runc has it */
+	if (hooks->create_container.count > 0 && chdir(self->rootfs) < 0)
+		return fail_errno(err, errno, "go to the rootfs '%s'", self->rootfs);
 	return hooks_run(&hooks->create_container, "createContainer", self->state, CONTAINER_CREATING, err);
 }
 
@@ -218,6 +222,7 @@ static int dress(struct init_context *self, struct process_context *process, str
 		return err->code;
 	if (slave_fd >= 0 && console_adopt(slave_fd, err) < 0)
 		return err->code;
+	process_unbind_from_cpus();
 	return process_prepare(process, err);
 }
 

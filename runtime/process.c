@@ -240,7 +240,9 @@ int process_execute(struct process_context *self, struct error *err)
 		return fail_errno(err, errno, "close descriptors");
 	/* execve does not write to these, its prototype is older than const */
 	(void) execve(self->program, (char *const *) (uintptr_t) self->process->args.items, self->environment);
-	return fail_errno(err, errno, "exec %s", self->program);
+	/* as the other messages about programs that cannot be found, which callers look for */
+	return errno == ENOENT ? fail_because(err, ENOENT, "exec %s: no such file or directory", self->program)
+			       : fail_errno(err, errno, "exec %s", self->program);
 }
 
 static int activation_fds(void)
@@ -262,7 +264,7 @@ int process_keep_fds(int preserved_fds, int *ret_listen_fds, struct error *err)
 		return fail_because(err, EINVAL, "option --preserve-fds: must not be negative");
 	for (int fd = 3; fd < 3 + listen_fds + preserved_fds; fd++) {
 		if (fcntl(fd, F_GETFD) < 0)
-			return fail_because(err, EBADF, "option --preserve-fds: descriptor %d is not open", fd);
+			return fail_because(err, EBADF, "option --preserve-fds: descriptor %d (preserved-fd %d) is not open", fd, fd - 3);
 		if (fcntl(fd, F_SETFD, 0) < 0)
 			return fail_errno(err, errno, "keep descriptor %d", fd);
 	}
