@@ -70,16 +70,17 @@ int cgroup_rootless_path(const char *wanted, const char *id, const struct spec_r
 			 char ret_path[static CGROUP_PATH_SIZE], struct error *err)
 {
 	bool is_named = wanted != NULL && wanted[0] != '\0';
+	bool is_placed = is_named && (wanted[0] == '/' || strchr(wanted, ':') != NULL || strstr(wanted, "..") != NULL);
 	bool is_alone = false;
 	const char *mount = unified_mount(&is_alone);
 	auto_free char *base = NULL;
 
-	if (is_named && (wanted[0] == '/' || strchr(wanted, ':') != NULL || strstr(wanted, "..") != NULL))
-		return 1;
-	base = handed_over(mount);
-	if (has_limits(resources) && (base == NULL || !is_alone))
+	base = is_placed ? NULL : handed_over(mount);
+	if (has_limits(resources) && (!is_alone || (base == NULL && !is_placed)))
 		return fail_because(err, EPERM, "linux.resources: limits need a cgroup (v2) that user %u may write to, and there is none here; "
 				    "systemd gives one to each session, see `systemd-run --user --scope`", geteuid());
+	if (is_placed)
+		return 1;
 	if (base == NULL && is_named)
 		return fail_because(err, EPERM, "linux.cgroupsPath: '%s': user %u may not write to a cgroup (v2) here", wanted, geteuid());
 	ret_path[0] = '\0';

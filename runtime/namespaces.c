@@ -302,7 +302,7 @@ pid_t namespace_plan_spawn(struct namespace_plan *self, int cgroup_fd, struct er
 	if (enter_for_children(self, err) < 0)
 		return err->code;
 	pid = kernel_clone3(clone_flags(self), NULL, cgroup_fd);
-	if (pid < 0 && (errno == EPERM || errno == ENOSYS) && self->is_new[NAMESPACE_USER])
+	if (pid < 0 && (errno == EPERM || errno == ENOSYS || errno == ENOSPC) && self->is_new[NAMESPACE_USER])
 		return fail_errno(err, errno, "make a user namespace (a sysctl, a seccomp filter or a security module of this host or container forbids it)");
 	if (pid < 0)
 		return fail_errno(err, errno, "make the container's first process");
