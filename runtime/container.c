@@ -28,14 +28,14 @@ bool container_id_is_valid(const char *id)
 	static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+.-";
 	size_t size = strlen(id);
 
-	return size > 0 && size <= 255 && strspn(id, allowed) == size && strcmp(id, ".") != 0 && strcmp(id, "..") != 0;
+	return size > 0 && size <= 255 && strspn(id, allowed) == size && id[0] != '.'; /* what begins so is ours, in the same folder */
 }
 
 static int name_it(struct container *self, const char *root, const char *id, struct error *err)
 {
 	*self = (struct container){.dir_fd = FD_NONE};
 	if (!container_id_is_valid(id))
-		return fail_because(err, EINVAL, "invalid container id '%s': only letters, digits and _+.- are allowed", id);
+		return fail_because(err, EINVAL, "invalid container id '%s': only letters, digits and _+.- are allowed, and no dot in front", id);
 	self->id = text_copy(id);
 	self->root = text_copy(root);
 	self->dir = text_format("%s/%s", root, id);

@@ -8,7 +8,7 @@ import socket
 import subprocess
 
 import pytest
-from conftest import PATIENCE_S, covers, wait_until
+from conftest import BUILD, PATIENCE_S, covers, wait_until
 from units import CGROUPS, IS_BOOTED, IS_HYBRID, show, systemctl
 
 pytestmark = pytest.mark.skipif(not IS_BOOTED or IS_HYBRID, reason="needs a machine that systemd booted (scripts/vm --systemd)")
@@ -346,6 +346,7 @@ def test_podman_with_systemd(podman):
     wait_until(lambda: show(unit, "LoadState") == "not-found", "the end of the unit")
 
 
+@pytest.mark.skipif(not (BUILD / "checkpoint" / "hydra-checkpoint").exists(), reason="hydra-checkpoint was not built")
 def test_what_is_restored_is_a_scope_again(scope, tmp_path):
     scope.linux["resources"]["pids"] = {"limit": 33}
     pid = scope.sh("exec 2>/dev/null sleep 100000").started()
