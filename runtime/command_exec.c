@@ -6,6 +6,7 @@
 #include "base/number.h"
 #include "base/owned.h"
 #include "base/text.h"
+#include "runtime/capabilities.h"
 #include "runtime/command.h"
 #include "runtime/exec.h"
 #include "runtime/foreground.h"
@@ -93,12 +94,16 @@ static void append(struct arena *arena, struct json_strings *base, const struct 
 }
 
 /* Not the inheritable ones, and so not the ambient ones: a file could make use of them that was not asked about (CVE-2022-29162). */
-static void add_capabilities(struct arena *arena, struct spec_process *process, const struct string_list *list)
+static int add_capabilities(struct arena *arena, struct spec_process *process, const struct string_list *list, struct error *err)
 {
 	struct spec_capabilities *sets;
+	unsigned int ignored;
 
+	for (size_t i = 0; i < list->count; i++)
+		if (capability_parse(list->items[i], &ignored) < 0)
+			return fail_because(err, EINVAL, "option --cap: unknown capability '%s'", list->items[i]);
 	if (list->count == 0)
-		return;
+		return 0;
 	sets = arena_allocate(arena, sizeof(*sets));
 	if (process->capabilities != NULL)
 		*sets = *process->capabilities;
@@ -106,6 +111,7 @@ static void add_capabilities(struct arena *arena, struct spec_process *process, 
 	append(arena, &sets->effective, list);
 	append(arena, &sets->permitted, list);
 	process->capabilities = sets;
+	return 0;
 }
 
 static int add_groups(struct arena *arena, struct spec_user *user, const struct string_list *list, struct error *err)
@@ -137,7 +143,8 @@ static int from_options(const struct exec_command *self, struct spec *spec, cons
 	process->apparmor_profile = self->apparmor != NULL ? self->apparmor : process->apparmor_profile;
 	process->selinux_label = self->process_label != NULL ? self->process_label : process->selinux_label;
 	process->no_new_privileges |= self->no_new_privileges;
-	add_capabilities(&spec->arena, process, &self->capabilities);
+	if (add_capabilities(&spec->arena, process, &self->capabilities, err) < 0)
+		return err->code;
 	if (self->user != NULL && set_user(&process->user, self->user, err) < 0)
 		return err->code;
 	return add_groups(&spec->arena, &process->user, &self->groups, err);
@@ -161,7 +168,7 @@ static int check_status(const struct container *container, bool ignores_pause, s
 	return 0;
 }
 
-static int exec_in(struct exec_command *self, const struct container *container, const struct option_rest *rest,
+static int exec_in(const struct global_options *globals, struct exec_command *self, const struct container *container, const struct option_rest *rest,
 		   struct error *err)
 {
 	struct spec_process process = {0};
@@ -178,6 +185,8 @@ static int exec_in(struct exec_command *self, const struct container *container,
 				       : from_options(self, &spec, rest, &process, err);
 	if (r == 0)
 		r = spec_process_check(&process, err);
+	if (r == 0)
+		command_warn_of_capabilities(globals, &process);
 	if (r == 0)
 		r = exec_process(&self->exec, container, &spec, &process, &pid, &terminal_fd, err);
 	spec_part_deinit(&part);
@@ -209,7 +218,7 @@ static int exec(const struct global_options *globals, void *options, const struc
 	}
 	if (!self->exec.is_detached)
 		foreground_begin();
-	r = exec_in(self, &container, rest, err);
+	r = exec_in(globals, self, &container, rest, err);
 	container_close(&container);
 	free(self->process_text);
 	return r;

@@ -17,6 +17,7 @@
 #include "runtime/namespaces.h"
 #include "runtime/process.h"
 #include "runtime/process_schedule.h"
+#include "runtime/report.h"
 #include "runtime/sync.h"
 #include "runtime/systemd.h"
 
@@ -184,9 +185,17 @@ static int receive_seccomp(const struct exec *self, struct seccomp_filter *filte
 /* Who starts us may be bound to some processors; that says nothing about the container. */
 static int choose_cpus(const struct spec_affinity *wanted, struct error *err)
 {
+	report_debug("nsexec, before the last step: affinity: 0x%llx", process_cpus());
 	if (wanted->initial == NULL && wanted->final == NULL)
 		process_unbind_from_cpus();
 	return process_bind_to_cpus(wanted->final, err);
+}
+
+/* Under a seccomp filter nothing more might be said. */
+static int announce(const struct process_context *process)
+{
+	report_debug("setns_init: about to exec '%s'", process->process->args.items[0]);
+	return 0;
 }
 
 static _Noreturn void become_process(struct exec *self)
@@ -207,10 +216,11 @@ static _Noreturn void become_process(struct exec *self)
 	init_die_with_parent(self->sync_fds[1]);
 	init_reset_signals();
 	(void) setsid();
+	report_debug("child process in init(): joins container '%s'", self->container->id);
 	if (process_open_labels(&process, &failure) == 0 && join_everything(self, &failure) == 0 &&
 	    choose_cpus(&self->process->exec_affinity, &failure) == 0 &&
 	    take_terminal(self, &failure) == 0 &&
-	    receive_seccomp(self, &filter, &failure) == 0 && process_prepare(&process, &failure) == 0 &&
+	    receive_seccomp(self, &filter, &failure) == 0 && announce(&process) == 0 && process_prepare(&process, &failure) == 0 &&
 	    prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0) == 0 &&
 	    sync_send(self->sync_fds[1], MESSAGE_READY, 0, NULL, 0, &failure) == 0 &&
 	    sync_expect(self->sync_fds[1], MESSAGE_COMMIT, NULL, NULL, NULL, &failure) == 0)
@@ -224,6 +234,7 @@ static int spawn(struct exec *self, struct error *err)
 	const char *unit = self->container->state.systemd_unit;
 	bool is_moved = false;
 
+	report_debug("nsexec container setup: the process gets the namespaces of container '%s'", self->container->id);
 	self->pid = namespace_plan_spawn(&self->namespaces, self->cgroup_fd, err);
 	if (self->pid < 0 && err->code == -EBUSY && self->options->cgroups != NULL)
 		return fail_because(err, EBUSY, "option --cgroup: adding pid of the process to cgroups: device or resource busy");

@@ -14,6 +14,7 @@
 #include "runtime/mounts.h"
 #include "runtime/process.h"
 #include "runtime/process_schedule.h"
+#include "runtime/report.h"
 #include "runtime/rootfs.h"
 #include "runtime/seccomp_filter.h"
 #include "runtime/sync.h"
@@ -223,6 +224,8 @@ static int dress(struct init_context *self, struct process_context *process, str
 	if (slave_fd >= 0 && console_adopt(slave_fd, err) < 0)
 		return err->code;
 	process_unbind_from_cpus();
+	/* under a seccomp filter nothing more might be said */
+	report_debug("init: closing the pipe to signal completion, by executing '%s', is what remains", self->spec->process->args.items[0]);
 	return process_prepare(process, err);
 }
 
@@ -271,6 +274,7 @@ _Noreturn void init_run(struct init_context *self)
 	init_die_with_parent(self->sync_fd);
 	init_reset_signals();
 	(void) setsid();
+	report_debug("child process in init(): makes the container");
 	if (dress(self, &process, &failure) < 0 || await_start(self, &failure) < 0)
 		report(self, &failure, false);
 	if (hooks_run(&self->spec->hooks.start_container, "startContainer", self->state, CONTAINER_CREATED, &failure) == 0)

@@ -206,10 +206,10 @@ static void use_own_null(void)
 int process_prepare(struct process_context *self, struct error *err)
 {
 	const struct spec_process *process = self->process;
-	struct capability_sets capabilities;
+	struct capability_sets capabilities = capability_sets_parse(process->capabilities);
 
 	use_own_null();
-	if (capability_sets_parse(process->capabilities, &capabilities, err) < 0 || join_keyring(self->keyring, err) < 0 ||
+	if (join_keyring(self->keyring, err) < 0 ||
 	    set_personality(self->personality, err) < 0 || memory_policy_apply(self->memory_policy, err) < 0 ||
 	    process_schedule(process, err) < 0 || set_labels(self, err) < 0)
 		return err->code;
