@@ -49,6 +49,7 @@ static const struct option_entry entries[] = {
 	{'p', "process", "FILE", OPTION_STRING, EXEC_MEMBER(process_file), "JSON of the process"},
 	{'d', "detach", NULL, OPTION_FLAG, EXEC_MEMBER(exec.is_detached), "do not wait for the process"},
 	{0, "pid-file", "FILE", OPTION_STRING, EXEC_MEMBER(exec.pid_file), "file that gets the pid of the process"},
+	{0, "exec-wait-fifo", "FIFO", OPTION_STRING, EXEC_MEMBER(exec.wait_fifo), "wait until this is opened for reading"},
 	{0, "process-label", "LABEL", OPTION_STRING, EXEC_MEMBER(process_label), "SELinux label"},
 	{0, "apparmor", "PROFILE", OPTION_STRING, EXEC_MEMBER(apparmor), "AppArmor profile"},
 	{0, "no-new-privs", NULL, OPTION_FLAG, EXEC_MEMBER(no_new_privileges), "set no_new_privs"},

@@ -2,12 +2,13 @@
 """What callers of other runtimes are used to, beyond what the specification says."""
 import json
 import os
+import pathlib
 import signal
 import subprocess
 
 import pytest
 
-from conftest import HYDRA, wait_until
+from conftest import HYDRA, cgroup_dirs, reap, wait_until
 
 
 def test_a_variable_is_there_once_the_last_one_and_an_empty_home_is_none(bundle):
@@ -175,3 +176,26 @@ def test_under_another_name_it_says_that_name(tmp_path):
     assert say("--version")[0].startswith("runc version ") and "hydra" in say("--version")[1]
     assert say("--help")[:2] == ["NAME:", "   runc - Open Container Initiative runtime"]
     assert say("list", "--help")[1].startswith("   runc list - ")
+
+
+def test_a_process_waits_for_the_reader_of_a_fifo(bundle, hydra, tmp_path):
+    bundle.sleeping()
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    assert "is not a fifo" in hydra.refuses("exec", "--exec-wait-fifo", "/dev/null", bundle.id, "true", status=255)
+    assert "failed to open exec wait fifo" in hydra.refuses("exec", "--exec-wait-fifo", tmp_path / "none", bundle.id, "true", status=255)
+    hydra.detached("exec", "--detach", "--pid-file", tmp_path / "pid", "--exec-wait-fifo", fifo, bundle.id, "/bin/sh", "-c", "exit 7")
+    pid = int((tmp_path / "pid").read_text())
+    assert pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().startswith(os.fsencode(HYDRA))
+    assert fifo.read_bytes() == b""
+    assert reap(pid) == 7
+
+
+def test_statistics_tell_of_pressure(bundle, hydra):
+    bundle.sleeping()
+    pressure = next((each for each in map(pathlib.Path, cgroup_dirs(bundle.id)) if (each / "cpu.pressure").exists()), None)
+    if pressure is None:
+        pytest.skip("no pressure stall information here")
+    data = json.loads(hydra("events", "--stats", bundle.id).stdout)["data"]
+    for part in "cpu", "memory", "blkio":
+        assert set(data[part]["psi"]) == {"some", "full"} and set(data[part]["psi"]["some"]) == {"avg10", "avg60", "avg300", "total"}
