@@ -257,6 +257,16 @@ static _Noreturn void report(const struct init_context *self, const struct error
 	_exit(255);
 }
 
+/* They are programs of the container, and so under its filter, whether that had to be installed earlier or not. */
+static int run_start_hooks(const struct init_context *self, struct process_context *process, struct error *err)
+{
+	const spec_hook_list *hooks = &self->spec->hooks.start_container;
+
+	if (hooks->count == 0)
+		return 0;
+	return process_enter_filter(process, err) < 0 ? err->code : hooks_run(hooks, "startContainer", self->state, CONTAINER_CREATED, err);
+}
+
 _Noreturn void init_run(struct init_context *self)
 {
 	struct error failure = ERROR_NONE;
@@ -277,7 +287,7 @@ _Noreturn void init_run(struct init_context *self)
 	report_debug("child process in init(): makes the container");
 	if (dress(self, &process, &failure) < 0 || await_start(self, &failure) < 0)
 		report(self, &failure, false);
-	if (hooks_run(&self->spec->hooks.start_container, "startContainer", self->state, CONTAINER_CREATED, &failure) == 0)
+	if (run_start_hooks(self, &process, &failure) == 0)
 		(void) process_execute(&process, &failure);
 	report(self, &failure, true);
 }

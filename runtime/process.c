@@ -232,9 +232,17 @@ int process_prepare(struct process_context *self, struct error *err)
 	return has_listener(self) && process->no_new_privileges ? install_seccomp(self, err) : 0;
 }
 
+int process_enter_filter(struct process_context *self, struct error *err)
+{
+	if (!self->process->no_new_privileges || has_listener(self) || self->is_filtered)
+		return 0;
+	self->is_filtered = true;
+	return install_seccomp(self, err);
+}
+
 int process_execute(struct process_context *self, struct error *err)
 {
-	if (self->process->no_new_privileges && !has_listener(self) && install_seccomp(self, err) < 0)
+	if (process_enter_filter(self, err) < 0)
 		return err->code;
 	if (kernel_close_range((unsigned int) (3 + self->preserved_fds), ~0U, CLOSE_RANGE_CLOEXEC) < 0)
 		return fail_errno(err, errno, "close descriptors");

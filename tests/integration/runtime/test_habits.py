@@ -199,3 +199,14 @@ def test_statistics_tell_of_pressure(bundle, hydra):
     data = json.loads(hydra("events", "--stats", bundle.id).stdout)["data"]
     for part in "cpu", "memory", "blkio":
         assert set(data[part]["psi"]) == {"some", "full"} and set(data[part]["psi"]["some"]) == {"avg10", "avg60", "avg300", "total"}
+
+
+@pytest.mark.parametrize("keeps_privileges", (False, True))
+def test_start_container_hooks_run_under_the_filter(bundle, keeps_privileges):
+    bundle.process["noNewPrivileges"] = not keeps_privileges
+    bundle.linux["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_KILL"}]}
+    hook = {"path": "/bin/mkdir", "args": ["mkdir", "/dev/shm/made"]}
+    bundle.config["hooks"] = {"startContainer": [hook]}
+    assert "error running startContainer hook #0: '/bin/mkdir': exit status 159, signal: bad system call" in bundle.refuses()
+    bundle.config["hooks"] = {"startContainer": [{"path": "/bin/true"}]}
+    assert bundle.output("echo fine") == "fine\n"
