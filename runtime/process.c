@@ -80,7 +80,7 @@ int process_open_labels(struct process_context *self, struct error *err)
 	if (profile != NULL && profile[0] != '\0' &&
 	    procfs_open("thread-self/attr/apparmor/exec", PROCFS_NO_MOUNTS, &self->apparmor_fd, err) < 0 &&
 	    (err->code != -ENOENT || procfs_open("thread-self/attr/exec", PROCFS_NO_MOUNTS, &self->apparmor_fd, err) < 0))
-		return fail_while(err, "set the AppArmor profile");
+		return fail_while(err, "process.apparmorProfile: set the AppArmor profile");
 	if (label != NULL && label[0] != '\0' &&
 	    procfs_open("thread-self/attr/exec", PROCFS_NO_MOUNTS, &self->selinux_fd, err) < 0)
 		return fail_while(err, "set the SELinux label");
@@ -97,7 +97,7 @@ static int set_labels(struct process_context *self, struct error *err)
 	if (apparmor_fd >= 0) {
 		profile = text_format("exec %s", self->process->apparmor_profile);
 		if (procfs_write(apparmor_fd, profile, err) < 0)
-			return fail_while(err, "set the AppArmor profile");
+			return fail_while(err, "process.apparmorProfile: set the AppArmor profile");
 	}
 	if (selinux_fd >= 0 && procfs_write(selinux_fd, self->process->selinux_label, err) < 0)
 		return fail_while(err, "set the SELinux label");
