@@ -43,35 +43,52 @@ int capability_parse(const char *name, unsigned int *ret_number)
 	return -EINVAL;
 }
 
-static int parse_set(const struct json_strings *strings, const char *set, uint64_t *ret_mask, struct error *err)
+static uint64_t parse_set(const struct json_strings *strings)
 {
 	uint64_t mask = 0;
 	unsigned int number;
 
-	for (size_t i = 0; i < strings->count; i++) {
-		if (capability_parse(strings->items[i], &number) < 0)
-			return fail_because(err, EINVAL, "process.capabilities.%s[%zu]: unknown capability '%s'", set, i,
-					    strings->items[i]);
-		mask |= 1ULL << number;
-	}
-	*ret_mask = mask;
-	return 0;
+	for (size_t i = 0; i < strings->count; i++)
+		if (capability_parse(strings->items[i], &number) == 0)
+			mask |= 1ULL << number;
+	return mask;
 }
 
-int capability_sets_parse(const struct spec_capabilities *capabilities, struct capability_sets *ret_sets,
-			  struct error *err)
+static const char *find_unknown(const struct json_strings *strings)
 {
-	struct capability_sets sets = {0};
+	unsigned int ignored;
 
-	if (capabilities != NULL &&
-	    (parse_set(&capabilities->bounding, "bounding", &sets.bounding, err) < 0 ||
-	     parse_set(&capabilities->effective, "effective", &sets.effective, err) < 0 ||
-	     parse_set(&capabilities->inheritable, "inheritable", &sets.inheritable, err) < 0 ||
-	     parse_set(&capabilities->permitted, "permitted", &sets.permitted, err) < 0 ||
-	     parse_set(&capabilities->ambient, "ambient", &sets.ambient, err) < 0))
-		return err->code;
-	*ret_sets = sets;
-	return 0;
+	for (size_t i = 0; i < strings->count; i++)
+		if (capability_parse(strings->items[i], &ignored) < 0)
+			return strings->items[i];
+	return NULL;
+}
+
+struct capability_sets capability_sets_parse(const struct spec_capabilities *capabilities)
+{
+	if (capabilities == NULL)
+		return (struct capability_sets){0};
+	return (struct capability_sets){
+		.bounding = parse_set(&capabilities->bounding),
+		.effective = parse_set(&capabilities->effective),
+		.inheritable = parse_set(&capabilities->inheritable),
+		.permitted = parse_set(&capabilities->permitted),
+		.ambient = parse_set(&capabilities->ambient),
+	};
+}
+
+const char *capability_sets_unknown(const struct spec_capabilities *capabilities)
+{
+	const char *name = NULL;
+
+	if (capabilities == NULL)
+		return NULL;
+	const struct json_strings *const sets[] = {&capabilities->bounding, &capabilities->effective, &capabilities->inheritable,
+						   &capabilities->permitted, &capabilities->ambient};
+
+	for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]) && name == NULL; i++)
+		name = find_unknown(sets[i]);
+	return name;
 }
 
 int capability_sets_limit(const struct capability_sets *sets, struct error *err)

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/options.h"
+#include "runtime/spec.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -50,5 +51,7 @@ extern const struct option_table command_no_options;
 
 /* A warning for people; goes where errors go. */
 void command_warn(const struct global_options *globals, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* About what is left out of process.capabilities. */
+void command_warn_of_capabilities(const struct global_options *globals, const struct spec_process *process);
 /* The same destination for the one error a command may end with. */
 void command_report(const struct global_options *globals, const struct error *err);

@@ -6,6 +6,7 @@
 #include "base/number.h"
 #include "base/owned.h"
 #include "base/text.h"
+#include "runtime/capabilities.h"
 #include "runtime/command.h"
 #include "runtime/exec.h"
 #include "runtime/foreground.h"
@@ -48,6 +49,7 @@ static const struct option_entry entries[] = {
 	{'p', "process", "FILE", OPTION_STRING, EXEC_MEMBER(process_file), "JSON of the process"},
 	{'d', "detach", NULL, OPTION_FLAG, EXEC_MEMBER(exec.is_detached), "do not wait for the process"},
 	{0, "pid-file", "FILE", OPTION_STRING, EXEC_MEMBER(exec.pid_file), "file that gets the pid of the process"},
+	{0, "exec-wait-fifo", "FIFO", OPTION_STRING, EXEC_MEMBER(exec.wait_fifo), "wait until this is opened for reading"},
 	{0, "process-label", "LABEL", OPTION_STRING, EXEC_MEMBER(process_label), "SELinux label"},
 	{0, "apparmor", "PROFILE", OPTION_STRING, EXEC_MEMBER(apparmor), "AppArmor profile"},
 	{0, "no-new-privs", NULL, OPTION_FLAG, EXEC_MEMBER(no_new_privileges), "set no_new_privs"},
@@ -93,12 +95,16 @@ static void append(struct arena *arena, struct json_strings *base, const struct 
 }
 
 /* Not the inheritable ones, and so not the ambient ones: a file could make use of them that was not asked about (CVE-2022-29162). */
-static void add_capabilities(struct arena *arena, struct spec_process *process, const struct string_list *list)
+static int add_capabilities(struct arena *arena, struct spec_process *process, const struct string_list *list, struct error *err)
 {
 	struct spec_capabilities *sets;
+	unsigned int ignored;
 
+	for (size_t i = 0; i < list->count; i++)
+		if (capability_parse(list->items[i], &ignored) < 0)
+			return fail_because(err, EINVAL, "option --cap: unknown capability '%s'", list->items[i]);
 	if (list->count == 0)
-		return;
+		return 0;
 	sets = arena_allocate(arena, sizeof(*sets));
 	if (process->capabilities != NULL)
 		*sets = *process->capabilities;
@@ -106,6 +112,7 @@ static void add_capabilities(struct arena *arena, struct spec_process *process, 
 	append(arena, &sets->effective, list);
 	append(arena, &sets->permitted, list);
 	process->capabilities = sets;
+	return 0;
 }
 
 static int add_groups(struct arena *arena, struct spec_user *user, const struct string_list *list, struct error *err)
@@ -137,7 +144,8 @@ static int from_options(const struct exec_command *self, struct spec *spec, cons
 	process->apparmor_profile = self->apparmor != NULL ? self->apparmor : process->apparmor_profile;
 	process->selinux_label = self->process_label != NULL ? self->process_label : process->selinux_label;
 	process->no_new_privileges |= self->no_new_privileges;
-	add_capabilities(&spec->arena, process, &self->capabilities);
+	if (add_capabilities(&spec->arena, process, &self->capabilities, err) < 0)
+		return err->code;
 	if (self->user != NULL && set_user(&process->user, self->user, err) < 0)
 		return err->code;
 	return add_groups(&spec->arena, &process->user, &self->groups, err);
@@ -161,7 +169,7 @@ static int check_status(const struct container *container, bool ignores_pause, s
 	return 0;
 }
 
-static int exec_in(struct exec_command *self, const struct container *container, const struct option_rest *rest,
+static int exec_in(const struct global_options *globals, struct exec_command *self, const struct container *container, const struct option_rest *rest,
 		   struct error *err)
 {
 	struct spec_process process = {0};
@@ -178,6 +186,8 @@ static int exec_in(struct exec_command *self, const struct container *container,
 				       : from_options(self, &spec, rest, &process, err);
 	if (r == 0)
 		r = spec_process_check(&process, err);
+	if (r == 0)
+		command_warn_of_capabilities(globals, &process);
 	if (r == 0)
 		r = exec_process(&self->exec, container, &spec, &process, &pid, &terminal_fd, err);
 	spec_part_deinit(&part);
@@ -209,7 +219,7 @@ static int exec(const struct global_options *globals, void *options, const struc
 	}
 	if (!self->exec.is_detached)
 		foreground_begin();
-	r = exec_in(self, &container, rest, err);
+	r = exec_in(globals, self, &container, rest, err);
 	container_close(&container);
 	free(self->process_text);
 	return r;

@@ -7,10 +7,12 @@
 #include "runtime/command.h"
 #include "runtime/container.h"
 #include "runtime/hooks.h"
+#include "runtime/members.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
 
 #define COMPLAINT_SIZE 480
@@ -53,7 +55,7 @@ static int start(const struct global_options *globals, void *options, const stru
 {
 	struct container container;
 	enum container_status status;
-	struct error problem;
+	struct error ignored;
 	struct spec spec;
 	int r;
 
@@ -67,8 +69,10 @@ static int start(const struct global_options *globals, void *options, const stru
 		r = fail_because(err, EINVAL, "cannot start a container in the %s state%s", container_status_name(status),
 				 status == CONTAINER_STOPPED ? ": container not running" : "");
 	if (r == 0 && container_load_spec(&container, &spec, err) == 0) {
-		if (hooks_run(&spec.hooks.poststart, "poststart", &container.state, CONTAINER_RUNNING, &problem) < 0)
-			command_warn(globals, "%s", problem.message);
+		r = hooks_run(&spec.hooks.poststart, "poststart", &container.state, CONTAINER_RUNNING, err);
+		/* as the specification has it since 1.2.1: an error, and the end of the container */
+		if (r < 0)
+			(void) members_signal(&container, SIGKILL, &ignored);
 		spec_deinit(&spec);
 	}
 	container_close(&container);

@@ -14,6 +14,7 @@
 #include "runtime/mounts.h"
 #include "runtime/process.h"
 #include "runtime/process_schedule.h"
+#include "runtime/report.h"
 #include "runtime/rootfs.h"
 #include "runtime/seccomp_filter.h"
 #include "runtime/sync.h"
@@ -223,6 +224,8 @@ static int dress(struct init_context *self, struct process_context *process, str
 	if (slave_fd >= 0 && console_adopt(slave_fd, err) < 0)
 		return err->code;
 	process_unbind_from_cpus();
+	/* under a seccomp filter nothing more might be said */
+	report_debug("init: closing the pipe to signal completion, by executing '%s', is what remains", self->spec->process->args.items[0]);
 	return process_prepare(process, err);
 }
 
@@ -254,6 +257,16 @@ static _Noreturn void report(const struct init_context *self, const struct error
 	_exit(255);
 }
 
+/* They are programs of the container, and so under its filter, whether that had to be installed earlier or not. */
+static int run_start_hooks(const struct init_context *self, struct process_context *process, struct error *err)
+{
+	const spec_hook_list *hooks = &self->spec->hooks.start_container;
+
+	if (hooks->count == 0)
+		return 0;
+	return process_enter_filter(process, err) < 0 ? err->code : hooks_run(hooks, "startContainer", self->state, CONTAINER_CREATED, err);
+}
+
 _Noreturn void init_run(struct init_context *self)
 {
 	struct error failure = ERROR_NONE;
@@ -271,9 +284,10 @@ _Noreturn void init_run(struct init_context *self)
 	init_die_with_parent(self->sync_fd);
 	init_reset_signals();
 	(void) setsid();
+	report_debug("child process in init(): makes the container");
 	if (dress(self, &process, &failure) < 0 || await_start(self, &failure) < 0)
 		report(self, &failure, false);
-	if (hooks_run(&self->spec->hooks.start_container, "startContainer", self->state, CONTAINER_CREATED, &failure) == 0)
+	if (run_start_hooks(self, &process, &failure) == 0)
 		(void) process_execute(&process, &failure);
 	report(self, &failure, true);
 }

@@ -206,10 +206,10 @@ static void use_own_null(void)
 int process_prepare(struct process_context *self, struct error *err)
 {
 	const struct spec_process *process = self->process;
-	struct capability_sets capabilities;
+	struct capability_sets capabilities = capability_sets_parse(process->capabilities);
 
 	use_own_null();
-	if (capability_sets_parse(process->capabilities, &capabilities, err) < 0 || join_keyring(self->keyring, err) < 0 ||
+	if (join_keyring(self->keyring, err) < 0 ||
 	    set_personality(self->personality, err) < 0 || memory_policy_apply(self->memory_policy, err) < 0 ||
 	    process_schedule(process, err) < 0 || set_labels(self, err) < 0)
 		return err->code;
@@ -232,9 +232,17 @@ int process_prepare(struct process_context *self, struct error *err)
 	return has_listener(self) && process->no_new_privileges ? install_seccomp(self, err) : 0;
 }
 
+int process_enter_filter(struct process_context *self, struct error *err)
+{
+	if (!self->process->no_new_privileges || has_listener(self) || self->is_filtered)
+		return 0;
+	self->is_filtered = true;
+	return install_seccomp(self, err);
+}
+
 int process_execute(struct process_context *self, struct error *err)
 {
-	if (self->process->no_new_privileges && !has_listener(self) && install_seccomp(self, err) < 0)
+	if (process_enter_filter(self, err) < 0)
 		return err->code;
 	if (kernel_close_range((unsigned int) (3 + self->preserved_fds), ~0U, CLOSE_RANGE_CLOEXEC) < 0)
 		return fail_errno(err, errno, "close descriptors");

@@ -137,6 +137,16 @@ int process_schedule(const struct spec_process *process, struct error *err)
 	return process->io_priority != NULL ? set_io_priority(process->io_priority, err) : 0;
 }
 
+unsigned long long process_cpus(void)
+{
+	struct number_set set = {0};
+	unsigned long long first = 0;
+
+	(void) syscall(SYS_sched_getaffinity, 0, sizeof(set.words), set.words);
+	memcpy(&first, set.words, sizeof(first));
+	return first;
+}
+
 void process_unbind_from_cpus(void)
 {
 	struct number_set all;

@@ -47,7 +47,6 @@ REFUSED = [
     ({"root": {"path": ""}}, "root.path: missing"),
     ({"process": {"args": []}}, "process.args: must not be empty"),
     ({"process": {"user": {"umask": 0o1000}}}, "process.user.umask: more than 0777"),
-    ({"process": {"capabilities": {"ambient": ["CAP_CHOWN", "CAP_X"]}}}, "process.capabilities.ambient[1]: unknown capability 'CAP_X'"),
     ({"process": {"rlimits": [{"type": "RLIMIT_X", "soft": 1, "hard": 1}]}}, "process.rlimits[0].type: unknown limit"),
     ({"process": {"rlimits": [{"type": "RLIMIT_AS", "soft": 2, "hard": 1}]}}, "process.rlimits[0].soft: above the hard limit"),
     ({"process": {"scheduler": {"policy": "SCHED_X"}}}, "process.scheduler.policy: unknown policy 'SCHED_X'"),

@@ -19,7 +19,7 @@ def run(*args, **options):
 def test_every_command_has_help(command):
     for args in ((command, "--help"), (command, "-h")):
         result = run(*args)
-        assert result.returncode == 0 and result.stdout.startswith(f"usage: hydra {command}") and result.stderr == ""
+        assert result.returncode == 0 and f"\nusage: hydra {command}" in result.stdout and result.stderr == ""
 
 
 def test_the_program_has_help_and_a_version():
@@ -132,7 +132,6 @@ def test_features():
     (lambda c: c["mounts"].append({"destination": "/data", "type": "nofs", "source": "x"}), "mounts[7]: mount nofs on '/data'"),
     (lambda c: c["process"].update(cwd="relative"), "process.cwd: 'relative' is not an absolute path"),
     (lambda c: c["process"].update(env=["novalue"]), "process.env[0]: 'novalue' has no '='"),
-    (lambda c: c["process"].update(capabilities={"bounding": ["CAP_NONSENSE"]}), "unknown capability 'CAP_NONSENSE'"),
     (lambda c: c["process"].update(oomScoreAdj=5000), "process.oomScoreAdj"),
     (lambda c: c["process"].update(scheduler={"policy": "SCHED_X"}), "unknown policy 'SCHED_X'"),
     (lambda c: c["process"].update(ioPriority={"class": "X"}), "unknown class 'X'"),

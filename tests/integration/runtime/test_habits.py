@@ -2,10 +2,13 @@
 """What callers of other runtimes are used to, beyond what the specification says."""
 import json
 import os
+import pathlib
 import signal
 import subprocess
 
-from conftest import HYDRA, wait_until
+import pytest
+
+from conftest import HYDRA, cgroup_dirs, reap, wait_until
 
 
 def test_a_variable_is_there_once_the_last_one_and_an_empty_home_is_none(bundle):
@@ -115,3 +118,95 @@ def test_a_missing_descriptor_is_named_as_others_name_it(bundle):
                "--bundle", str(bundle.path), bundle.id]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 1 and "preserved-fd 0" in result.stderr
+
+
+def test_an_unknown_capability_is_left_out_with_a_warning(bundle, hydra):
+    bundle.process["capabilities"] = {kind: ["CAP_KILL", "CAP_OF_TOMORROW"] for kind in ("bounding", "permitted", "effective")}
+    result = bundle.sh("grep CapEff /proc/self/status").run()
+    assert result.stdout == "CapEff:\t0000000000000020\n"
+    assert result.stderr == "hydra: warning: process.capabilities: unknown capability 'CAP_OF_TOMORROW' is left out\n"
+    bundle.sleeping()
+    assert "unknown capability 'CAP_OF_TOMORROW' is left out" in hydra("exec", bundle.id, "true").stderr
+
+
+@pytest.mark.parametrize("commands", (["run"], ["create", "start"]))
+def test_a_poststart_hook_that_fails_ends_the_container(bundle, hydra, commands):
+    bundle.process["args"] = ["/bin/sleep", "100000"]
+    bundle.config["hooks"] = {"poststart": [{"path": "/bin/true"}, {"path": "/bin/false"}]}
+    if commands == ["run"]:
+        assert "error running poststart hook #1:" in bundle.refuses()
+        assert hydra("list", "--quiet").stdout == ""
+        return
+    bundle.create()
+    assert "error running poststart hook #1:" in hydra.refuses("start", bundle.id)
+    wait_until(lambda: hydra.state(bundle.id)["status"] == "stopped", "the end of the container")
+
+
+def test_debug_tells_the_steps_on_standard_error_or_in_the_log(bundle, hydra, tmp_path):
+    bundle.process["args"] = ["/bin/echo", "said"]
+    bundle.save()
+    started = "child process in init()"
+    result = hydra("--debug", "run", "--bundle", bundle.path, bundle.id)
+    assert result.stdout == "said\n" and result.stderr.startswith("level=debug msg=") and started in result.stderr
+    for options in [], ["--log-format", "json"]:
+        log = tmp_path / f"log{len(options)}"
+        result = hydra("--log", log, "--log-level", "debug", *options, "run", "--bundle", bundle.path, bundle.id)
+        lines = log.read_text().splitlines()
+        assert result.stderr == "" and any(started in line for line in lines)
+        assert all((json.loads(line)["level"] == "debug") if options else line.startswith("level=debug msg=") for line in lines)
+    bundle.sleeping()
+    assert "setns_init: about to exec 'true'" in hydra("--debug", "exec", bundle.id, "true").stderr
+
+
+def test_a_cgroup_that_others_are_in_or_that_is_frozen_is_refused(bundle, hydra):
+    bundle.sleeping()
+    second = bundle.another()
+    second.linux["cgroupsPath"] = bundle.linux["cgroupsPath"]
+    assert "container's cgroup is not empty" in second.refuses()
+    hydra("pause", bundle.id)
+    hydra("resume", bundle.id)
+    hydra("delete", "--force", bundle.id)
+    assert second.run().returncode == 0
+
+
+def test_under_another_name_it_says_that_name(tmp_path):
+    link = tmp_path / "runc"
+    link.symlink_to(HYDRA)
+    say = lambda *args: subprocess.run([link, *args], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert say("--version")[0].startswith("runc version ") and "hydra" in say("--version")[1]
+    assert say("--help")[:2] == ["NAME:", "   runc - Open Container Initiative runtime"]
+    assert say("list", "--help")[1].startswith("   runc list - ")
+
+
+def test_a_process_waits_for_the_reader_of_a_fifo(bundle, hydra, tmp_path):
+    bundle.sleeping()
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    assert "is not a fifo" in hydra.refuses("exec", "--exec-wait-fifo", "/dev/null", bundle.id, "true", status=255)
+    assert "failed to open exec wait fifo" in hydra.refuses("exec", "--exec-wait-fifo", tmp_path / "none", bundle.id, "true", status=255)
+    hydra.detached("exec", "--detach", "--pid-file", tmp_path / "pid", "--exec-wait-fifo", fifo, bundle.id, "/bin/sh", "-c", "exit 7")
+    pid = int((tmp_path / "pid").read_text())
+    assert pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().startswith(os.fsencode(HYDRA))
+    assert fifo.read_bytes() == b""
+    assert reap(pid) == 7
+
+
+def test_statistics_tell_of_pressure(bundle, hydra):
+    bundle.sleeping()
+    pressure = next((each for each in map(pathlib.Path, cgroup_dirs(bundle.id)) if (each / "cpu.pressure").exists()), None)
+    if pressure is None:
+        pytest.skip("no pressure stall information here")
+    data = json.loads(hydra("events", "--stats", bundle.id).stdout)["data"]
+    for part in "cpu", "memory", "blkio":
+        assert set(data[part]["psi"]) == {"some", "full"} and set(data[part]["psi"]["some"]) == {"avg10", "avg60", "avg300", "total"}
+
+
+@pytest.mark.parametrize("keeps_privileges", (False, True))
+def test_start_container_hooks_run_under_the_filter(bundle, keeps_privileges):
+    bundle.process["noNewPrivileges"] = not keeps_privileges
+    bundle.linux["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_KILL"}]}
+    hook = {"path": "/bin/mkdir", "args": ["mkdir", "/dev/shm/made"]}
+    bundle.config["hooks"] = {"startContainer": [hook]}
+    assert "error running startContainer hook #0: '/bin/mkdir': exit status 159, signal: bad system call" in bundle.refuses()
+    bundle.config["hooks"] = {"startContainer": [{"path": "/bin/true"}]}
+    assert bundle.output("echo fine") == "fine\n"
