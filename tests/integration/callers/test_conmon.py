@@ -97,7 +97,7 @@ def test_a_terminal(conmon):
     assert conmon.start("/bin/sh", "-c", "tty; test -t 0 && test -t 2 && echo terminal; exit 3", terminal=True)["data"] > 0
     assert conmon.hydra("start", conmon.id).returncode == 0
     assert conmon.exit_status() == "3"
-    lines = [line[2].rstrip("\r") for line in conmon.log()]
+    lines = "".join(line[2] + ("\n" if line[1] == "F" else "") for line in conmon.log()).split()  # conmon cuts where its reads do
     assert lines[0] in ("/dev/console", "/dev/pts/0") and lines[1:] == ["terminal"]
 
 
