@@ -34,6 +34,7 @@ struct exec_command {
 	bool ignores_pause;
 	char *process_text; /* of process_file */
 	size_t process_size;
+	const char **cgroup_list; /* ends with NULL; exec.cgroups is the same */
 };
 
 #define EXEC_MEMBER(member) offsetof(struct exec_command, member)
@@ -199,28 +200,38 @@ static int exec_in(const struct global_options *globals, struct exec_command *se
 	return r < 0 ? r : status;
 }
 
-static int exec(const struct global_options *globals, void *options, const struct option_rest *rest, struct error *err)
+static int use_cgroups(struct exec_command *self, struct error *err)
 {
-	struct exec_command *self = options;
+	if (self->cgroups.count == 0)
+		return 0;
+	self->exec.cgroups = self->cgroup_list = calloc(self->cgroups.count + 1, sizeof(*self->cgroup_list));
+	if (self->cgroup_list == NULL)
+		return fail_errno(err, ENOMEM, "exec");
+	memcpy(self->cgroup_list, self->cgroups.items, self->cgroups.count * sizeof(*self->cgroup_list));
+	return 0;
+}
+
+static int prepare_and_exec(const struct global_options *globals, struct exec_command *self, const struct option_rest *rest, struct error *err)
+{
 	struct container container;
 	int r;
 
-	if (read_process_file(self, err) < 0 || process_keep_fds(self->exec.preserved_fds, &self->exec.listen_fds, err) < 0)
+	if (read_process_file(self, err) < 0 || process_keep_fds(self->exec.preserved_fds, &self->exec.listen_fds, err) < 0 ||
+	    use_cgroups(self, err) < 0 || container_open(&container, globals->root, rest->positional[0], false, err) < 0)
 		return err->code;
-	if (container_open(&container, globals->root, rest->positional[0], false, err) < 0)
-		return err->code;
-	if (self->cgroups.count > 0) {
-		const char **cgroups = calloc(self->cgroups.count + 1, sizeof(*cgroups));
-
-		if (cgroups == NULL)
-			return fail_errno(err, ENOMEM, "exec");
-		memcpy(cgroups, self->cgroups.items, self->cgroups.count * sizeof(*cgroups));
-		self->exec.cgroups = cgroups;
-	}
 	if (!self->exec.is_detached)
 		foreground_begin();
 	r = exec_in(globals, self, &container, rest, err);
 	container_close(&container);
+	return r;
+}
+
+static int exec(const struct global_options *globals, void *options, const struct option_rest *rest, struct error *err)
+{
+	struct exec_command *self = options;
+	int r = prepare_and_exec(globals, self, rest, err);
+
+	free(self->cgroup_list);
 	free(self->process_text);
 	return r;
 }
