@@ -43,35 +43,42 @@ int capability_parse(const char *name, unsigned int *ret_number)
 	return -EINVAL;
 }
 
-static int parse_set(const struct json_strings *strings, const char *set, uint64_t *ret_mask, struct error *err)
+static uint64_t parse_set(const struct json_strings *strings)
 {
 	uint64_t mask = 0;
 	unsigned int number;
 
-	for (size_t i = 0; i < strings->count; i++) {
-		if (capability_parse(strings->items[i], &number) < 0)
-			return fail_because(err, EINVAL, "process.capabilities.%s[%zu]: unknown capability '%s'", set, i,
-					    strings->items[i]);
-		mask |= 1ULL << number;
-	}
-	*ret_mask = mask;
-	return 0;
+	for (size_t i = 0; i < strings->count; i++)
+		if (capability_parse(strings->items[i], &number) == 0)
+			mask |= 1ULL << number;
+	return mask;
 }
 
-int capability_sets_parse(const struct spec_capabilities *capabilities, struct capability_sets *ret_sets,
-			  struct error *err)
+struct capability_sets capability_sets_parse(const struct spec_capabilities *capabilities)
 {
-	struct capability_sets sets = {0};
+	if (capabilities == NULL)
+		return (struct capability_sets){0};
+	return (struct capability_sets){
+		.bounding = parse_set(&capabilities->bounding),
+		.effective = parse_set(&capabilities->effective),
+		.inheritable = parse_set(&capabilities->inheritable),
+		.permitted = parse_set(&capabilities->permitted),
+		.ambient = parse_set(&capabilities->ambient),
+	};
+}
 
-	if (capabilities != NULL &&
-	    (parse_set(&capabilities->bounding, "bounding", &sets.bounding, err) < 0 ||
-	     parse_set(&capabilities->effective, "effective", &sets.effective, err) < 0 ||
-	     parse_set(&capabilities->inheritable, "inheritable", &sets.inheritable, err) < 0 ||
-	     parse_set(&capabilities->permitted, "permitted", &sets.permitted, err) < 0 ||
-	     parse_set(&capabilities->ambient, "ambient", &sets.ambient, err) < 0))
-		return err->code;
-	*ret_sets = sets;
-	return 0;
+const char *capability_sets_find_unknown(const struct spec_capabilities *capabilities)
+{
+	static const struct spec_capabilities none;
+	const struct spec_capabilities *from = capabilities != NULL ? capabilities : &none;
+	const struct json_strings *const sets[] = {&from->bounding, &from->effective, &from->inheritable, &from->permitted, &from->ambient};
+	unsigned int number;
+
+	for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++)
+		for (size_t j = 0; j < sets[i]->count; j++)
+			if (capability_parse(sets[i]->items[j], &number) < 0)
+				return sets[i]->items[j];
+	return NULL;
 }
 
 int capability_sets_limit(const struct capability_sets *sets, struct error *err)

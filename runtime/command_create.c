@@ -64,6 +64,7 @@ static int create(const struct global_options *globals, void *options, const str
 	self->launch.is_detached = true;
 	if (launch_container(&self->launch, &launched, err) < 0)
 		return err->code;
+	command_warn_of_capabilities(globals, launched.spec.process->capabilities);
 	launched_deinit(&launched);
 	return 0;
 }
@@ -99,15 +100,14 @@ static void destroy(const struct global_options *globals, struct launched *launc
 static int follow(const struct global_options *globals, const struct create_options *self, struct launched *launched,
 		  struct error *err)
 {
-	struct error problem;
 	int status = 0;
 
 	/* other commands may work on it from here on */
 	close(take_fd(&launched->container.dir_fd));
 	if (await_exec(launched, err) < 0)
 		return err->code;
-	if (hooks_run(&launched->spec.hooks.poststart, "poststart", &launched->container.state, CONTAINER_RUNNING, &problem) < 0)
-		command_warn(globals, "%s", problem.message);
+	if (hooks_run(&launched->spec.hooks.poststart, "poststart", &launched->container.state, CONTAINER_RUNNING, err) < 0)
+		return err->code;
 	if (self->launch.is_detached)
 		return 0;
 	if (foreground_attend(launched->pid, launched->terminal_fd, &status, err) < 0)
@@ -130,6 +130,7 @@ static int run(const struct global_options *globals, void *options, const struct
 		foreground_begin();
 	if (launch_container(&self->launch, &launched, err) < 0)
 		return err->code;
+	command_warn_of_capabilities(globals, launched.spec.process->capabilities);
 	r = follow(globals, self, &launched, err);
 	if (r < 0) {
 		(void) kill(launched.pid, SIGKILL);

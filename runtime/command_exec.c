@@ -163,7 +163,7 @@ static int check_status(const struct container *container, bool ignores_pause, s
 	return 0;
 }
 
-static int exec_in(struct exec_command *self, const struct container *container, const struct option_rest *rest,
+static int exec_in(const struct global_options *globals, struct exec_command *self, const struct container *container, const struct option_rest *rest,
 		   struct error *err)
 {
 	struct spec_process process = {0};
@@ -180,6 +180,8 @@ static int exec_in(struct exec_command *self, const struct container *container,
 				       : from_options(self, &spec, rest, &process, err);
 	if (r == 0)
 		r = spec_process_check(&process, err);
+	if (r == 0)
+		command_warn_of_capabilities(globals, process.capabilities);
 	if (r == 0)
 		r = exec_process(&self->exec, container, &spec, &process, &pid, &terminal_fd, err);
 	spec_part_deinit(&part);
@@ -211,7 +213,7 @@ static int exec(const struct global_options *globals, void *options, const struc
 	}
 	if (!self->exec.is_detached)
 		foreground_begin();
-	r = exec_in(self, &container, rest, err);
+	r = exec_in(globals, self, &container, rest, err);
 	container_close(&container);
 	return r;
 }

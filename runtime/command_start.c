@@ -49,11 +49,19 @@ static int release(const struct container *container, struct error *err)
 	return await_exec(reply_fd, err);
 }
 
+/* What a poststart hook refused has run already; what is left is for delete. */
+static void stop(const struct container *container)
+{
+	auto_close int pidfd = kernel_pidfd_open((pid_t) container->state.pid.value, 0);
+
+	if (pidfd >= 0 && container_is_alive(container))
+		(void) kernel_pidfd_send_signal(pidfd, SIGKILL);
+}
+
 static int start(const struct global_options *globals, void *options, const struct option_rest *rest, struct error *err)
 {
 	struct container container;
 	enum container_status status;
-	struct error problem;
 	struct spec spec;
 	int r;
 
@@ -67,8 +75,9 @@ static int start(const struct global_options *globals, void *options, const stru
 		r = fail_because(err, EINVAL, "cannot start a container in the %s state%s", container_status_name(status),
 				 status == CONTAINER_STOPPED ? ": container not running" : "");
 	if (r == 0 && container_load_spec(&container, &spec, err) == 0) {
-		if (hooks_run(&spec.hooks.poststart, "poststart", &container.state, CONTAINER_RUNNING, &problem) < 0)
-			command_warn(globals, "%s", problem.message);
+		r = hooks_run(&spec.hooks.poststart, "poststart", &container.state, CONTAINER_RUNNING, err);
+		if (r < 0)
+			stop(&container);
 		spec_deinit(&spec);
 	}
 	container_close(&container);

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/owned.h"
 #include "base/text.h"
+#include "runtime/capabilities.h"
 #include "runtime/command.h"
 #include "runtime/json.h"
 #include "runtime/self_protect.h"
@@ -19,6 +20,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <syslog.h>
 #include <unistd.h>
 
 static const struct command *const commands[] = {
@@ -33,7 +35,7 @@ static const struct command *const hidden_commands[] = {&command_adopt_prepare, 
 
 static const struct option_entry global_entries[] = {
 	{0, "root", "DIR", OPTION_STRING, GLOBAL_MEMBER(root), "where the state of containers is kept"},
-	{0, "log", "FILE", OPTION_STRING, GLOBAL_MEMBER(log), "also write errors to this file"},
+	{0, "log", "FILE", OPTION_STRING, GLOBAL_MEMBER(log), "also write errors to this file, or to syslog:NAME"},
 	{0, "log-format", "text|json", OPTION_STRING, GLOBAL_MEMBER(log_format), "how (text)"},
 	{0, "log-level", "LEVEL", OPTION_STRING, GLOBAL_MEMBER(log_level), "error, warning or debug"},
 	{0, "debug", NULL, OPTION_FLAG, GLOBAL_MEMBER(is_debug), "accepted for compatibility"},
@@ -60,15 +62,37 @@ static char *json_line(const char *level, const char *message)
 	return json_text(json, false);
 }
 
+/* "syslog:NAME" and "journald:NAME" as crun has them; the journal reads what syslog(3) writes. */
+static bool is_logging_to_system(const char *log)
+{
+	return text_has_prefix(log, "syslog:") || text_has_prefix(log, "journald:");
+}
+
+static int check_log(const char *log, struct error *err)
+{
+	static const char *const kinds[] = {"file", "syslog", "journald", NULL};
+	const char *colon = log != NULL ? strchr(log, ':') : NULL;
+	auto_free char *kind = colon != NULL ? text_format("%.*s", (int) (colon - log), log) : NULL;
+
+	if (kind == NULL || strchr(kind, '/') != NULL || text_is_one_of(kind, kinds))
+		return 0;
+	return fail_because(err, EINVAL, "option --log: unknown log type '%s'; a file whose name has a colon needs file: or ./ before it", kind);
+}
+
 static void write_log(const struct global_options *globals, const char *level, const char *message)
 {
 	bool is_json = globals->log_format != NULL && strcmp(globals->log_format, "json") == 0;
+	const char *file = globals->log != NULL && text_has_prefix(globals->log, "file:") ? globals->log + 5 : globals->log;
 	auto_close int fd = FD_NONE;
 	auto_free char *json = NULL;
 
-	if (globals->log == NULL || globals->log[0] == '\0')
+	if (file == NULL || file[0] == '\0')
 		return;
-	fd = open(globals->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+	if (is_logging_to_system(file)) {
+		syslog(LOG_DAEMON | (strcmp(level, "error") == 0 ? LOG_ERR : LOG_WARNING), "%s", message);
+		return;
+	}
+	fd = open(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return;
 	json = is_json ? json_line(level, message) : NULL;
@@ -88,6 +112,14 @@ void command_warn(const struct global_options *globals, const char *format, ...)
 	va_end(args);
 	write_log(globals, "warning", message);
 	(void) dprintf(STDERR_FILENO, "hydra: warning: %s\n", message);
+}
+
+void command_warn_of_capabilities(const struct global_options *globals, const struct spec_capabilities *capabilities)
+{
+	const char *name = capability_sets_find_unknown(capabilities);
+
+	if (name != NULL)
+		command_warn(globals, "process.capabilities: unknown capability '%s' is left out", name);
 }
 
 void command_report(const struct global_options *globals, const struct error *err)
@@ -174,7 +206,7 @@ static int check_globals(struct global_options *globals, struct error *err)
 
 	if (globals->log_format != NULL && !text_is_one_of(globals->log_format, formats))
 		return fail_because(err, EINVAL, "option --log-format: '%s' is not text or json", globals->log_format);
-	if (choose_manager(globals, err) < 0 || standing_choose(globals->rootless, err) < 0)
+	if (check_log(globals->log, err) < 0 || choose_manager(globals, err) < 0 || standing_choose(globals->rootless, err) < 0)
 		return err->code;
 	return choose_root(globals, err);
 }

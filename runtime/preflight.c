@@ -6,7 +6,6 @@
 
 #include "base/file.h"
 #include "base/owned.h"
-#include "runtime/capabilities.h"
 #include "runtime/device_rules.h"
 #include "runtime/memory_policy.h"
 #include "runtime/namespaces.h"
@@ -121,9 +120,7 @@ static int check_intel_rdt(const struct spec_intel_rdt *rdt, struct error *err)
 
 static int check_process(const struct spec *spec, struct error *err)
 {
-	struct capability_sets sets;
-
-	if (capability_sets_parse(spec->process->capabilities, &sets, err) < 0 || process_schedule_check(spec->process, err) < 0)
+	if (process_schedule_check(spec->process, err) < 0)
 		return err->code;
 	if (process_check_labels(spec->process, spec->linux_part.mount_label, err) < 0)
 		return err->code;

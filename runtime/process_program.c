@@ -68,6 +68,17 @@ static char *home_variable(uint32_t uid)
 	return text_format("HOME=%s", home);
 }
 
+/* Whether the variable comes again: the last one wins, and a program that looks for the first one must find it. */
+static bool is_overridden(const struct json_strings *env, size_t index)
+{
+	size_t length = strcspn(env->items[index], "=") + 1;
+
+	for (size_t i = index + 1; i < env->count; i++)
+		if (strncmp(env->items[i], env->items[index], length) == 0)
+			return true;
+	return false;
+}
+
 int process_build_environment(const struct spec_process *process, int listen_fds, char ***ret_environment,
 			      struct error *err)
 {
@@ -78,7 +89,8 @@ int process_build_environment(const struct spec_process *process, int listen_fds
 	if (environment == NULL)
 		return fail_errno(err, ENOMEM, "build the environment");
 	for (size_t i = 0; i < process->env.count; i++)
-		environment[count++] = text_copy(process->env.items[i]);
+		if (!is_overridden(&process->env, i))
+			environment[count++] = text_copy(process->env.items[i]);
 	if (home == NULL || home[0] == '\0')
 		environment[count++] = home_variable(process->user.uid);
 	if (listen_fds > 0) {
