@@ -54,6 +54,16 @@ static uint64_t parse_set(const struct json_strings *strings)
 	return mask;
 }
 
+static const char *find_unknown(const struct json_strings *strings)
+{
+	unsigned int ignored;
+
+	for (size_t i = 0; i < strings->count; i++)
+		if (capability_parse(strings->items[i], &ignored) < 0)
+			return strings->items[i];
+	return NULL;
+}
+
 struct capability_sets capability_sets_parse(const struct spec_capabilities *capabilities)
 {
 	if (capabilities == NULL)
@@ -67,18 +77,18 @@ struct capability_sets capability_sets_parse(const struct spec_capabilities *cap
 	};
 }
 
-const char *capability_sets_find_unknown(const struct spec_capabilities *capabilities)
+const char *capability_sets_unknown(const struct spec_capabilities *capabilities)
 {
-	static const struct spec_capabilities none;
-	const struct spec_capabilities *from = capabilities != NULL ? capabilities : &none;
-	const struct json_strings *const sets[] = {&from->bounding, &from->effective, &from->inheritable, &from->permitted, &from->ambient};
-	unsigned int number;
+	const char *name = NULL;
 
-	for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++)
-		for (size_t j = 0; j < sets[i]->count; j++)
-			if (capability_parse(sets[i]->items[j], &number) < 0)
-				return sets[i]->items[j];
-	return NULL;
+	if (capabilities == NULL)
+		return NULL;
+	const struct json_strings *const sets[] = {&capabilities->bounding, &capabilities->effective, &capabilities->inheritable,
+						   &capabilities->permitted, &capabilities->ambient};
+
+	for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]) && name == NULL; i++)
+		name = find_unknown(sets[i]);
+	return name;
 }
 
 int capability_sets_limit(const struct capability_sets *sets, struct error *err)

@@ -24,10 +24,10 @@ const char *capability_name(unsigned int number);
 /* Accepts "CAP_CHOWN" and "chown" in any case. -EINVAL when there is none of that name. */
 int capability_parse(const char *name, unsigned int *ret_number);
 
-/* Unknown names are left out: a container must not fail for what cannot be granted, but its maker is to be warned. */
+/* Names that this program does not know are left out, as the specification wants it. */
 struct capability_sets capability_sets_parse(const struct spec_capabilities *capabilities);
-/* The first name that nobody knows; NULL: there is none. */
-const char *capability_sets_find_unknown(const struct spec_capabilities *capabilities);
+/* The first of these, for a warning; or NULL. */
+const char *capability_sets_unknown(const struct spec_capabilities *capabilities);
 
 /* Before the change of user: drops from the bounding set what sets lacks. */
 int capability_sets_limit(const struct capability_sets *sets, struct error *err);

@@ -152,7 +152,8 @@ static int make_folders(const struct cgroup_hierarchy *item, int (*prepare)(cons
 		if (slash != NULL)
 			*slash = '\0';
 		if (mkdir(dir, 0755) < 0 && errno != EEXIST)
-			return fail_errno(err, errno, "make cgroup %s", dir);
+			return errno == EACCES ? fail_because(err, EACCES, "unable to apply cgroup configuration: make cgroup %s: permission denied", dir)
+					       : fail_errno(err, errno, "make cgroup %s", dir);
 		if (prepare != NULL && prepare(parent, dir, err) < 0)
 			return err->code;
 		if (slash == NULL)

@@ -45,6 +45,9 @@ int cgroup_join(const int *task_fds, size_t count, struct error *err);
 /* Changes the limits of an existing cgroup. */
 int cgroup_set_limits(const struct cgroup *self, const struct spec_resources *resources, struct error *err);
 
+/* Refuses one that is there already and has processes or is frozen: what became of these would be the container's, too. */
+int cgroup_check_vacant(const struct cgroup *self, struct error *err);
+
 /* Kills everything inside; does not wait. */
 int cgroup_kill(const struct cgroup *self, struct error *err);
 int cgroup_signal(const struct cgroup *self, int signal_number, struct error *err);

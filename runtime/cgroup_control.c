@@ -119,6 +119,13 @@ static bool has_process(const struct cgroup *self)
 	return cgroup_processes(self, &pids, &count, &ignored) == 0 && count > 0;
 }
 
+int cgroup_check_vacant(const struct cgroup *self, struct error *err)
+{
+	if (has_process(self))
+		return fail_because(err, EBUSY, "linux.cgroupsPath: container's cgroup is not empty: '%s' has processes already", self->path);
+	return cgroup_is_frozen(self) ? fail_because(err, EBUSY, "linux.cgroupsPath: container's cgroup unexpectedly frozen: '%s'", self->path) : 0;
+}
+
 /* Without cgroup.kill: again and again, since a process may fork between the look and the signal. */
 static int kill_by_list(const struct cgroup *self, struct error *err)
 {

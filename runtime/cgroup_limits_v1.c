@@ -234,7 +234,7 @@ static int set_unified(const struct cgroup *self, const struct json_map *unified
 		if (strchr(unified->items[i].key, '/') != NULL)
 			return fail_because(err, EINVAL, "linux.resources.unified: '%s' is not a file name", unified->items[i].key);
 		if (write_file(self, "", unified->items[i].key, unified->items[i].value, err) < 0)
-			return fail_while(err, "linux.resources.unified");
+			return fail_while(err, "linux.resources.unified: invalid configuration where cgroup v1 has the controllers");
 	}
 	return 0;
 }

@@ -65,15 +65,22 @@ static int set_int(int dir_fd, const char *file, int64_t value, struct error *er
 }
 
 /* cgroup v1 refuses a limit below what is in use by itself, cgroup v2 would kill. */
-static int check_usage(int dir_fd, int64_t limit, struct error *err)
+static int check_usage(int dir_fd, const struct spec_memory *memory, struct error *err)
 {
 	auto_free char *text = NULL;
+	int64_t usage;
 
+	if (!memory->check_before_update)
+		return 0;
 	if (file_read(dir_fd, "memory.current", 64, &text, NULL, err) < 0)
 		return err->code;
-	if (limit >= 0 && strtoll(text, NULL, 10) > limit)
-		return fail_because(err, EBUSY, "linux.resources.memory.limit: below what is in use (%.*s bytes)",
-				    (int) strcspn(text, "\n"), text);
+	usage = strtoll(text, NULL, 10);
+	if (memory->swap.value > 0 && usage > memory->swap.value)
+		return fail_because(err, EBUSY, "linux.resources.memory.swap: rejecting memory+swap limit %" PRId64 ": below what is in use (%" PRId64 " bytes)",
+				    memory->swap.value, usage);
+	if (memory->limit.value > 0 && usage > memory->limit.value)
+		return fail_because(err, EBUSY, "linux.resources.memory.limit: rejecting memory limit %" PRId64 ": below what is in use (%" PRId64 " bytes)",
+				    memory->limit.value, usage);
 	return 0;
 }
 
@@ -82,7 +89,7 @@ static int set_memory(int dir_fd, const struct spec_memory *memory, struct error
 	bool has_limit = memory->limit.is_set && memory->limit.value != 0;
 	int64_t swap = memory->swap.value;
 
-	if (has_limit && memory->check_before_update && check_usage(dir_fd, memory->limit.value, err) < 0)
+	if (check_usage(dir_fd, memory, err) < 0)
 		return err->code;
 	if (memory->swap.is_set && swap > 0) {
 		if (!has_limit || memory->limit.value < 0 || swap < memory->limit.value)

@@ -77,8 +77,8 @@ int cgroup_rootless_path(const char *wanted, const char *id, const struct spec_r
 
 	base = is_placed ? NULL : handed_over(mount);
 	if (has_limits(resources) && (!is_alone || (base == NULL && !is_placed)))
-		return fail_because(err, EPERM, "linux.resources: limits need a cgroup (v2) that user %u may write to, and there is none here; "
-				    "systemd gives one to each session, see `systemd-run --user --scope`", geteuid());
+		return fail_because(err, EPERM, "linux.resources: rootless needs no limits + no cgrouppath when no permission is granted for cgroups: limits need a cgroup (v2) "
+				    "that user %u may write to, and there is none here; systemd gives one to each session, see `systemd-run --user --scope`", geteuid());
 	if (is_placed)
 		return 1;
 	if (base == NULL && is_named)

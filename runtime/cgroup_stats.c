@@ -60,6 +60,43 @@ static void add_numbers(struct json_object *to, const char *key, const char *tex
 	}
 }
 
+/* "some avg10=0.00 avg60=0.00 avg300=0.00 total=0" */
+static void add_pressure_line(struct json_object *psi, char *line)
+{
+	char *rest = NULL;
+	const char *kind = strtok_r(line, " ", &rest);
+	struct json_object *to = kind != NULL ? json_add_object(psi, kind) : NULL;
+
+	for (char *word = strtok_r(NULL, " ", &rest); to != NULL && word != NULL; word = strtok_r(NULL, " ", &rest)) {
+		char *value = strchr(word, '=');
+
+		if (value == NULL)
+			continue;
+		*value++ = '\0';
+		if (strcmp(word, "total") == 0)
+			json_add_uint(to, word, strtoull(value, NULL, 10));
+		else
+			(void) json_object_object_add(to, word, json_object_new_double_s(strtod(value, NULL), value));
+	}
+}
+
+/* Pressure stall information, which only cgroup v2 has; on a hybrid host it is beside the other controllers. */
+static void add_pressure(const struct cgroup *cgroup, struct json_object *to, const char *file)
+{
+	const struct cgroup_hierarchy *item = cgroup_find(cgroup, "");
+	auto_free char *path = item != NULL ? text_format("%s/%s", item->dir, file) : NULL;
+	auto_free char *data = NULL;
+	struct json_object *psi;
+	struct error ignored;
+	char *rest = NULL;
+
+	if (path == NULL || file_read(AT_FDCWD, path, FILE_LIMIT, &data, NULL, &ignored) < 0)
+		return;
+	psi = json_add_object(to, "psi");
+	for (char *line = strtok_r(data, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest))
+		add_pressure_line(psi, line);
+}
+
 static void add_cpu_usage_unified(struct json_object *to, const char *stat)
 {
 	json_add_uint(to, "total", find_number(stat, "usage_usec") * 1000);
@@ -95,6 +132,7 @@ static void add_cpu(const struct cgroup *cgroup, struct json_object *to)
 	json_add_uint(throttling, "throttledPeriods", find_number(stat, "nr_throttled"));
 	json_add_uint(throttling, "throttledTime",
 		      is_unified ? find_number(stat, "throttled_usec") * 1000 : find_number(stat, "throttled_time"));
+	add_pressure(cgroup, cpu, "cpu.pressure");
 }
 
 static void add_counter(const struct cgroup *cgroup, struct json_object *to, const char *prefix)
@@ -156,6 +194,7 @@ static void add_memory(const struct cgroup *cgroup, struct json_object *to)
 	else
 		add_memory_legacy(cgroup, memory);
 	add_raw(json_add_object(memory, "raw"), stat);
+	add_pressure(cgroup, memory, "memory.pressure");
 }
 
 static void add_pids(const struct cgroup *cgroup, struct json_object *to)
@@ -203,6 +242,7 @@ static void add_others(const struct cgroup *cgroup, struct json_object *to)
 		add_block(cgroup, json_add_array(block, "ioServiceBytesRecursive"), "blkio.throttle.io_service_bytes");
 		add_block(cgroup, json_add_array(block, "ioServicedRecursive"), "blkio.throttle.io_serviced");
 	}
+	add_pressure(cgroup, block, "io.pressure");
 	(void) json_add_object(to, "hugetlb");
 	(void) json_add_object(to, "intel_rdt");
 	(void) json_object_object_add(to, "network_interfaces", NULL);

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/options.h"
+#include "runtime/spec.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -48,11 +49,9 @@ extern const struct command command_create, command_run, command_start, command_
 /* For commands without options. */
 extern const struct option_table command_no_options;
 
-struct spec_capabilities;
-
 /* A warning for people; goes where errors go. */
 void command_warn(const struct global_options *globals, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Capabilities that nobody knows are left out, with a warning, as the specification wants it. */
-void command_warn_of_capabilities(const struct global_options *globals, const struct spec_capabilities *capabilities);
+/* About what is left out of process.capabilities. */
+void command_warn_of_capabilities(const struct global_options *globals, const struct spec_process *process);
 /* The same destination for the one error a command may end with. */
 void command_report(const struct global_options *globals, const struct error *err);

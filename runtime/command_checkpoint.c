@@ -38,13 +38,13 @@ struct checkpoint_options {
 
 static const struct option_entry checkpoint_entries[] = {
 	COMMON_ENTRIES,
-	{0, "parent-path", "DIR", OPTION_STRING, MEMBER(parent_path), "earlier image, relative to the image path"},
+	{0, "parent-path", "DIR", OPTION_STRING, MEMBER(parent_path), "not supported"},
 	{0, "leave-running", NULL, OPTION_FLAG, MEMBER(leaves_running), "let the container go on"},
 	{0, "tcp-skip-in-flight", NULL, OPTION_FLAG, MEMBER(tcp_skip_in_flight), "not supported"},
 	{0, "link-remap", NULL, OPTION_FLAG, MEMBER(link_remap), "not supported"},
 	{0, "status-fd", "FD", OPTION_INT, MEMBER(status_fd), "not supported"},
 	{0, "page-server", "ADDR:PORT", OPTION_STRING, MEMBER(page_server), "not supported"},
-	{0, "pre-dump", NULL, OPTION_FLAG, MEMBER(is_pre_dump), "only the memory, the container goes on"},
+	{0, "pre-dump", NULL, OPTION_FLAG, MEMBER(is_pre_dump), "not supported here: see hydractl migrate"},
 	{0, NULL},
 };
 
@@ -54,7 +54,7 @@ static const struct option_entry restore_entries[] = {
 	{'d', "detach", NULL, OPTION_FLAG, MEMBER(is_detached), "do not wait for the container"},
 	{0, "pid-file", "FILE", OPTION_STRING, MEMBER(pid_file), "file that gets the pid of init"},
 	{0, "console-socket", "PATH", OPTION_STRING, MEMBER(console_socket), "socket that gets the terminal"},
-	{0, "tcp-close", NULL, OPTION_FLAG, MEMBER(tcp_close), "close TCP connections"},
+	{0, "tcp-close", NULL, OPTION_FLAG, MEMBER(tcp_close), "not supported"},
 	{0, "no-subreaper", NULL, OPTION_FLAG, MEMBER(no_subreaper), "accepted, without effect"},
 	{0, "no-pivot", NULL, OPTION_FLAG, MEMBER(no_pivot), "accepted, without effect"},
 	{0, "lsm-profile", "TYPE:NAME", OPTION_STRING, MEMBER(lsm_profile), "not supported"},

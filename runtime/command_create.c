@@ -64,7 +64,7 @@ static int create(const struct global_options *globals, void *options, const str
 	self->launch.is_detached = true;
 	if (launch_container(&self->launch, &launched, err) < 0)
 		return err->code;
-	command_warn_of_capabilities(globals, launched.spec.process->capabilities);
+	command_warn_of_capabilities(globals, launched.spec.process);
 	launched_deinit(&launched);
 	return 0;
 }
@@ -130,7 +130,7 @@ static int run(const struct global_options *globals, void *options, const struct
 		foreground_begin();
 	if (launch_container(&self->launch, &launched, err) < 0)
 		return err->code;
-	command_warn_of_capabilities(globals, launched.spec.process->capabilities);
+	command_warn_of_capabilities(globals, launched.spec.process);
 	r = follow(globals, self, &launched, err);
 	if (r < 0) {
 		(void) kill(launched.pid, SIGKILL);

@@ -31,6 +31,8 @@ struct exec_command {
 	bool has_terminal;
 	bool no_new_privileges;
 	bool ignores_pause;
+	char *process_text; /* of process_file */
+	size_t process_size;
 };
 
 #define EXEC_MEMBER(member) offsetof(struct exec_command, member)
@@ -46,6 +48,7 @@ static const struct option_entry entries[] = {
 	{'p', "process", "FILE", OPTION_STRING, EXEC_MEMBER(process_file), "JSON of the process"},
 	{'d', "detach", NULL, OPTION_FLAG, EXEC_MEMBER(exec.is_detached), "do not wait for the process"},
 	{0, "pid-file", "FILE", OPTION_STRING, EXEC_MEMBER(exec.pid_file), "file that gets the pid of the process"},
+	{0, "exec-wait-fifo", "FIFO", OPTION_STRING, EXEC_MEMBER(exec.wait_fifo), "wait until this is opened for reading"},
 	{0, "process-label", "LABEL", OPTION_STRING, EXEC_MEMBER(process_label), "SELinux label"},
 	{0, "apparmor", "PROFILE", OPTION_STRING, EXEC_MEMBER(apparmor), "AppArmor profile"},
 	{0, "no-new-privs", NULL, OPTION_FLAG, EXEC_MEMBER(no_new_privileges), "set no_new_privs"},
@@ -141,14 +144,10 @@ static int from_options(const struct exec_command *self, struct spec *spec, cons
 	return add_groups(&spec->arena, &process->user, &self->groups, err);
 }
 
-static int from_file(const char *path, struct spec_part *part, struct spec_process *process, struct error *err)
+/* Before the inherited descriptors are closed: the file may be one of them (/dev/fd/63, which is what a shell makes of <(…)). */
+static int read_process_file(struct exec_command *self, struct error *err)
 {
-	auto_free char *data = NULL;
-	size_t size;
-
-	if (file_read(AT_FDCWD, path, JSON_SIZE_MAX, &data, &size, err) < 0)
-		return err->code;
-	return spec_part_parse(part, spec_process_fields, data, size, "process", process, err);
+	return self->process_file == NULL ? 0 : file_read(AT_FDCWD, self->process_file, JSON_SIZE_MAX, &self->process_text, &self->process_size, err);
 }
 
 static int check_status(const struct container *container, bool ignores_pause, struct error *err)
@@ -176,12 +175,12 @@ static int exec_in(const struct global_options *globals, struct exec_command *se
 
 	if (check_status(container, self->ignores_pause, err) < 0 || container_load_spec(container, &spec, err) < 0)
 		return err->code;
-	r = self->process_file != NULL ? from_file(self->process_file, &part, &process, err)
+	r = self->process_file != NULL ? spec_part_parse(&part, spec_process_fields, self->process_text, self->process_size, "process", &process, err)
 				       : from_options(self, &spec, rest, &process, err);
 	if (r == 0)
 		r = spec_process_check(&process, err);
 	if (r == 0)
-		command_warn_of_capabilities(globals, process.capabilities);
+		command_warn_of_capabilities(globals, &process);
 	if (r == 0)
 		r = exec_process(&self->exec, container, &spec, &process, &pid, &terminal_fd, err);
 	spec_part_deinit(&part);
@@ -199,7 +198,7 @@ static int exec(const struct global_options *globals, void *options, const struc
 	struct container container;
 	int r;
 
-	if (process_keep_fds(self->exec.preserved_fds, &self->exec.listen_fds, err) < 0)
+	if (read_process_file(self, err) < 0 || process_keep_fds(self->exec.preserved_fds, &self->exec.listen_fds, err) < 0)
 		return err->code;
 	if (container_open(&container, globals->root, rest->positional[0], false, err) < 0)
 		return err->code;
@@ -215,6 +214,7 @@ static int exec(const struct global_options *globals, void *options, const struc
 		foreground_begin();
 	r = exec_in(globals, self, &container, rest, err);
 	container_close(&container);
+	free(self->process_text);
 	return r;
 }
 

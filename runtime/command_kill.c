@@ -78,6 +78,32 @@ static int signal_init(const struct container *container, int signal_number, str
 	return 0;
 }
 
+/* With a pid namespace of its own, all others die with init. */
+static bool dies_with_init(const struct container *container)
+{
+	const struct spec_namespace *namespace;
+	struct error ignored;
+	struct spec spec;
+	bool is_own;
+
+	if (container_load_spec(container, &spec, &ignored) < 0)
+		return true;
+	namespace = spec_find_namespace(&spec, "pid");
+	is_own = namespace != NULL && (namespace->path == NULL || namespace->path[0] == '\0');
+	spec_deinit(&spec);
+	return is_own;
+}
+
+static int kill_members(const struct container *container, struct error *err)
+{
+	auto_free pid_t *pids = NULL;
+	size_t count = 0;
+
+	if (members_list(container, &pids, &count, err) < 0)
+		return err->code;
+	return count > 0 ? members_signal(container, SIGKILL, err) : fail_because(err, ESRCH, "container not running");
+}
+
 static int kill_one(const struct global_options *globals, const struct kill_options *options, const char *id,
 		    int signal_number, struct error *err)
 {
@@ -86,7 +112,12 @@ static int kill_one(const struct global_options *globals, const struct kill_opti
 
 	if (container_open(&container, globals->root, id, false, err) < 0)
 		return err->code;
-	r = options->is_for_all ? members_signal(&container, signal_number, err) : signal_init(&container, signal_number, err);
+	if (options->is_for_all)
+		r = members_signal(&container, signal_number, err);
+	else if (signal_number == SIGKILL && !dies_with_init(&container))
+		r = kill_members(&container, err);
+	else
+		r = signal_init(&container, signal_number, err);
 	container_close(&container);
 	return r;
 }

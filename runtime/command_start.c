@@ -7,10 +7,12 @@
 #include "runtime/command.h"
 #include "runtime/container.h"
 #include "runtime/hooks.h"
+#include "runtime/members.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
 
 #define COMPLAINT_SIZE 480
@@ -49,19 +51,11 @@ static int release(const struct container *container, struct error *err)
 	return await_exec(reply_fd, err);
 }
 
-/* What a poststart hook refused has run already; what is left is for delete. */
-static void stop(const struct container *container)
-{
-	auto_close int pidfd = kernel_pidfd_open((pid_t) container->state.pid.value, 0);
-
-	if (pidfd >= 0 && container_is_alive(container))
-		(void) kernel_pidfd_send_signal(pidfd, SIGKILL);
-}
-
 static int start(const struct global_options *globals, void *options, const struct option_rest *rest, struct error *err)
 {
 	struct container container;
 	enum container_status status;
+	struct error ignored;
 	struct spec spec;
 	int r;
 
@@ -76,8 +70,9 @@ static int start(const struct global_options *globals, void *options, const stru
 				 status == CONTAINER_STOPPED ? ": container not running" : "");
 	if (r == 0 && container_load_spec(&container, &spec, err) == 0) {
 		r = hooks_run(&spec.hooks.poststart, "poststart", &container.state, CONTAINER_RUNNING, err);
+		/* as the specification has it since 1.2.1: an error, and the end of the container */
 		if (r < 0)
-			stop(&container);
+			(void) members_signal(&container, SIGKILL, &ignored);
 		spec_deinit(&spec);
 	}
 	container_close(&container);

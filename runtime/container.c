@@ -29,7 +29,7 @@ bool container_id_is_valid(const char *id)
 {
 	size_t size = strlen(id);
 
-	return size > 0 && size <= 255 && strspn(id, id_characters) == size && strcmp(id, ".") != 0 && strcmp(id, "..") != 0;
+	return size > 0 && size <= 255 && strspn(id, id_characters) == size && id[0] != '.'; /* what begins so is ours, in the same folder */
 }
 
 static int name_it(struct container *self, const char *root, const char *id, struct error *err)
@@ -41,7 +41,7 @@ static int name_it(struct container *self, const char *root, const char *id, str
 		return fail_because(err, EINVAL, "invalid container id '%s': invalid character `%c` in the ID, only letters, digits and _+.- are allowed",
 				    id, id[valid]);
 	if (!container_id_is_valid(id))
-		return fail_because(err, EINVAL, "invalid container id '%s': only letters, digits and _+.- are allowed", id);
+		return fail_because(err, EINVAL, "invalid container id '%s': only letters, digits and _+.- are allowed, and no dot in front", id);
 	self->id = text_copy(id);
 	self->root = text_copy(root);
 	self->dir = text_format("%s/%s", root, id);

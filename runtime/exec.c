@@ -12,17 +12,20 @@
 #include "base/text.h"
 #include "runtime/cgroup.h"
 #include "runtime/console.h"
+#include "runtime/exec_wait.h"
 #include "runtime/init.h"
 #include "runtime/launch.h"
 #include "runtime/namespaces.h"
 #include "runtime/process.h"
 #include "runtime/process_schedule.h"
+#include "runtime/report.h"
 #include "runtime/sync.h"
 #include "runtime/systemd.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -39,6 +42,7 @@ struct exec {
 	int console_fd;
 	int terminal_socket_fd;
 	int cgroup_fd;
+	struct exec_wait wait;
 	pid_t pid;
 };
 
@@ -49,6 +53,7 @@ static void exec_deinit(struct exec *self)
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
+	exec_wait_close(&self->wait);
 	namespace_plan_deinit(&self->namespaces);
 }
 
@@ -57,11 +62,12 @@ static int append_path(struct cgroup_hierarchy *item, const char *path, struct e
 	size_t used = strlen(item->dir);
 
 	if (strstr(path, "..") != NULL)
-		return fail_because(err, EINVAL, "option --cgroup: '%s' contains '..'", path);
-	if (!text_fit(item->dir + used, sizeof(item->dir) - used, "%s%s", path[0] == '/' ? "" : "/", path))
+		return fail_because(err, EINVAL, "option --cgroup: bad sub cgroup path '%s': it contains '..'", path);
+	if (path[0] != '\0' && strcmp(path, "/") != 0 &&
+	    !text_fit(item->dir + used, sizeof(item->dir) - used, "%s%s", path[0] == '/' ? "" : "/", path))
 		return fail_because(err, ENAMETOOLONG, "option --cgroup: '%s' is too long", path);
 	if (!path_exists(AT_FDCWD, item->dir))
-		return fail_because(err, ENOENT, "option --cgroup: %s: no such file or directory", item->dir);
+		return fail_because(err, ENOENT, "option --cgroup: adding pid of the process to %s: no such file or directory", item->dir);
 	return 0;
 }
 
@@ -71,11 +77,10 @@ static int move_to(struct cgroup *cgroup, const char *option, struct error *err)
 	auto_free char *controllers = colon != NULL ? text_format("%.*s", (int) (colon - option), option) : NULL;
 	char *rest = NULL;
 
-	if (colon == NULL && !cgroup->is_unified)
-		return fail_because(err, EINVAL, "option --cgroup: cgroup v1 needs CONTROLLER:PATH");
-	if (colon == NULL)
-		return append_path(&cgroup->items[0], option, err);
-	for (char *name = strtok_r(controllers, ",", &rest); name != NULL; name = strtok_r(NULL, ",", &rest)) {
+	for (size_t i = 0; colon == NULL && i < cgroup->count; i++)
+		if (append_path(&cgroup->items[i], option, err) < 0)
+			return err->code;
+	for (char *name = colon != NULL ? strtok_r(controllers, ",", &rest) : NULL; name != NULL; name = strtok_r(NULL, ",", &rest)) {
 		const struct cgroup_hierarchy *item = cgroup_find(cgroup, name);
 
 		if (item == NULL)
@@ -181,6 +186,42 @@ static int receive_seccomp(const struct exec *self, struct seccomp_filter *filte
 	return err->code;
 }
 
+/* Who starts us may be bound to some processors; that says nothing about the container. */
+static int choose_cpus(const struct spec_affinity *wanted, struct error *err)
+{
+	report_debug("nsexec, before the last step: affinity: 0x%llx", process_cpus());
+	if (wanted->initial == NULL && wanted->final == NULL)
+		process_unbind_from_cpus();
+	return process_bind_to_cpus(wanted->final, err);
+}
+
+/* The command has nothing more to say, and so need not wait, too. */
+static int await_reader(struct exec *self, struct process_context *process, struct error *err)
+{
+	if (self->options->wait_fifo == NULL)
+		return 0;
+	process->report_fd = FD_NONE;
+	close(take_fd(&self->sync_fds[1]));
+	return exec_wait_for_reader(&self->wait, err);
+}
+
+/* There is nobody but the reader of its standard error when the conversation is over. */
+static _Noreturn void give_up(const struct exec *self, const struct error *failure)
+{
+	if (self->sync_fds[1] >= 0)
+		sync_send_failure(self->sync_fds[1], failure);
+	else
+		(void) dprintf(STDERR_FILENO, "hydra: %s\n", failure->message);
+	_exit(255);
+}
+
+/* Under a seccomp filter nothing more might be said. */
+static int announce(const struct process_context *process)
+{
+	report_debug("setns_init: about to exec '%s'", process->process->args.items[0]);
+	return 0;
+}
+
 static _Noreturn void become_process(struct exec *self)
 {
 	struct error failure = ERROR_NONE;
@@ -199,16 +240,17 @@ static _Noreturn void become_process(struct exec *self)
 	init_die_with_parent(self->sync_fds[1]);
 	init_reset_signals();
 	(void) setsid();
+	report_debug("child process in init(): joins container '%s'", self->container->id);
 	if (process_open_labels(&process, &failure) == 0 && join_everything(self, &failure) == 0 &&
-	    process_bind_to_cpus(self->process->exec_affinity.final, &failure) == 0 &&
+	    choose_cpus(&self->process->exec_affinity, &failure) == 0 &&
 	    take_terminal(self, &failure) == 0 &&
-	    receive_seccomp(self, &filter, &failure) == 0 && process_prepare(&process, &failure) == 0 &&
+	    receive_seccomp(self, &filter, &failure) == 0 && announce(&process) == 0 && process_prepare(&process, &failure) == 0 &&
 	    prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0) == 0 &&
 	    sync_send(self->sync_fds[1], MESSAGE_READY, 0, NULL, 0, &failure) == 0 &&
-	    sync_expect(self->sync_fds[1], MESSAGE_COMMIT, NULL, NULL, NULL, &failure) == 0)
+	    sync_expect(self->sync_fds[1], MESSAGE_COMMIT, NULL, NULL, NULL, &failure) == 0 &&
+	    await_reader(self, &process, &failure) == 0)
 		(void) process_execute(&process, &failure);
-	sync_send_failure(self->sync_fds[1], &failure);
-	_exit(255);
+	give_up(self, &failure);
 }
 
 static int spawn(struct exec *self, struct error *err)
@@ -216,7 +258,10 @@ static int spawn(struct exec *self, struct error *err)
 	const char *unit = self->container->state.systemd_unit;
 	bool is_moved = false;
 
+	report_debug("nsexec container setup: the process gets the namespaces of container '%s'", self->container->id);
 	self->pid = namespace_plan_spawn(&self->namespaces, self->cgroup_fd, err);
+	if (self->pid < 0 && err->code == -EBUSY && self->options->cgroups != NULL)
+		return fail_because(err, EBUSY, "option --cgroup: adding pid of the process to cgroups: device or resource busy");
 	if (self->pid < 0 && err->code == -EBUSY && follow_init(self, err) == 0) {
 		*err = ERROR_NONE;
 		self->pid = namespace_plan_spawn(&self->namespaces, self->cgroup_fd, err);
@@ -293,7 +338,7 @@ static int start(struct exec *self, struct error *err)
 	if (process_check_labels(self->process, NULL, err) < 0 || process_schedule_check(self->process, err) < 0)
 		return err->code;
 	if (namespace_plan_of_process(&self->namespaces, (pid_t) self->container->state.pid.value, err) < 0 ||
-	    find_cgroup(self, err) < 0 ||
+	    (self->options->wait_fifo != NULL && exec_wait_open(&self->wait, self->options->wait_fifo, err) < 0) || find_cgroup(self, err) < 0 ||
 	    launch_connect_console(self->process, self->options->console_socket, self->options->is_detached, &self->console_fd,
 				   &self->terminal_socket_fd, err) < 0)
 		return err->code;
@@ -313,7 +358,7 @@ int exec_process(const struct exec_options *options, const struct container *con
 {
 	struct exec self = {.options = options, .container = container, .spec = spec, .process = process,
 			    .sync_fds = {FD_NONE, FD_NONE}, .console_fd = FD_NONE, .terminal_socket_fd = FD_NONE,
-			    .cgroup_fd = FD_NONE};
+			    .cgroup_fd = FD_NONE, .wait = EXEC_WAIT_NONE};
 	int r;
 
 	namespace_plan_clear(&self.namespaces);

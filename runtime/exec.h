@@ -13,6 +13,7 @@ struct exec_options {
 	const char *console_socket;
 	const char *pidfd_socket;
 	const char *pid_file;
+	const char *wait_fifo; /* the program is not executed before somebody opens this for reading */
 	const char *const *cgroups; /* "PATH" or "CONTROLLERS:PATH" below the container's; NULL-terminated or NULL */
 	int preserved_fds;
 	int listen_fds; /* from process_keep_fds() */

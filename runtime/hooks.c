@@ -9,6 +9,7 @@
 #include "base/kernel.h"
 #include "base/owned.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -39,6 +40,16 @@ static int await(int pidfd, const struct spec_hook *hook)
 	return r == 0;
 }
 
+/* A shell, too, has such a status when what it ran was killed. */
+static int say_status(const struct spec_hook *hook, int status, struct error *err)
+{
+	const char *name = status > 128 ? sigdescr_np(status - 128) : NULL;
+
+	if (name == NULL)
+		return fail_because(err, EIO, "'%s': exit status %d", hook->path, status);
+	return fail_because(err, EIO, "'%s': exit status %d, signal: %c%s", hook->path, status, tolower((unsigned char) name[0]), name + 1);
+}
+
 static int run_hook(const struct spec_hook *hook, const char *state_json, struct error *err)
 {
 	static const char *const no_environment[] = {NULL};
@@ -67,7 +78,7 @@ static int run_hook(const struct spec_hook *hook, const char *state_json, struct
 		return err->code;
 	if (is_late)
 		return fail_because(err, ETIMEDOUT, "'%s' took longer than %lld s", hook->path, (long long) hook->timeout_s.value);
-	return status == 0 ? 0 : fail_because(err, EIO, "'%s': exit status %d", hook->path, status);
+	return status == 0 ? 0 : say_status(hook, status, err);
 }
 
 int hooks_run(const spec_hook_list *hooks, const char *kind, const struct container_state *state,

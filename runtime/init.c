@@ -13,6 +13,8 @@
 #include "runtime/hooks.h"
 #include "runtime/mounts.h"
 #include "runtime/process.h"
+#include "runtime/process_schedule.h"
+#include "runtime/report.h"
 #include "runtime/rootfs.h"
 #include "runtime/seccomp_filter.h"
 #include "runtime/sync.h"
@@ -161,6 +163,9 @@ static int run_hooks(struct init_context *self, struct error *err)
 	    (sync_send(self->sync_fd, MESSAGE_WANTS_HOOKS, 0, NULL, 0, err) < 0 ||
 	     sync_expect(self->sync_fd, MESSAGE_HOOKS_DONE, NULL, NULL, NULL, err) < 0))
 		return err->code;
+	/* these may count on the rootfs being where they start, as runc has it */
+	if (hooks->create_container.count > 0 && chdir(self->rootfs) < 0)
+		return fail_errno(err, errno, "go to the rootfs '%s'", self->rootfs);
 	return hooks_run(&hooks->create_container, "createContainer", self->state, CONTAINER_CREATING, err);
 }
 
@@ -218,6 +223,9 @@ static int dress(struct init_context *self, struct process_context *process, str
 		return err->code;
 	if (slave_fd >= 0 && console_adopt(slave_fd, err) < 0)
 		return err->code;
+	process_unbind_from_cpus();
+	/* under a seccomp filter nothing more might be said */
+	report_debug("init: closing the pipe to signal completion, by executing '%s', is what remains", self->spec->process->args.items[0]);
 	return process_prepare(process, err);
 }
 
@@ -249,6 +257,16 @@ static _Noreturn void report(const struct init_context *self, const struct error
 	_exit(255);
 }
 
+/* They are programs of the container, and so under its filter, whether that had to be installed earlier or not. */
+static int run_start_hooks(const struct init_context *self, struct process_context *process, struct error *err)
+{
+	const spec_hook_list *hooks = &self->spec->hooks.start_container;
+
+	if (hooks->count == 0)
+		return 0;
+	return process_enter_filter(process, err) < 0 ? err->code : hooks_run(hooks, "startContainer", self->state, CONTAINER_CREATED, err);
+}
+
 _Noreturn void init_run(struct init_context *self)
 {
 	struct error failure = ERROR_NONE;
@@ -267,9 +285,10 @@ _Noreturn void init_run(struct init_context *self)
 	init_die_with_parent(self->sync_fd);
 	init_reset_signals();
 	(void) setsid();
+	report_debug("child process in init(): makes the container");
 	if (dress(self, &process, &failure) < 0 || await_start(self, &failure) < 0)
 		report(self, &failure, false);
-	if (hooks_run(&self->spec->hooks.start_container, "startContainer", self->state, CONTAINER_CREATED, &failure) == 0)
+	if (run_start_hooks(self, &process, &failure) == 0)
 		(void) process_execute(&process, &failure);
 	report(self, &failure, true);
 }

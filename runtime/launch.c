@@ -22,6 +22,7 @@
 #include "runtime/place.h"
 #include "runtime/preflight.h"
 #include "runtime/process.h"
+#include "runtime/report.h"
 #include "runtime/sources.h"
 #include "runtime/sync.h"
 #include "runtime/user_map.h"
@@ -192,6 +193,7 @@ static int spawn(struct launch *self, struct error *err)
 	    place_make_room(&self->place, spec, err) < 0)
 		return err->code;
 	fault_point("create-cgroup-made");
+	report_debug("nsexec container setup: the container's init gets its namespaces");
 	pid = namespace_plan_spawn(&self->namespaces, is_late ? FD_NONE : self->cgroup_fd, err);
 	if (pid < 0 && must_be_moved(self, err)) {
 		*err = ERROR_NONE;
@@ -350,6 +352,19 @@ static void undo(struct launch *self)
 	(void) launch_destroy(&result->container, self->hooks_have_run ? &result->spec.hooks.poststop : NULL, &ignored);
 }
 
+/* Its name and its cgroup; who is in a unit, systemd knows. */
+static int claim(struct launch *self, struct error *err)
+{
+	struct container *container = &self->result->container;
+	struct error ignored;
+
+	if (container_make(container, self->options->root, self->options->id, err) < 0)
+		return err->code;
+	if (!self->options->uses_systemd && cgroup_check_vacant(&self->place.cgroup, err) < 0)
+		(void) container_forget(container, &ignored);
+	return err->code;
+}
+
 int launch_container(const struct launch_options *options, struct launched *ret_launched, struct error *err)
 {
 	struct launch launch = {.options = options, .result = ret_launched, .sync_fds = {FD_NONE, FD_NONE}, .console_fd = FD_NONE,
@@ -368,7 +383,7 @@ int launch_container(const struct launch_options *options, struct launched *ret_
 	if (r == 0)
 		r = sources_check(&ret_launched->spec, launch.place.bundle, err);
 	if (r == 0)
-		r = container_make(&ret_launched->container, options->root, options->id, err);
+		r = claim(&launch, err);
 	if (r == 0) {
 		r = make(&launch, err);
 		if (r < 0)

@@ -74,7 +74,7 @@ int launch_forward_listener(const struct spec *spec, const struct container_stat
 	ssize_t sent;
 
 	if (socket_connect(spec->linux_part.seccomp->listener_path, &socket_fd, err) < 0)
-		return fail_while(err, "linux.seccomp.listenerPath");
+		return fail_while(err, "linux.seccomp.listenerPath: failed to connect with seccomp agent");
 	json = process_state_json(spec, state, status, pid);
 	sent = fd_pass_send(socket_fd, json, strlen(json), &listener_fd, 1);
 	return sent < 0 ? fail_errno(err, (int) -sent, "send the seccomp listener") : 0;

@@ -2,12 +2,11 @@
 /*
  * hydra: an OCI runtime. Finds the command, reads its options, reports the one error there may be.
  */
-#include "base/clock.h"
 #include "base/owned.h"
 #include "base/text.h"
 #include "runtime/capabilities.h"
 #include "runtime/command.h"
-#include "runtime/json.h"
+#include "runtime/report.h"
 #include "runtime/self_protect.h"
 #include "runtime/spec.h"
 #include "runtime/standing.h"
@@ -38,7 +37,7 @@ static const struct option_entry global_entries[] = {
 	{0, "log", "FILE", OPTION_STRING, GLOBAL_MEMBER(log), "also write errors to this file, or to syslog:NAME"},
 	{0, "log-format", "text|json", OPTION_STRING, GLOBAL_MEMBER(log_format), "how (text)"},
 	{0, "log-level", "LEVEL", OPTION_STRING, GLOBAL_MEMBER(log_level), "error, warning or debug"},
-	{0, "debug", NULL, OPTION_FLAG, GLOBAL_MEMBER(is_debug), "accepted for compatibility"},
+	{0, "debug", NULL, OPTION_FLAG, GLOBAL_MEMBER(is_debug), "also write what is done to the log, or to standard error"},
 	{0, "systemd-cgroup", NULL, OPTION_FLAG, GLOBAL_MEMBER(has_systemd_cgroup), "the same as --cgroup-manager systemd"},
 	{0, "cgroup-manager", "NAME", OPTION_STRING, GLOBAL_MEMBER(cgroup_manager), "cgroupfs, systemd or disabled (cgroupfs)"},
 	{0, "rootless", "true|false|auto", OPTION_STRING, GLOBAL_MEMBER(rootless), "whether to do without cgroups that cannot be had (auto)"},
@@ -50,22 +49,23 @@ static const struct option_table global_table = {.entries = global_entries, .sto
 static const struct option_entry no_entries[] = {{0, NULL}};
 const struct option_table command_no_options = {.entries = no_entries};
 
-static char *json_line(const char *level, const char *message)
+static bool wants_json(const struct global_options *globals)
 {
-	auto_json *json = json_object_new_object();
-	char time[CLOCK_TEXT_SIZE];
-
-	clock_format(clock_realtime_ns(), time);
-	json_add_string(json, "level", level);
-	json_add_string(json, "msg", message);
-	json_add_string(json, "time", time);
-	return json_text(json, false);
+	return globals->log_format != NULL && strcmp(globals->log_format, "json") == 0;
 }
 
 /* "syslog:NAME" and "journald:NAME" as crun has them; the journal reads what syslog(3) writes. */
 static bool is_logging_to_system(const char *log)
 {
-	return text_has_prefix(log, "syslog:") || text_has_prefix(log, "journald:");
+	return log != NULL && (text_has_prefix(log, "syslog:") || text_has_prefix(log, "journald:"));
+}
+
+/* NULL: there is none. */
+static const char *log_file(const struct global_options *globals)
+{
+	const char *file = globals->log != NULL && text_has_prefix(globals->log, "file:") ? globals->log + strlen("file:") : globals->log;
+
+	return file == NULL || file[0] == '\0' || is_logging_to_system(file) ? NULL : file;
 }
 
 static int check_log(const char *log, struct error *err)
@@ -81,25 +81,17 @@ static int check_log(const char *log, struct error *err)
 
 static void write_log(const struct global_options *globals, const char *level, const char *message)
 {
-	bool is_json = globals->log_format != NULL && strcmp(globals->log_format, "json") == 0;
-	const char *file = globals->log != NULL && text_has_prefix(globals->log, "file:") ? globals->log + 5 : globals->log;
+	const char *file = log_file(globals);
 	auto_close int fd = FD_NONE;
-	auto_free char *json = NULL;
 
-	if (file == NULL || file[0] == '\0')
-		return;
-	if (is_logging_to_system(file)) {
+	if (is_logging_to_system(globals->log))
 		syslog(LOG_DAEMON | (strcmp(level, "error") == 0 ? LOG_ERR : LOG_WARNING), "%s", message);
+	if (file == NULL)
 		return;
-	}
 	fd = open(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return;
-	json = is_json ? json_line(level, message) : NULL;
-	if (is_json)
-		(void) dprintf(fd, "%s\n", json);
-	else
-		(void) dprintf(fd, "level=%s msg=\"%s\"\n", level, message);
+	report_line(fd, wants_json(globals), level, message);
 }
 
 void command_warn(const struct global_options *globals, const char *format, ...)
@@ -114,9 +106,9 @@ void command_warn(const struct global_options *globals, const char *format, ...)
 	(void) dprintf(STDERR_FILENO, "hydra: warning: %s\n", message);
 }
 
-void command_warn_of_capabilities(const struct global_options *globals, const struct spec_capabilities *capabilities)
+void command_warn_of_capabilities(const struct global_options *globals, const struct spec_process *process)
 {
-	const char *name = capability_sets_find_unknown(capabilities);
+	const char *name = capability_sets_unknown(process->capabilities);
 
 	if (name != NULL)
 		command_warn(globals, "process.capabilities: unknown capability '%s' is left out", name);
@@ -128,9 +120,16 @@ void command_report(const struct global_options *globals, const struct error *er
 	(void) dprintf(STDERR_FILENO, "hydra: %s\n", err->message);
 }
 
+/* Under another name, which a link gives it, callers look for that one. */
+static const char *own_name(void)
+{
+	return program_invocation_short_name[0] != '\0' ? program_invocation_short_name : "hydra";
+}
+
 static void print_help(void)
 {
-	(void) puts("usage: hydra [options] COMMAND [command options] …\n\nAn OCI container runtime.\n\ncommands:");
+	(void) printf("NAME:\n   %s - Open Container Initiative runtime\n\nusage: hydra [options] COMMAND [command options] …\n\ncommands:\n",
+		      own_name());
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 		(void) printf("  %-12s %s\n", commands[i]->name, commands[i]->summary);
 	(void) puts("\noptions:");
@@ -140,7 +139,7 @@ static void print_help(void)
 
 static void print_command_help(const struct command *command)
 {
-	(void) printf("usage: hydra %s %s\n\n%s\n", command->name, command->arguments, command->summary);
+	(void) printf("NAME:\n   %s %s - %s\n\nusage: hydra %s %s\n", own_name(), command->name, command->summary, command->name, command->arguments);
 	if (command->options->entries[0].name != NULL) {
 		(void) puts("\noptions:");
 		options_print(command->options);
@@ -149,7 +148,9 @@ static void print_command_help(const struct command *command)
 
 static int print_version(void)
 {
-	(void) printf("hydra version " HYDRA_VERSION "\ncommit: unknown\nspec: " SPEC_VERSION "\n");
+	bool is_hydra = strcmp(own_name(), "hydra") == 0;
+
+	(void) printf("%s version " HYDRA_VERSION "\ncommit: unknown%s\nspec: " SPEC_VERSION "\n", own_name(), is_hydra ? "" : " (of hydra)");
 	return 0;
 }
 
@@ -206,7 +207,11 @@ static int check_globals(struct global_options *globals, struct error *err)
 
 	if (globals->log_format != NULL && !text_is_one_of(globals->log_format, formats))
 		return fail_because(err, EINVAL, "option --log-format: '%s' is not text or json", globals->log_format);
-	if (check_log(globals->log, err) < 0 || choose_manager(globals, err) < 0 || standing_choose(globals->rootless, err) < 0)
+	if (check_log(globals->log, err) < 0)
+		return err->code;
+	if (globals->is_debug || (globals->log_level != NULL && strcmp(globals->log_level, "debug") == 0))
+		report_debug_begin(log_file(globals), wants_json(globals));
+	if (choose_manager(globals, err) < 0 || standing_choose(globals->rootless, err) < 0)
 		return err->code;
 	return choose_root(globals, err);
 }
@@ -287,7 +292,7 @@ static int start(struct global_options *globals, int argc, char **argv, const st
 		return fail_because(err, EINVAL, "no command given; `hydra --help` lists them");
 	*ret_command = find_command(name);
 	if (*ret_command == NULL)
-		return fail_because(err, EINVAL, "unknown command '%s'; `hydra --help` lists them", name);
+		return fail_because(err, EINVAL, "unknown command '%s': No help topic for '%s'; `hydra --help` lists them", name, name);
 	if (check_globals(globals, err) < 0)
 		return err->code;
 	index = command_index(argc, argv, name);

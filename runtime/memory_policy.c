@@ -53,7 +53,7 @@ static int parse_flags(const struct json_strings *names, int *ret_flags, struct 
 		int index = find(memory_policy_flags, names->items[i]);
 
 		if (index < 0)
-			return fail_because(err, EINVAL, "linux.memoryPolicy.flags[%zu]: unknown flag '%s'", i, names->items[i]);
+			return fail_because(err, EINVAL, "linux.memoryPolicy.flags[%zu]: invalid memory policy flag '%s'", i, names->items[i]);
 		flags |= flag_values[index];
 	}
 	if ((flags & MPOL_F_RELATIVE_NODES) != 0 && (flags & MPOL_F_STATIC_NODES) != 0)
@@ -64,18 +64,18 @@ static int parse_flags(const struct json_strings *names, int *ret_flags, struct 
 
 static int parse(const struct spec_memory_policy *policy, struct parsed *ret_parsed, struct error *err)
 {
-	int index = find(memory_policy_modes, policy->mode);
+	int index = find(memory_policy_modes, policy->mode != NULL ? policy->mode : "");
 	struct parsed parsed = {.has_nodes = policy->nodes != NULL && policy->nodes[0] != '\0'};
 	int flags = 0;
 
 	if (index < 0)
-		return fail_because(err, EINVAL, "linux.memoryPolicy.mode: unknown mode '%s'", policy->mode);
+		return fail_because(err, EINVAL, "linux.memoryPolicy.mode: invalid memory policy mode '%s'", policy->mode != NULL ? policy->mode : "");
 	if (parsed.has_nodes && number_set_parse(policy->nodes, &parsed.nodes) < 0)
-		return fail_because(err, EINVAL, "linux.memoryPolicy.nodes: '%s' is not a list of memory nodes", policy->nodes);
+		return fail_because(err, EINVAL, "linux.memoryPolicy.nodes: invalid memory policy nodes '%s'", policy->nodes);
 	if (modes[index].needs_nodes && !parsed.has_nodes)
 		return fail_because(err, EINVAL, "linux.memoryPolicy.nodes: needed by %s", policy->mode);
 	if (!modes[index].takes_nodes && parsed.has_nodes)
-		return fail_because(err, EINVAL, "linux.memoryPolicy.nodes: %s takes none", policy->mode);
+		return fail_because(err, EINVAL, "linux.memoryPolicy.nodes: %s takes none, set_mempolicy would say: invalid argument", policy->mode);
 	if (parse_flags(&policy->flags, &flags, err) < 0)
 		return err->code;
 	parsed.mode = modes[index].number | flags;
@@ -83,11 +83,17 @@ static int parse(const struct spec_memory_policy *policy, struct parsed *ret_par
 	return 0;
 }
 
+/* An object without anything in it asks for nothing. */
+static bool is_wanted(const struct spec_memory_policy *policy)
+{
+	return policy != NULL && (policy->mode != NULL || policy->nodes != NULL || policy->flags.count > 0);
+}
+
 int memory_policy_check(const struct spec_memory_policy *policy, struct error *err)
 {
 	struct parsed ignored;
 
-	return policy != NULL ? parse(policy, &ignored, err) : 0;
+	return is_wanted(policy) ? parse(policy, &ignored, err) : 0;
 }
 
 int memory_policy_apply(const struct spec_memory_policy *policy, struct error *err)
@@ -95,7 +101,7 @@ int memory_policy_apply(const struct spec_memory_policy *policy, struct error *e
 	struct parsed parsed;
 	long r;
 
-	if (policy == NULL)
+	if (!is_wanted(policy))
 		return 0;
 	if (parse(policy, &parsed, err) < 0)
 		return err->code;

@@ -387,6 +387,23 @@ bool mounts_is_sealed_later(const struct spec_mount *mount)
 	return size == 4 && strncmp(mount->destination, "/dev", 4) == 0 && mount->type != NULL && strcmp(mount->type, "tmpfs") == 0;
 }
 
+/* Who names no mode gets that of the folder which is covered, as long as there is one. */
+static int add_mode(const struct mount_context *self, const struct spec_mount *mount, struct mount_options *options, struct error *err)
+{
+	auto_close int fd = FD_NONE;
+	size_t used = strlen(options->data);
+	struct stat status;
+
+	if (mount->type == NULL || strcmp(mount->type, "tmpfs") != 0 || text_has_prefix(options->data, "mode=") || strstr(options->data, ",mode=") != NULL)
+		return 0;
+	fd = open_in_root(self->root_fd, mount->destination, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+	if (fd < 0 || fstat(fd, &status) < 0)
+		return 0;
+	if (!text_fit(options->data + used, sizeof(options->data) - used, "%smode=%04o", used > 0 ? "," : "", status.st_mode & 07777))
+		return fail_because(err, E2BIG, "options of mount '%s' are too long", mount->destination);
+	return 0;
+}
+
 static int make_filesystem(const struct mount_context *self, const struct spec_mount *mount,
 			   struct mount_options *options, struct error *err)
 {
@@ -398,6 +415,8 @@ static int make_filesystem(const struct mount_context *self, const struct spec_m
 		options->flags &= ~(unsigned long) MS_RDONLY;
 	if (mounts_is_sealed_later(mount))
 		options->attributes_set &= ~(uint64_t) MOUNT_ATTR_RDONLY;
+	if (add_mode(self, mount, options, err) < 0)
+		return err->code;
 	if ((needs_ordinary_folder(mount) ? open_ordinary_folder(self, mount, &target_fd, err)
 					  : mounts_open_target(self->root_fd, mount->destination, true, &target_fd, err)) < 0 ||
 	    mounts_refuse_proc(target_fd, mount->destination, err) < 0 || add_label(options, self->label, mount, err) < 0)

@@ -66,7 +66,7 @@ int net_devices_check(const struct spec *spec, struct error *err)
 	const struct spec_linux *part = &spec->linux_part;
 
 	if (part->net_devices.count > 0 && spec_find_namespace(spec, "network") == NULL)
-		return fail_because(err, EINVAL, "linux.netDevices: needs a network namespace of its own");
+		return fail_because(err, EINVAL, "linux.netDevices: unable to move network devices without a NET namespace of its own");
 	for (size_t i = 0; i < part->net_devices.count; i++)
 		if (check_device(part, i, err) < 0)
 			return err->code;

@@ -236,15 +236,25 @@ int process_prepare(struct process_context *self, struct error *err)
 	return has_listener(self) && process->no_new_privileges ? install_seccomp(self, err) : 0;
 }
 
+int process_enter_filter(struct process_context *self, struct error *err)
+{
+	if (!self->process->no_new_privileges || has_listener(self) || self->is_filtered)
+		return 0;
+	self->is_filtered = true;
+	return install_seccomp(self, err);
+}
+
 int process_execute(struct process_context *self, struct error *err)
 {
-	if (self->process->no_new_privileges && !has_listener(self) && install_seccomp(self, err) < 0)
+	if (process_enter_filter(self, err) < 0)
 		return err->code;
 	if (kernel_close_range((unsigned int) (3 + self->preserved_fds), ~0U, CLOSE_RANGE_CLOEXEC) < 0)
 		return fail_errno(err, errno, "close descriptors");
 	/* execve does not write to these, its prototype is older than const */
 	(void) execve(self->program, (char *const *) (uintptr_t) self->process->args.items, self->environment);
-	return fail_errno(err, errno, "exec %s", self->program);
+	/* as the other messages about programs that cannot be found, which callers look for */
+	return errno == ENOENT ? fail_because(err, ENOENT, "exec %s: no such file or directory", self->program)
+			       : fail_errno(err, errno, "exec %s", self->program);
 }
 
 static int activation_fds(void)
@@ -274,7 +284,7 @@ int process_keep_fds(int preserved_fds, int *ret_listen_fds, struct error *err)
 			return fail_errno(err, errno, "keep descriptor %d", fd);
 	}
 	if (!has_one)
-		return fail_because(err, EBADF, "option --preserve-fds: descriptor %d is not open", 3 + listen_fds);
+		return fail_because(err, EBADF, "option --preserve-fds: descriptor %d (preserved-fd %d) is not open", 3 + listen_fds, listen_fds);
 	if (kernel_close_range((unsigned int) (3 + listen_fds + preserved_fds), ~0U, 0) < 0)
 		return fail_errno(err, errno, "close inherited descriptors");
 	*ret_listen_fds = listen_fds;

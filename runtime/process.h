@@ -20,6 +20,7 @@ struct process_context {
 	int preserved_fds;                    /* how many from 3 on stay open */
 	int listen_fds;                       /* of these, socket activation */
 	int report_fd;                        /* where the seccomp listener goes, by sync_send */
+	bool is_filtered;                     /* by process_enter_filter() */
 	int apparmor_fd;                      /* set by process_open_labels() */
 	int selinux_fd;
 	char *program;                        /* found by process_prepare() */
@@ -33,6 +34,8 @@ int process_open_labels(struct process_context *self, struct error *err);
 int process_prepare(struct process_context *self, struct error *err);
 /* Does not return unless it failed. */
 int process_execute(struct process_context *self, struct error *err);
+/* Earlier than process_execute() does, once the process has no_new_privs; else it is done already. */
+int process_enter_filter(struct process_context *self, struct error *err);
 
 /* Keeps those of the descriptors asked for that are open, at least one, and closes every other one from 3 on. */
 int process_keep_fds(int preserved_fds, int *ret_listen_fds, struct error *err);

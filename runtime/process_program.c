@@ -68,15 +68,18 @@ static char *home_variable(uint32_t uid)
 	return text_format("HOME=%s", home);
 }
 
-/* Whether the variable comes again: the last one wins, and a program that looks for the first one must find it. */
-static bool is_overridden(const struct json_strings *env, size_t index)
+/* A later one with the same name replaces it; an empty HOME is none. */
+static bool is_kept(const struct spec_process *process, size_t index)
 {
-	size_t length = strcspn(env->items[index], "=") + 1;
+	const char *item = process->env.items[index];
+	size_t size = strcspn(item, "=");
 
-	for (size_t i = index + 1; i < env->count; i++)
-		if (strncmp(env->items[i], env->items[index], length) == 0)
-			return true;
-	return false;
+	if (strcmp(item, "HOME=") == 0)
+		return false;
+	for (size_t i = index + 1; i < process->env.count; i++)
+		if (strncmp(process->env.items[i], item, size) == 0 && (process->env.items[i][size] == '=' || process->env.items[i][size] == '\0'))
+			return false;
+	return true;
 }
 
 int process_build_environment(const struct spec_process *process, int listen_fds, char ***ret_environment,
@@ -89,7 +92,7 @@ int process_build_environment(const struct spec_process *process, int listen_fds
 	if (environment == NULL)
 		return fail_errno(err, ENOMEM, "build the environment");
 	for (size_t i = 0; i < process->env.count; i++)
-		if (!is_overridden(&process->env, i))
+		if (is_kept(process, i))
 			environment[count++] = text_copy(process->env.items[i]);
 	if (home == NULL || home[0] == '\0')
 		environment[count++] = home_variable(process->user.uid);

@@ -122,7 +122,9 @@ static int set_scheduler(const struct spec_scheduler *wanted, struct error *err)
 	for (size_t i = 0; i < wanted->flags.count; i++)
 		attributes.flags |= find(flags, wanted->flags.items[i])->value;
 	if (syscall(SYS_sched_setattr, 0, &attributes, 0) < 0)
-		return fail_errno(err, errno, "process.scheduler: set the scheduler");
+		return fail_errno(err, errno, "process.scheduler: set the scheduler%s",
+				  errno == EPERM && wanted->deadline.value != 0 ? " (a deadline process scheduler can't be used together with "
+										  "AllowedCPUs or linux.resources.cpu.cpus)" : "");
 	return 0;
 }
 
@@ -133,6 +135,25 @@ int process_schedule(const struct spec_process *process, struct error *err)
 	if (process->scheduler != NULL && set_scheduler(process->scheduler, err) < 0)
 		return err->code;
 	return process->io_priority != NULL ? set_io_priority(process->io_priority, err) : 0;
+}
+
+unsigned long long process_cpus(void)
+{
+	struct number_set set = {0};
+	unsigned long long first = 0;
+
+	(void) syscall(SYS_sched_getaffinity, 0, sizeof(set.words), set.words);
+	memcpy(&first, set.words, sizeof(first));
+	return first;
+}
+
+void process_unbind_from_cpus(void)
+{
+	struct number_set all;
+
+	memset(&all, 0xff, sizeof(all));
+	/* those that the cgroup does not have, the kernel leaves out */
+	(void) syscall(SYS_sched_setaffinity, 0, sizeof(all.words), all.words);
 }
 
 int process_bind_to_cpus(const char *list, struct error *err)

@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "runtime/mount_options.h"
 #include "runtime/mounts.h"
+#include "runtime/move_root.h"
 #include "runtime/procfs.h"
 
 #include <errno.h>
@@ -290,16 +291,6 @@ int rootfs_guard(const struct spec *spec, int root_fd, struct error *err)
 		return err->code;
 	if (spec->root->is_readonly && kernel_mount_setattr(root_fd, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0) < 0)
 		return fail_errno(err, errno, "make the rootfs read-only");
-	return 0;
-}
-
-/* For initramfs and other roots that cannot be pivoted away from. */
-static int move_root(struct error *err)
-{
-	if (mount(".", "/", NULL, MS_MOVE, NULL) < 0)
-		return fail_errno(err, errno, "move the rootfs to /");
-	if (chroot(".") < 0)
-		return fail_errno(err, errno, "enter the rootfs");
 	return 0;
 }
 

@@ -69,7 +69,7 @@ static const struct field personality_fields[] = {
 };
 
 static const struct field memory_policy_fields[] = {
-	{"mode", FIELD_STRING, offsetof(struct spec_memory_policy, mode), .is_required = true},
+	{"mode", FIELD_STRING, offsetof(struct spec_memory_policy, mode)},
 	{"nodes", FIELD_STRING, offsetof(struct spec_memory_policy, nodes)},
 	{"flags", FIELD_STRINGS, offsetof(struct spec_memory_policy, flags)},
 	{NULL},

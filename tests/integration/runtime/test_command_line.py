@@ -19,7 +19,7 @@ def run(*args, **options):
 def test_every_command_has_help(command):
     for args in ((command, "--help"), (command, "-h")):
         result = run(*args)
-        assert result.returncode == 0 and result.stdout.startswith(f"usage: hydra {command}") and result.stderr == ""
+        assert result.returncode == 0 and f"\nusage: hydra {command}" in result.stdout and result.stderr == ""
 
 
 def test_the_program_has_help_and_a_version():
@@ -30,7 +30,7 @@ def test_the_program_has_help_and_a_version():
 
 @pytest.mark.parametrize("args, message", [
     ((), "no command"), (("frobnicate",), "unknown command 'frobnicate'"), (("--nope",), "unknown option '--nope'"),
-    (("state",), "usage: hydra state"), (("state", "a", "b"), "usage: hydra state"), (("state", "../x"), "invalid container id"),
+    (("state",), "usage: hydra state"), (("state", "a", "b"), "usage: hydra state"), (("state", "../x"), "invalid container id"), (("state", ".x"), "no dot in front"),
     (("create", "--preserve-fds", "x", "id"), "not a whole number"), (("--root", "/", "list"), "must not be the root directory"),
     (("--log-format", "xml", "list"), "'xml' is not text or json"), (("--cgroup-manager", "x", "list"), "'x' is not"),
     (("restore", "--lsm-mount-context"), "flag needs an argument"), (("list", "-f", "xml"), "'xml' is not table or json"),

@@ -240,7 +240,7 @@ def test_network_devices_need_a_network_and_a_free_name(bundle):
     result = in_a_network_of_its_own(bundle, DEVICES, "run", "--bundle", bundle.path, bundle.id)
     assert result.returncode == 1 and "linux.netDevices.hyd1.name: 'a' is there twice" in result.stderr
     bundle.linux["namespaces"] = [each for each in bundle.linux["namespaces"] if each["type"] != "network"]
-    assert "linux.netDevices: needs a network namespace of its own" in bundle.refuses()
+    assert "linux.netDevices: unable to move network devices without a NET namespace of its own" in bundle.refuses()
 
 
 ALL_KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
@@ -259,8 +259,7 @@ def test_a_hook_of_each_kind_that_takes_too_long_is_killed(bundle):
                                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     for kind, process in running.items():
         _, message = process.communicate(timeout=PATIENCE_S)
-        assert (process.returncode, message != "") == ((0, False) if kind == "poststop" else (1, True)), \
-            (kind, message)
+        assert (process.returncode, message != "") == ((0, False) if kind == "poststop" else (1, True)), (kind, message)
         assert message == "" or f"error running {kind} hook #0: '/bin/sleep' took longer than 1 s" in message
 
 

@@ -72,7 +72,7 @@ def test_start_reports_why_exec_failed(bundle, rootfs):
     bundle.process["args"] = ["/tmp/bad-interpreter"]
     pid = bundle.create()
     message = bundle.hydra.refuses("start", bundle.id)
-    assert "exec /tmp/bad-interpreter: No such file or directory" in message
+    assert "exec /tmp/bad-interpreter: no such file or directory" in message
     assert reap(pid) == 255
 
 
@@ -255,7 +255,7 @@ def test_descriptors_asked_for_are_kept(bundle):
         result = subprocess.run(bundle.hydra.command("run", "--preserve-fds", "1", "--bundle", bundle.path, bundle.id),
                                 stdin=subprocess.DEVNULL, capture_output=True, text=True, close_fds=False, timeout=60)
     assert result.stdout.split()[0] == "/dev/null" and "3" in result.stdout.split()[1:], result.stderr
-    assert "descriptor 3 is not open" in bundle.refuses("--preserve-fds", "1")
+    assert "descriptor 3 (preserved-fd 0) is not open" in bundle.refuses("--preserve-fds", "1")
 
 
 @pytest.mark.parametrize("point", ["container-saved", "create-cgroup-made", "create-spawned", "create-ready",

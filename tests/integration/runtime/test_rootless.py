@@ -196,9 +196,9 @@ REFUSALS = [
     (lambda b: b.process["user"].update(uid=5), "process.user.uid: 5 is not among linux.uidMappings"),
     (lambda b: b.process["user"].update(additionalGids=[0]), "process.user.additionalGids: not possible when an ordinary user maps"),
     (lambda b: b.mount("/data", "tmpfs", "tmpfs", "mode=700", "gid=5"), "options[1]: 5 is not among linux.gidMappings"),
-    (lambda b: b.linux.update(resources={"pids": {"limit": 5}}), "linux.resources: limits need a cgroup (v2) that user 54321 may write to"),
+    (lambda b: b.linux.update(resources={"pids": {"limit": 5}}), "limits need a cgroup (v2) that user 54321 may write to"),
     (lambda b: b.linux.update(cgroupsPath="/mine", resources={"pids": {"limit": 5}}),
-     "linux.resources: limits need a cgroup (v2)" if UNIFIED.name == "unified" else "/mine: Permission denied"),
+     "limits need a cgroup (v2)" if UNIFIED.name == "unified" else "/mine: permission denied"),
     (lambda b: b.linux.update(cgroupsPath="mine"), "linux.cgroupsPath: 'mine': user 54321 may not write to a cgroup"),
     (lambda b: b.ranges().mount("/data", "bind", str(b.path), "bind", "idmap"), "].options: only root can map the ids of a mount"),
 ]
