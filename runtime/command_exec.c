@@ -6,7 +6,6 @@
 #include "base/number.h"
 #include "base/owned.h"
 #include "base/text.h"
-#include "runtime/capabilities.h"
 #include "runtime/command.h"
 #include "runtime/exec.h"
 #include "runtime/foreground.h"
@@ -96,16 +95,12 @@ static void append(struct arena *arena, struct json_strings *base, const struct 
 }
 
 /* Not the inheritable ones, and so not the ambient ones: a file could make use of them that was not asked about (CVE-2022-29162). */
-static int add_capabilities(struct arena *arena, struct spec_process *process, const struct string_list *list, struct error *err)
+static void add_capabilities(struct arena *arena, struct spec_process *process, const struct string_list *list)
 {
 	struct spec_capabilities *sets;
-	unsigned int ignored;
 
-	for (size_t i = 0; i < list->count; i++)
-		if (capability_parse(list->items[i], &ignored) < 0)
-			return fail_because(err, EINVAL, "option --cap: unknown capability '%s'", list->items[i]);
 	if (list->count == 0)
-		return 0;
+		return;
 	sets = arena_allocate(arena, sizeof(*sets));
 	if (process->capabilities != NULL)
 		*sets = *process->capabilities;
@@ -113,7 +108,6 @@ static int add_capabilities(struct arena *arena, struct spec_process *process, c
 	append(arena, &sets->effective, list);
 	append(arena, &sets->permitted, list);
 	process->capabilities = sets;
-	return 0;
 }
 
 static int add_groups(struct arena *arena, struct spec_user *user, const struct string_list *list, struct error *err)
@@ -145,8 +139,7 @@ static int from_options(const struct exec_command *self, struct spec *spec, cons
 	process->apparmor_profile = self->apparmor != NULL ? self->apparmor : process->apparmor_profile;
 	process->selinux_label = self->process_label != NULL ? self->process_label : process->selinux_label;
 	process->no_new_privileges |= self->no_new_privileges;
-	if (add_capabilities(&spec->arena, process, &self->capabilities, err) < 0)
-		return err->code;
+	add_capabilities(&spec->arena, process, &self->capabilities);
 	if (self->user != NULL && set_user(&process->user, self->user, err) < 0)
 		return err->code;
 	return add_groups(&spec->arena, &process->user, &self->groups, err);

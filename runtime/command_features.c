@@ -19,7 +19,7 @@ static const char *const hook_names[] = {
 };
 
 /* A dot at the end: all that begin so. */
-static const char *const unsafe_annotations[] = {"org.systemd.property.", NULL};
+static const char *const unsafe_annotations[] = {"org.systemd.property.", "run.oci.keep_original_groups", "run.oci.pidfd_receiver", NULL};
 
 static void add_names(struct json_object *to, const char *key, const char *const *names)
 {

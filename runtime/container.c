@@ -23,17 +23,23 @@
 #define STATE_FILE  "state.json"
 #define STATE_LIMIT (8UL << 20)
 
+static const char id_characters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+.-";
+
 bool container_id_is_valid(const char *id)
 {
-	static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+.-";
 	size_t size = strlen(id);
 
-	return size > 0 && size <= 255 && strspn(id, allowed) == size && id[0] != '.'; /* what begins so is ours, in the same folder */
+	return size > 0 && size <= 255 && strspn(id, id_characters) == size && id[0] != '.'; /* what begins so is ours, in the same folder */
 }
 
 static int name_it(struct container *self, const char *root, const char *id, struct error *err)
 {
+	size_t valid = strspn(id, id_characters);
+
 	*self = (struct container){.dir_fd = FD_NONE};
+	if (id[valid] != '\0')
+		return fail_because(err, EINVAL, "invalid container id '%s': invalid character `%c` in the ID, only letters, digits and _+.- are allowed",
+				    id, id[valid]);
 	if (!container_id_is_valid(id))
 		return fail_because(err, EINVAL, "invalid container id '%s': only letters, digits and _+.- are allowed, and no dot in front", id);
 	self->id = text_copy(id);

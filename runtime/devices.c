@@ -108,16 +108,20 @@ static int make_device(const struct mount_context *context, int dev_fd, const st
 	return bind_device(context, device, err);
 }
 
-static int parse_device(const struct spec_device *from, struct device *ret_device, struct error *err)
+static int parse_device(const struct spec_device *from, struct arena *arena, struct device *ret_device, struct error *err)
 {
 	static const struct {
 		const char *name;
 		mode_t type;
 	} types[] = {{"c", S_IFCHR}, {"u", S_IFCHR}, {"b", S_IFBLK}, {"p", S_IFIFO}};
-	struct device device = {.path = from->path, .mode = 0666};
+	struct device device = {.mode = 0666};
+	size_t length = from->path != NULL ? strlen(from->path) : 0;
 
 	if (from->path == NULL || from->path[0] != '/')
 		return fail_because(err, EINVAL, "linux.devices: a device has no absolute path");
+	while (length > 1 && from->path[length - 1] == '/')
+		length--;
+	device.path = arena_format(arena, "%.*s", (int) length, from->path);
 	for (size_t i = 0; i < 4; i++)
 		if (from->type != NULL && strcmp(from->type, types[i].name) == 0)
 			device.type = types[i].type;
@@ -156,11 +160,25 @@ static int drop_foreign_ptmx(int dev_fd, struct error *err)
 	return 0;
 }
 
+static int make_wanted(const struct mount_context *context, int dev_fd, const struct spec *spec, struct error *err)
+{
+	struct arena arena = ARENA_EMPTY;
+	struct device device;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < spec->linux_part.devices.count; i++) {
+		r = parse_device(&spec->linux_part.devices.items[i], &arena, &device, err);
+		if (r == 0)
+			r = make_device(context, dev_fd, &device, err);
+	}
+	arena_deinit(&arena);
+	return r;
+}
+
 int devices_make(const struct mount_context *context, const struct spec *spec, struct error *err)
 {
 	auto_close int target_fd = FD_NONE;
 	auto_close int dev_fd = FD_NONE;
-	struct device device;
 
 	if (mounts_open_target(context->root_fd, "/dev", true, &target_fd, err) < 0)
 		return err->code;
@@ -170,10 +188,8 @@ int devices_make(const struct mount_context *context, const struct spec *spec, s
 	for (size_t i = 0; i < sizeof(basics) / sizeof(basics[0]); i++)
 		if (make_device(context, dev_fd, &basics[i], err) < 0)
 			return err->code;
-	for (size_t i = 0; i < spec->linux_part.devices.count; i++)
-		if (parse_device(&spec->linux_part.devices.items[i], &device, err) < 0 ||
-		    make_device(context, dev_fd, &device, err) < 0)
-			return err->code;
+	if (make_wanted(context, dev_fd, spec, err) < 0)
+		return err->code;
 	if (drop_foreign_ptmx(dev_fd, err) < 0)
 		return err->code;
 	return make_links(dev_fd, err);

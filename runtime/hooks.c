@@ -84,13 +84,19 @@ static int run_hook(const struct spec_hook *hook, const char *state_json, struct
 int hooks_run(const spec_hook_list *hooks, const char *kind, const struct container_state *state,
 	      enum container_status status, struct error *err)
 {
+	bool goes_on = strcmp(kind, "poststop") == 0;
 	auto_free char *json = NULL;
+	int r = 0;
 
 	if (hooks->count == 0)
 		return 0;
 	json = container_state_json(state, status, false);
-	for (size_t i = 0; i < hooks->count; i++)
-		if (run_hook(&hooks->items[i], json, err) < 0)
-			return fail_while(err, "error running %s hook #%zu", kind, i);
-	return 0;
+	for (size_t i = 0; i < hooks->count && (r == 0 || goes_on); i++) {
+		struct error later = ERROR_NONE;
+		struct error *problem = r == 0 ? err : &later;
+
+		if (run_hook(&hooks->items[i], json, problem) < 0)
+			r = fail_while(problem, "error running %s hook #%zu", kind, i);
+	}
+	return r < 0 ? err->code : 0;
 }

@@ -276,6 +276,7 @@ _Noreturn void init_run(struct init_context *self)
 		.keyring = self->keyring,
 		.personality = self->spec->linux_part.personality,
 		.memory_policy = self->spec->linux_part.memory_policy,
+		.keeps_groups = spec_annotation_is_true(self->spec, "run.oci.keep_original_groups"),
 		.preserved_fds = self->preserved_fds + self->listen_fds,
 		.listen_fds = self->listen_fds,
 		.report_fd = self->sync_fd,

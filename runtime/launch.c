@@ -261,7 +261,8 @@ static int run_create_hooks(struct launch *self, struct error *err)
 	const struct container_state *state = &self->result->container.state;
 
 	self->hooks_have_run = true;
-	if (hooks_run(&hooks->prestart, "prestart", state, CONTAINER_CREATING, err) < 0 ||
+	/* all that create makes is there by now, except for what createContainer's are for */
+	if (hooks_run(&hooks->prestart, "prestart", state, CONTAINER_CREATED, err) < 0 ||
 	    hooks_run(&hooks->create_runtime, "createRuntime", state, CONTAINER_CREATING, err) < 0)
 		return err->code;
 	return sync_send(self->sync_fds[0], MESSAGE_HOOKS_DONE, 0, NULL, 0, err);
@@ -307,11 +308,13 @@ static int attend(struct launch *self, struct error *err)
 static int finish(struct launch *self, struct error *err)
 {
 	const struct launch_options *options = self->options;
+	const char *receiver = spec_annotation(&self->result->spec, "run.oci.pidfd_receiver");
 	pid_t pid = self->result->pid;
 
 	self->result->container.state.start_time.value = container_process_start_time(pid);
 	fault_point("create-ready");
 	if (container_save(&self->result->container, err) < 0 || launch_send_pidfd(options->pidfd_socket, pid, "standard", err) < 0 ||
+	    launch_send_pidfd(receiver, pid, "standard", err) < 0 ||
 	    launch_write_pid_file(options->pid_file, pid, err) < 0)
 		return err->code;
 	fault_point("create-committing");
@@ -373,8 +376,10 @@ int launch_container(const struct launch_options *options, struct launched *ret_
 	*ret_launched = (struct launched){.container = {.dir_fd = FD_NONE}, .sync_fd = FD_NONE, .terminal_fd = FD_NONE};
 	namespace_plan_clear(&launch.namespaces);
 	r = place_find(&launch.place, &request, &ret_launched->spec, err);
-	if (r == 0)
+	if (r == 0) {
+		user_map_complete(&ret_launched->spec);
 		r = preflight_check(&ret_launched->spec, &launch.place.cgroup, err);
+	}
 	if (r == 0)
 		r = sources_check(&ret_launched->spec, launch.place.bundle, err);
 	if (r == 0)

@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <syslog.h>
 #include <unistd.h>
 
 static const struct command *const commands[] = {
@@ -33,7 +34,7 @@ static const struct command *const hidden_commands[] = {&command_adopt_prepare, 
 
 static const struct option_entry global_entries[] = {
 	{0, "root", "DIR", OPTION_STRING, GLOBAL_MEMBER(root), "where the state of containers is kept"},
-	{0, "log", "FILE", OPTION_STRING, GLOBAL_MEMBER(log), "also write errors to this file"},
+	{0, "log", "FILE", OPTION_STRING, GLOBAL_MEMBER(log), "also write errors to this file, or to syslog:NAME"},
 	{0, "log-format", "text|json", OPTION_STRING, GLOBAL_MEMBER(log_format), "how (text)"},
 	{0, "log-level", "LEVEL", OPTION_STRING, GLOBAL_MEMBER(log_level), "error, warning or debug"},
 	{0, "debug", NULL, OPTION_FLAG, GLOBAL_MEMBER(is_debug), "also write what is done to the log, or to standard error"},
@@ -53,13 +54,41 @@ static bool wants_json(const struct global_options *globals)
 	return globals->log_format != NULL && strcmp(globals->log_format, "json") == 0;
 }
 
+/* "syslog:NAME" and "journald:NAME" as crun has them; the journal reads what syslog(3) writes. */
+static bool is_logging_to_system(const char *log)
+{
+	return log != NULL && (text_has_prefix(log, "syslog:") || text_has_prefix(log, "journald:"));
+}
+
+/* NULL: there is none. */
+static const char *log_file(const struct global_options *globals)
+{
+	const char *file = globals->log != NULL && text_has_prefix(globals->log, "file:") ? globals->log + strlen("file:") : globals->log;
+
+	return file == NULL || file[0] == '\0' || is_logging_to_system(file) ? NULL : file;
+}
+
+static int check_log(const char *log, struct error *err)
+{
+	static const char *const kinds[] = {"file", "syslog", "journald", NULL};
+	const char *colon = log != NULL ? strchr(log, ':') : NULL;
+	auto_free char *kind = colon != NULL ? text_format("%.*s", (int) (colon - log), log) : NULL;
+
+	if (kind == NULL || strchr(kind, '/') != NULL || text_is_one_of(kind, kinds))
+		return 0;
+	return fail_because(err, EINVAL, "option --log: unknown log type '%s'; a file whose name has a colon needs file: or ./ before it", kind);
+}
+
 static void write_log(const struct global_options *globals, const char *level, const char *message)
 {
+	const char *file = log_file(globals);
 	auto_close int fd = FD_NONE;
 
-	if (globals->log == NULL || globals->log[0] == '\0')
+	if (is_logging_to_system(globals->log))
+		syslog(LOG_DAEMON | (strcmp(level, "error") == 0 ? LOG_ERR : LOG_WARNING), "%s", message);
+	if (file == NULL)
 		return;
-	fd = open(globals->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+	fd = open(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return;
 	report_line(fd, wants_json(globals), level, message);
@@ -178,8 +207,10 @@ static int check_globals(struct global_options *globals, struct error *err)
 
 	if (globals->log_format != NULL && !text_is_one_of(globals->log_format, formats))
 		return fail_because(err, EINVAL, "option --log-format: '%s' is not text or json", globals->log_format);
+	if (check_log(globals->log, err) < 0)
+		return err->code;
 	if (globals->is_debug || (globals->log_level != NULL && strcmp(globals->log_level, "debug") == 0))
-		report_debug_begin(globals->log != NULL && globals->log[0] != '\0' ? globals->log : NULL, wants_json(globals));
+		report_debug_begin(log_file(globals), wants_json(globals));
 	if (choose_manager(globals, err) < 0 || standing_choose(globals->rootless, err) < 0)
 		return err->code;
 	return choose_root(globals, err);

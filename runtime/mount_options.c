@@ -40,6 +40,7 @@ static const struct word words[] = {
 	{"async", WORD_FLAG, 0, MS_SYNCHRONOUS},
 	{"atime", WORD_ATTRIBUTE, 0, MS_NOATIME, 0, ATTRIBUTES_TIME},
 	{"bind", WORD_FLAG, MS_BIND},
+	{"copy-symlink", WORD_NOTHING}, /* mounts_copies_link() */
 	{"defaults", WORD_NOTHING},
 	{"dev", WORD_ATTRIBUTE, 0, MS_NODEV, 0, MOUNT_ATTR_NODEV},
 	{"diratime", WORD_ATTRIBUTE, 0, MS_NODIRATIME, 0, MOUNT_ATTR_NODIRATIME},

@@ -19,6 +19,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <sys/mount.h>
 #include <string.h>
@@ -39,6 +40,18 @@ int mounts_attach(const char *source, int target_fd, const char *type, unsigned 
 	return mount(source, target, type, flags, data);
 }
 
+/* A link in the image that leads nowhere: what is missing is where it leads, inside of the rootfs. 0: it is no link. */
+static int follow_link(int parent_fd, const char *parent, const char *name, char **ret_path)
+{
+	char target[PATH_MAX];
+	ssize_t size = readlinkat(parent_fd, name, target, sizeof(target));
+
+	if (size <= 0 || size >= (ssize_t) sizeof(target))
+		return 0;
+	*ret_path = target[0] == '/' ? text_format("%.*s", (int) size, target) : text_format("%s/%.*s", parent, (int) size, target);
+	return 1;
+}
+
 static int make_missing(int root_fd, const char *path, bool is_folder, struct error *err)
 {
 	const char *slash = strrchr(path, '/');
@@ -46,11 +59,15 @@ static int make_missing(int root_fd, const char *path, bool is_folder, struct er
 	auto_free char *parent = slash != NULL ? text_format("%.*s", (int) (slash - path), path) : text_copy("");
 	auto_close int parent_fd = FD_NONE;
 	auto_close int made_fd = FD_NONE;
+	auto_free char *elsewhere = NULL;
+	auto_close int elsewhere_fd = FD_NONE;
 
 	if (mounts_open_target(root_fd, parent, true, &parent_fd, err) < 0)
 		return err->code;
 	if (name[0] == '\0')
 		return 0;
+	if (strlen(path) < PATH_MAX && follow_link(parent_fd, parent, name, &elsewhere) > 0)
+		return mounts_open_target(root_fd, elsewhere, is_folder, &elsewhere_fd, err);
 	if (is_folder && mkdirat(parent_fd, name, 0755) < 0 && errno != EEXIST)
 		return fail_errno(err, errno, "make folder '%s' in the rootfs", path);
 	if (is_folder)
@@ -91,6 +108,26 @@ bool mounts_is_bind(const struct spec_mount *mount)
 	if (mount->type != NULL && strcmp(mount->type, "bind") == 0)
 		return true;
 	return has_word(mount, "bind") || has_word(mount, "rbind");
+}
+
+/* What the link of the host says; "": it is none. */
+static void read_source_link(const struct spec_mount *mount, const char *bundle, char target[static PATH_MAX])
+{
+	bool is_relative = mount->source != NULL && mount->source[0] != '/';
+	auto_free char *path = text_format("%s%s%s", is_relative ? bundle : "", is_relative ? "/" : "", mount->source != NULL ? mount->source : "");
+	ssize_t size = readlink(path, target, PATH_MAX);
+
+	target[size > 0 && size < PATH_MAX ? size : 0] = '\0';
+}
+
+bool mounts_copies_link(const struct spec_mount *mount, const char *bundle)
+{
+	char target[PATH_MAX];
+
+	if (!has_word(mount, "copy-symlink"))
+		return false;
+	read_source_link(mount, bundle, target);
+	return target[0] != '\0';
 }
 
 bool mounts_is_idmapped(const struct spec_mount *mount)
@@ -201,6 +238,27 @@ static int make_bind(const struct mount_context *self, size_t index, const struc
 	if (options->propagation != 0 && mounts_attach(NULL, source_fd, NULL, options->propagation, NULL) < 0)
 		return fail_errno(err, errno, "set the propagation of mount '%s'", mount->destination);
 	return 0;
+}
+
+static int copy_link(const struct mount_context *self, const struct spec_mount *mount, struct error *err)
+{
+	const char *slash = strrchr(mount->destination, '/');
+	const char *name = slash != NULL ? slash + 1 : mount->destination;
+	auto_free char *parent = text_format("%.*s", (int) (name - mount->destination), mount->destination);
+	auto_close int parent_fd = FD_NONE;
+	char target[PATH_MAX], present[PATH_MAX];
+	ssize_t size;
+
+	read_source_link(mount, self->bundle, target);
+	if (mounts_open_target(self->root_fd, parent, true, &parent_fd, err) < 0 ||
+	    mounts_refuse_proc(parent_fd, mount->destination, err) < 0)
+		return err->code;
+	if (symlinkat(target, parent_fd, name) == 0)
+		return 0;
+	size = errno == EEXIST ? readlinkat(parent_fd, name, present, sizeof(present)) : -1;
+	if (size == (ssize_t) strlen(target) && memcmp(present, target, strlen(target)) == 0)
+		return 0;
+	return fail_errno(err, errno, "make link '%s' in the rootfs", mount->destination);
 }
 
 static bool needs_ordinary_folder(const struct spec_mount *mount)
@@ -397,6 +455,8 @@ int mounts_make(const struct mount_context *self, size_t index, const struct spe
 		return fail_because(err, E2BIG, "options of mount '%s' are too long", mount->destination);
 	if ((options.flags & MS_REMOUNT) != 0)
 		return remount(self, mount, &options, err);
+	if (mounts_is_bind(mount) && mounts_copies_link(mount, self->bundle))
+		return copy_link(self, mount, err);
 	if (mounts_is_bind(mount))
 		return make_bind(self, index, mount, &options, err);
 	if (mount->type != NULL && strcmp(mount->type, "cgroup") == 0)

@@ -31,6 +31,8 @@ bool mounts_is_sealed_later(const struct spec_mount *mount);
  * parent does it, because init could not pass through folders that only the host's root may enter. */
 int mounts_open_source(const struct spec_mount *mount, const char *bundle, int *ret_fd, struct error *err);
 bool mounts_is_bind(const struct spec_mount *mount);
+/* A bind of a link that asks for a copy of the link instead (copy-symlink). */
+bool mounts_copies_link(const struct spec_mount *mount, const char *bundle);
 bool mounts_is_idmapped(const struct spec_mount *mount);
 
 /* Opens path below the root, O_PATH; makes it (a folder or an empty file) and its parents when it is missing. */

@@ -137,11 +137,12 @@ static bool has_listener(const struct process_context *self)
 	return (self->seccomp->flags & SECCOMP_FILTER_FLAG_NEW_LISTENER) != 0;
 }
 
-static int set_groups(const struct spec_user *user, struct error *err)
+static int set_groups(const struct process_context *self, struct error *err)
 {
+	const struct spec_user *user = &self->process->user;
 	gid_t *groups = user->additional_gids.items; /* gid_t is uint32_t */
 
-	if (setgroups(user->additional_gids.count, groups) == 0)
+	if (self->keeps_groups || setgroups(user->additional_gids.count, groups) == 0)
 		return 0;
 	/* a user namespace of an ordinary user forbids the call; without groups nothing is lost */
 	if (errno == EPERM && user->additional_gids.count == 0)
@@ -149,11 +150,13 @@ static int set_groups(const struct spec_user *user, struct error *err)
 	return fail_errno(err, errno, "set the additional groups");
 }
 
-static int change_user(const struct spec_user *user, struct error *err)
+static int change_user(const struct process_context *self, struct error *err)
 {
+	const struct spec_user *user = &self->process->user;
+
 	if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
 		return fail_errno(err, errno, "keep capabilities");
-	if (set_groups(user, err) < 0)
+	if (set_groups(self, err) < 0)
 		return err->code;
 	if (setresgid(user->gid, user->gid, user->gid) < 0)
 		return fail_errno(err, errno, "change to group %u", user->gid);
@@ -176,12 +179,13 @@ static int check_folder(struct error *err)
 	return 0;
 }
 
-static int enter_and_change_user(const struct spec_process *process, struct error *err)
+static int enter_and_change_user(const struct process_context *self, struct error *err)
 {
+	const struct spec_process *process = self->process;
 	/* some folders only root may enter, others (on NFS or FUSE) only the user */
 	bool has_entered = chdir(process->cwd) == 0;
 
-	if (change_user(&process->user, err) < 0)
+	if (change_user(self, err) < 0)
 		return err->code;
 	if (!has_entered && chdir(process->cwd) < 0)
 		return fail_errno(err, errno, "chdir to cwd '%s'", process->cwd);
@@ -220,7 +224,7 @@ int process_prepare(struct process_context *self, struct error *err)
 		return err->code;
 	if (process->capabilities != NULL && capability_sets_limit(&capabilities, err) < 0)
 		return err->code;
-	if (enter_and_change_user(process, err) < 0)
+	if (enter_and_change_user(self, err) < 0)
 		return err->code;
 	if (process->capabilities != NULL && capability_sets_apply(&capabilities, err) < 0)
 		return err->code;
@@ -259,7 +263,8 @@ static int activation_fds(void)
 	const char *count = getenv("LISTEN_FDS");
 	int number = 0;
 
-	if (pid == NULL || count == NULL || number_parse_int(pid, 1, INT_MAX, &number) < 0 || number != getpid())
+	/* without a pid they are meant for whoever reads this, as for crun */
+	if (count == NULL || (pid != NULL && (number_parse_int(pid, 1, INT_MAX, &number) < 0 || number != getpid())))
 		return 0;
 	return number_parse_int(count, 0, 1024, &number) < 0 ? 0 : number;
 }
@@ -267,15 +272,19 @@ static int activation_fds(void)
 int process_keep_fds(int preserved_fds, int *ret_listen_fds, struct error *err)
 {
 	int listen_fds = activation_fds();
+	bool has_one = preserved_fds == 0;
 
 	if (preserved_fds < 0)
 		return fail_because(err, EINVAL, "option --preserve-fds: must not be negative");
 	for (int fd = 3; fd < 3 + listen_fds + preserved_fds; fd++) {
-		if (fcntl(fd, F_GETFD) < 0)
-			return fail_because(err, EBADF, "option --preserve-fds: descriptor %d (preserved-fd %d) is not open", fd, fd - 3);
-		if (fcntl(fd, F_SETFD, 0) < 0)
+		int flags = fcntl(fd, F_GETFD);
+
+		has_one |= flags >= 0 && fd >= 3 + listen_fds;
+		if (flags >= 0 && fcntl(fd, F_SETFD, 0) < 0)
 			return fail_errno(err, errno, "keep descriptor %d", fd);
 	}
+	if (!has_one)
+		return fail_because(err, EBADF, "option --preserve-fds: descriptor %d (preserved-fd %d) is not open", 3 + listen_fds, listen_fds);
 	if (kernel_close_range((unsigned int) (3 + listen_fds + preserved_fds), ~0U, 0) < 0)
 		return fail_errno(err, errno, "close inherited descriptors");
 	*ret_listen_fds = listen_fds;

@@ -16,6 +16,7 @@ struct process_context {
 	const char *keyring;                  /* name of a new session keyring, or NULL */
 	const struct spec_personality *personality;
 	const struct spec_memory_policy *memory_policy;
+	bool keeps_groups;                    /* those of the caller, instead of process.user.additionalGids */
 	int preserved_fds;                    /* how many from 3 on stay open */
 	int listen_fds;                       /* of these, socket activation */
 	int report_fd;                        /* where the seccomp listener goes, by sync_send */
@@ -36,7 +37,7 @@ int process_execute(struct process_context *self, struct error *err);
 /* Earlier than process_execute() does, once the process has no_new_privs; else it is done already. */
 int process_enter_filter(struct process_context *self, struct error *err);
 
-/* Checks that the descriptors asked for exist, and closes every other one from 3 on. */
+/* Keeps those of the descriptors asked for that are open, at least one, and closes every other one from 3 on. */
 int process_keep_fds(int preserved_fds, int *ret_listen_fds, struct error *err);
 /* An unknown domain, or flags, of which none exist. */
 int process_check_personality(const struct spec_personality *wanted, struct error *err);

@@ -348,6 +348,8 @@ static int check_sysctl(const struct spec *spec, const struct json_pair *entry, 
 	/* "net/ipv4/conf/eth0.1/x" is the other spelling, for names that contain dots */
 	for (char *at = name; has_slashes && *at != '\0'; at++)
 		*at = *at == '/' ? '.' : *at;
+	if (strcmp(name, "kernel.hostname") == 0)
+		return fail_because(err, EINVAL, "linux.sysctl: '%s' is not allowed as it conflicts with the OCI \"hostname\" field", entry->key);
 	if (!rootfs_is_namespaced_sysctl(spec, name))
 		return fail_because(err, EINVAL, "linux.sysctl: '%s' is not in a separate kernel namespace", entry->key);
 	/* with slashes for dots or dots for slashes, a way up has two of them here */

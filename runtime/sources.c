@@ -38,7 +38,7 @@ static int open_all(struct sources *self, struct error *err)
 	for (size_t i = 0; i < spec->mounts.count; i++) {
 		const struct spec_mount *mount = &spec->mounts.items[i];
 
-		if (mounts_is_bind(mount) && (self->has_user_namespace || mounts_is_idmapped(mount)) &&
+		if (mounts_is_bind(mount) && !mounts_copies_link(mount, self->bundle) && (self->has_user_namespace || mounts_is_idmapped(mount)) &&
 		    open_one(spec, self->bundle, i, &self->fds[i], err) < 0)
 			return err->code;
 	}

@@ -79,6 +79,13 @@ const struct spec_namespace *spec_find_namespace(const struct spec *self, const 
 	return NULL;
 }
 
+bool spec_annotation_is_true(const struct spec *self, const char *key)
+{
+	const char *value = spec_annotation(self, key);
+
+	return value != NULL && (strcmp(value, "1") == 0 || strcmp(value, "true") == 0);
+}
+
 const char *spec_annotation(const struct spec *self, const char *key)
 {
 	for (size_t i = 0; i < self->annotations.count; i++)

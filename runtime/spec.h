@@ -354,3 +354,5 @@ void spec_part_deinit(struct spec_part *self);
 const struct spec_namespace *spec_find_namespace(const struct spec *self, const char *type);
 /* Value of an annotation, or NULL. */
 const char *spec_annotation(const struct spec *self, const char *key);
+/* "1" or "true". */
+bool spec_annotation_is_true(const struct spec *self, const char *key);

@@ -182,8 +182,8 @@ static int check_dependencies(const struct spec *self, struct error *err)
 	    check_needs_namespace(self, part->masked_paths.count > 0, "linux.maskedPaths", "mount", err) < 0 ||
 	    check_needs_namespace(self, part->readonly_paths.count > 0, "linux.readonlyPaths", "mount", err) < 0)
 		return err->code;
-	if (is_new_user && (part->uid_mappings.count == 0 || part->gid_mappings.count == 0))
-		return fail_because(err, EINVAL, "linux.uidMappings and linux.gidMappings: needed by a new user namespace");
+	if (is_new_user && (part->uid_mappings.count == 0) != (part->gid_mappings.count == 0))
+		return fail_because(err, EINVAL, "linux.uidMappings and linux.gidMappings: a new user namespace needs both or none");
 	return 0;
 }
 

@@ -129,6 +129,24 @@ static int check_id(const spec_id_mapping_list *map, const char *where, uint32_t
 	return id_map_find(map, id, &outer) ? 0 : fail_because(err, EINVAL, "%s: %u is not among %s", where, id, field);
 }
 
+static void complete(struct spec *spec, spec_id_mapping_list *map, uint32_t inner, uint32_t outer)
+{
+	map->items = arena_allocate(&spec->arena, sizeof(*map->items));
+	map->items[0] = (struct spec_id_mapping){.container_id = inner, .host_id = outer, .size = 1};
+	map->count = 1;
+}
+
+void user_map_complete(struct spec *spec)
+{
+	const struct spec_namespace *user = spec_find_namespace(spec, "user");
+	struct spec_linux *part = &spec->linux_part;
+
+	if (user == NULL || (user->path != NULL && user->path[0] != '\0') || part->uid_mappings.count + part->gid_mappings.count > 0)
+		return;
+	complete(spec, &part->uid_mappings, spec->process->user.uid, geteuid());
+	complete(spec, &part->gid_mappings, spec->process->user.gid, getegid());
+}
+
 static int check_user(const struct spec *spec, struct error *err)
 {
 	const struct spec_linux *part = &spec->linux_part;

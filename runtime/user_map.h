@@ -10,6 +10,9 @@
 
 #include <sys/types.h>
 
+/* A new user namespace without any mappings has process.user, who is then the caller, and nobody else. */
+void user_map_complete(struct spec *spec);
+
 /* What of the configuration cannot be had by who we are, before anything is made: the namespace itself, its ranges, users
  * and groups that are not among them. */
 int user_map_check(const struct spec *spec, struct error *err);

@@ -94,7 +94,8 @@ TEST(namespaces_are_known_and_unique)
 TEST(settings_of_a_namespace_need_the_namespace)
 {
 	CHECK(refuses("{\"ociVersion\":\"1.0.0\",\"root\":{\"path\":\"r\"},\"hostname\":\"x\"}", "hostname: needs a uts namespace"));
-	CHECK(refuses("{\"ociVersion\":\"1.0.0\",\"root\":{\"path\":\"r\"},\"linux\":{\"namespaces\":[{\"type\":\"user\"}]}}",
+	CHECK(refuses("{\"ociVersion\":\"1.0.0\",\"root\":{\"path\":\"r\"},\"linux\":{\"namespaces\":[{\"type\":\"user\"}],"
+		      "\"uidMappings\":[{\"containerID\":0,\"hostID\":0,\"size\":1}]}}",
 		      "linux.uidMappings"));
 }
 

@@ -70,7 +70,7 @@ REFUSED = [
     (user_namespace(uidMappings=[{**MAPPING[0], "size": 0}]), "linux.uidMappings[0].size: must be more than 0"),
     (user_namespace(gidMappings=[{"containerID": 0, "hostID": 10, "size": 5}, {"containerID": 4, "hostID": 20, "size": 5}]),
      "linux.gidMappings[1]: overlaps with linux.gidMappings[0]"),
-    (user_namespace(uidMappings=[]), "linux.uidMappings and linux.gidMappings: needed by a new user namespace"),
+    (user_namespace(uidMappings=[]), "linux.uidMappings and linux.gidMappings: a new user namespace needs both or none"),
     (mount(options=["bind"]), "mounts[0].source: missing, it is to be bound"),
     (mount(source="/tmp", options=["rbind", "ridmap"]), "mounts[0].options: idmap needs uidMappings and gidMappings"),
     (mount(source="/tmp", options=["bind"], uidMappings=[{"containerID": 0, "hostID": 1, "size": 1}]),

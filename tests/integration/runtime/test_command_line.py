@@ -115,7 +115,8 @@ def test_features():
     assert document["linux"]["mountExtensions"]["idmap"]["enabled"] and "time" in document["linux"]["namespaces"]
     assert document["linux"]["seccomp"]["enabled"] and "SCMP_ACT_NOTIFY" in document["linux"]["seccomp"]["actions"]
     assert document["linux"]["cgroup"]["systemd"] and document["linux"]["cgroup"]["systemdUser"]
-    assert document["potentiallyUnsafeConfigAnnotations"] == ["org.systemd.property."]
+    assert document["potentiallyUnsafeConfigAnnotations"] == [
+        "org.systemd.property.", "run.oci.keep_original_groups", "run.oci.pidfd_receiver"]
     assert document["linux"]["netDevices"]["enabled"] and not document["linux"]["intelRdt"]["enabled"]
     assert "MPOL_BIND" in document["linux"]["memoryPolicy"]["modes"] and "MPOL_F_STATIC_NODES" in document["linux"]["memoryPolicy"]["flags"]
 

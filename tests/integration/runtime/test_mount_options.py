@@ -41,7 +41,7 @@ OF_A_TREE = {
     "rsymfollow": (set(), {"nosymfollow"}), "rnorelatime": (set(), {"noatime"}), "rnostrictatime": (set(), {"noatime"}),
 }
 # these have tests of their own
-ELSEWHERE = {"bind", "rbind", "remount", "tmpcopyup", "idmap", "ridmap"}
+ELSEWHERE = {"bind", "rbind", "remount", "tmpcopyup", "idmap", "ridmap", "copy-symlink"}
 
 
 def shown(output):
