@@ -86,6 +86,8 @@ static bool dies_with_init(const struct container *container)
 	struct spec spec;
 	bool is_own;
 
+	if (container->state.has_own_pids.is_set)
+		return container->state.has_own_pids.value != 0;
 	if (container_load_spec(container, &spec, &ignored) < 0)
 		return true;
 	namespace = spec_find_namespace(&spec, "pid");
@@ -178,7 +180,7 @@ static int destroy(const struct global_options *globals, struct container *conta
 	thaw(container);
 	if (kill_init(container, err) < 0)
 		return err->code;
-	has_spec = container_load_spec(container, &spec, &ignored) == 0;
+	has_spec = container_may_have_late_hooks(container) && container_load_spec(container, &spec, &ignored) == 0;
 	r = launch_destroy(container, has_spec ? &spec.hooks.poststop : NULL, err);
 	if (has_spec)
 		spec_deinit(&spec);

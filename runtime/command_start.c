@@ -68,7 +68,7 @@ static int start(const struct global_options *globals, void *options, const stru
 	else
 		r = fail_because(err, EINVAL, "cannot start a container in the %s state%s", container_status_name(status),
 				 status == CONTAINER_STOPPED ? ": container not running" : "");
-	if (r == 0 && container_load_spec(&container, &spec, err) == 0) {
+	if (r == 0 && container_may_have_late_hooks(&container) && container_load_spec(&container, &spec, err) == 0) {
 		r = hooks_run(&spec.hooks.poststart, "poststart", &container.state, CONTAINER_RUNNING, err);
 		/* as the specification has it since 1.2.1: an error, and the end of the container */
 		if (r < 0)

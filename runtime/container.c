@@ -233,6 +233,11 @@ enum container_status container_status(const struct container *self)
 	return CONTAINER_RUNNING;
 }
 
+bool container_may_have_late_hooks(const struct container *self)
+{
+	return !self->state.has_late_hooks.is_set || self->state.has_late_hooks.value != 0;
+}
+
 int container_load_spec(const struct container *self, struct spec *ret_spec, struct error *err)
 {
 	auto_free char *path = text_format("%s/config.json", self->dir);

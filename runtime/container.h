@@ -36,6 +36,9 @@ struct container_state {
 	const char *cgroup_path; /* "": none of its own */
 	const char *systemd_unit; /* what made the cgroup; "": ourselves */
 	struct json_uint owner;
+	/* 0 or 1; not set by earlier versions. What saves `start`, `kill` and `delete` a look at the configuration, which takes longer than all else they do */
+	struct json_uint has_late_hooks; /* poststart, poststop */
+	struct json_uint has_own_pids;   /* a pid namespace of its own */
 	struct json_map annotations;
 };
 
@@ -70,5 +73,7 @@ uint64_t container_process_start_time(pid_t pid);
 
 /* The state as the specification wants it; pid is 0 when stopped. The caller frees. */
 char *container_state_json(const struct container_state *state, enum container_status status, bool is_pretty);
+/* False: it certainly has no hooks that run after its creation. */
+bool container_may_have_late_hooks(const struct container *self);
 /* Loads the copy of config.json that was taken at creation. */
 int container_load_spec(const struct container *self, struct spec *ret_spec, struct error *err);

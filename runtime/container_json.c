@@ -22,6 +22,8 @@ const struct field container_state_fields[] = {
 	{"cgroupPath", FIELD_STRING, STATE_MEMBER(cgroup_path)},
 	{"systemdUnit", FIELD_STRING, STATE_MEMBER(systemd_unit)},
 	{"owner", FIELD_UINT, STATE_MEMBER(owner)},
+	{"lateHooks", FIELD_UINT, STATE_MEMBER(has_late_hooks)},
+	{"ownPids", FIELD_UINT, STATE_MEMBER(has_own_pids)},
 	{"annotations", FIELD_MAP, STATE_MEMBER(annotations)},
 	{NULL},
 };
@@ -46,6 +48,12 @@ static void add_annotations(struct json_object *to, const struct json_map *annot
 		json_add_string(object, annotations->items[i].key, annotations->items[i].value);
 }
 
+static void add_known(struct json_object *to, const char *key, const struct json_uint *number)
+{
+	if (number->is_set)
+		json_add_uint(to, key, number->value);
+}
+
 char *container_state_file(const struct container_state *state)
 {
 	auto_json *json = json_object_new_object();
@@ -62,6 +70,8 @@ char *container_state_file(const struct container_state *state)
 	if (state->systemd_unit != NULL && state->systemd_unit[0] != '\0')
 		add_text(json, "systemdUnit", state->systemd_unit);
 	json_add_uint(json, "owner", state->owner.value);
+	add_known(json, "lateHooks", &state->has_late_hooks);
+	add_known(json, "ownPids", &state->has_own_pids);
 	add_annotations(json, &state->annotations);
 	return json_text(json, false);
 }

@@ -71,6 +71,13 @@ int place_find(struct place *self, const struct place_request *request, struct s
 	return cgroup_init(&self->cgroup, self->cgroup_path, err);
 }
 
+static bool has_own_pids(const struct spec *spec)
+{
+	const struct spec_namespace *namespace = spec_find_namespace(spec, "pid");
+
+	return namespace != NULL && (namespace->path == NULL || namespace->path[0] == '\0');
+}
+
 int place_save(const struct place *self, struct spec *spec, struct container *container, struct error *err)
 {
 	struct arena *arena = &spec->arena;
@@ -86,6 +93,8 @@ int place_save(const struct place *self, struct spec *spec, struct container *co
 		.cgroup_path = arena_format(arena, "%s", self->cgroup_path),
 		.systemd_unit = arena_format(arena, "%s", self->unit.name),
 		.owner = {.is_set = true, .value = geteuid()},
+		.has_late_hooks = {.is_set = true, .value = spec->hooks.poststart.count + spec->hooks.poststop.count > 0},
+		.has_own_pids = {.is_set = true, .value = has_own_pids(spec)},
 		.annotations = spec->annotations,
 	};
 	if (container_save(container, err) < 0)

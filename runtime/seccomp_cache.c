@@ -29,21 +29,33 @@ struct cache_head {
 
 static const char magic[8] = "hydrabpf";
 
+static void put_size(struct text *to, size_t size)
+{
+	text_add_bytes(to, &size, sizeof(size));
+}
+
 static void put(struct text *to, const char *word)
 {
-	text_addf(to, "%zu:%s,", word != NULL ? strlen(word) : 0, word != NULL ? word : "");
+	size_t size = word != NULL ? strlen(word) : 0;
+
+	put_size(to, size);
+	if (size > 0)
+		text_add_bytes(to, word, size);
 }
 
 static void put_all(struct text *to, const struct json_strings *words)
 {
-	text_addf(to, "[%zu", words->count);
+	put_size(to, words->count);
 	for (size_t i = 0; i < words->count; i++)
 		put(to, words->items[i]);
 }
 
 static void put_number(struct text *to, const struct json_uint *number)
 {
-	text_addf(to, "%c%" PRIu64 ",", number->is_set ? '=' : '-', number->value);
+	char is_set = number->is_set ? 1 : 0;
+
+	text_add_bytes(to, &is_set, 1);
+	text_add_bytes(to, &number->value, sizeof(number->value));
 }
 
 static void put_rule(struct text *to, const struct spec_seccomp_rule *rule)
@@ -51,7 +63,7 @@ static void put_rule(struct text *to, const struct spec_seccomp_rule *rule)
 	put_all(to, &rule->names);
 	put(to, rule->action);
 	put_number(to, &rule->errno_value);
-	text_addf(to, "(%zu", rule->arguments.count);
+	put_size(to, rule->arguments.count);
 	for (size_t i = 0; i < rule->arguments.count; i++) {
 		put_number(to, &rule->arguments.items[i].index);
 		put_number(to, &rule->arguments.items[i].value);
@@ -70,7 +82,7 @@ void seccomp_cache_key(const struct spec_seccomp *seccomp, char **ret_key, size_
 	put(&key, HYDRA_VERSION);
 	put(&key, kernel.release);
 	put(&key, kernel.machine);
-	text_addf(&key, "%u.%u.%u,", library->major, library->minor, library->micro);
+	text_add_bytes(&key, library, sizeof(*library));
 	put(&key, seccomp->default_action);
 	put_number(&key, &seccomp->default_errno);
 	put_all(&key, &seccomp->architectures);

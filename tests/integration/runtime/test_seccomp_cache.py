@@ -84,7 +84,7 @@ def test_a_file_of_another_profile_is_not_used(bundle, cache):
     refused(bundle)
     path = cache / files(cache)[0]
     key, program = parts(path)
-    poison(path, key.replace(b"28,", b"29,"))
+    poison(path, key.replace(struct.pack("=Q", 28), struct.pack("=Q", 29)))
     assert "No space left" in refused(bundle)
     assert parts(path) == (key, program), "it is replaced"
 
