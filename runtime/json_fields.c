@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define PATH_LIMIT 200
+#define INDEX_SIZE 24 /* "[18446744073709551615]" */
 
 struct decoder {
 	struct arena *arena;
@@ -22,24 +23,41 @@ struct decoder {
 static int decode_field(struct decoder *self, const struct field *field, struct json_object *value, void *place);
 static int decode_fields(struct decoder *self, const struct field *fields, struct json_object *object, void *target);
 
+/* A path is told for each of thousands of values, and hardly ever read: no printf(3) for that. What does not fit is left out. */
+static void append(struct decoder *self, const char *text, size_t size)
+{
+	size_t room = PATH_LIMIT - 1 - self->path_size;
+
+	size = size < room ? size : room;
+	memcpy(self->path + self->path_size, text, size);
+	self->path_size += size;
+	self->path[self->path_size] = '\0';
+}
+
 /* Returns the size to give to leave(). */
 static size_t enter(struct decoder *self, const char *name)
 {
 	size_t before = self->path_size;
-	int added = snprintf(self->path + before, PATH_LIMIT - before, "%s%s", before > 0 ? "." : "", name);
 
-	if (added > 0)
-		self->path_size = before + (size_t) added < PATH_LIMIT ? before + (size_t) added : PATH_LIMIT - 1;
+	if (before > 0)
+		append(self, ".", 1);
+	append(self, name, strlen(name));
 	return before;
 }
 
 static size_t enter_index(struct decoder *self, size_t index)
 {
 	size_t before = self->path_size;
-	int added = snprintf(self->path + before, PATH_LIMIT - before, "[%zu]", index);
+	char text[INDEX_SIZE];
+	char *at = text + sizeof(text);
 
-	if (added > 0)
-		self->path_size = before + (size_t) added < PATH_LIMIT ? before + (size_t) added : PATH_LIMIT - 1;
+	*--at = ']';
+	do {
+		*--at = (char) ('0' + index % 10);
+		index /= 10;
+	} while (index > 0);
+	*--at = '[';
+	append(self, at, (size_t) (text + sizeof(text) - at));
 	return before;
 }
 
