@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/clock.h"
+#include "base/fault.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/owned.h"
 #include "base/text.h"
@@ -10,6 +12,7 @@
 #include "state/shim_process.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -73,35 +76,27 @@ void entry_free(struct entry *self)
 static void removed(struct daemon *daemon, int exit_status, const char *message, void *context)
 {
 	auto_free char *path = context;
+	auto_free char *folder = text_format("%s/%s", daemon->root, path);
 	char *slash = strchr(path, '/');
 
 	*slash = '\0';
 	if (exit_status != 0)
 		log_error("half-done container not cleaned up", "container=%s error=\"%s\"", slash + 1, message);
-	else
+	else if (!path_exists(AT_FDCWD, folder)) /* else it was finished meanwhile */
 		log_info("half-done container cleaned up", "container=%s", slash + 1);
 	entry_refresh(daemon, path, slash + 1);
 }
 
-/* What nobody owns and nobody finishes any more: a creation, a removal, or a folder that never got a record. */
+/* As it seems: hydra-setup looks again, with nobody else at work on it. */
 static bool is_half_done(const struct run_dir *dir, const record *container)
 {
-	if (run_dir_is_locked(dir, LOCK_SETUP) || run_dir_is_locked(dir, LOCK_SHIM))
-		return false;
-	if (container != NULL && container->containerd != NULL && container->shim_pid != 0 &&
-	    container->state != HYDRA__V1__CONTAINER_STATE__STATE_REMOVING)
-		return false; /* containerd takes care of it */
-	if (container != NULL && container->restart_is_pending && container->state == HYDRA__V1__CONTAINER_STATE__STATE_CREATING)
-		return false; /* it ran before, and the monitor's next shim lets it run again */
-	return container == NULL || container->state == HYDRA__V1__CONTAINER_STATE__STATE_CREATING ||
-	       (container->state == HYDRA__V1__CONTAINER_STATE__STATE_RESTORING && container->pid == 0 && !record_init_is_alive(container)) ||
-	       container->state == HYDRA__V1__CONTAINER_STATE__STATE_REMOVING;
+	return !run_dir_is_locked(dir, LOCK_SETUP) && !run_dir_is_locked(dir, LOCK_SHIM) && record_is_half_done(container);
 }
 
 static void clean_up(struct entry *self)
 {
 	bool is_task = self->record != NULL && self->record->containerd != NULL;
-	const char *arguments[] = {"--root", self->daemon->root, "--namespace", self->namespace, "remove", "--force", self->id,
+	const char *arguments[] = {"--root", self->daemon->root, "--namespace", self->namespace, "remove", "--half-done", self->id,
 				   is_task ? "--containerd" : NULL, NULL};
 	char *path = text_format("%s/%s", self->namespace, self->id);
 	struct error err;
@@ -130,6 +125,7 @@ static bool load_from_disk(struct entry *self)
 	} else if (err.code != -ENOENT) {
 		log_error("record not readable", "container=%s error=\"%s\"", self->id, err.message);
 	}
+	fault_point("hydrad.record-read");
 	message_free(self->exit);
 	self->exit = NULL;
 	(void) exit_record_load(dir.fd, "", &self->exit, &err);

@@ -28,7 +28,7 @@ struct setup_options {
 	bool is_resumed;
 	int connection_fd;
 	bool leave_running, dry_run, end_exec_sessions;
-	bool force;
+	bool force, half_done;
 	bool containerd;
 };
 
@@ -36,6 +36,7 @@ static const struct option_entry option_entries[] = {
 	{0, "root", "DIR", OPTION_STRING, offsetof(struct setup_options, root), "run directories (default /run/hydra)"},
 	{0, "namespace", "NS", OPTION_STRING, offsetof(struct setup_options, namespace), "namespace of the container"},
 	{'f', "force", NULL, OPTION_FLAG, offsetof(struct setup_options, force), "remove: stop it when it runs"},
+	{0, "half-done", NULL, OPTION_FLAG, offsetof(struct setup_options, half_done), "remove: only what nobody finishes any more"},
 	{0, "containerd", NULL, OPTION_FLAG, offsetof(struct setup_options, containerd), "remove: containerd's task, for containerd"},
 	{0, "host", "HOST:PORT", OPTION_STRING, offsetof(struct setup_options, host), "migrate: where to"},
 	{0, "certificates", "DIR", OPTION_STRING, offsetof(struct setup_options, certificates),
@@ -146,6 +147,8 @@ static int run(const struct setup_options *options, const struct option_rest *re
 	if (id == NULL || id_check("container name", id, err) < 0)
 		return fail_because(err, EINVAL, "expected one of: create, receive, start ID, remove [--force] ID, migrate ID, resolve ID, "
 						 "checkpoint ID, restore ID");
+	if (strcmp(command, "remove") == 0 && options->half_done)
+		return container_remove_half_done(options->root, options->namespace, id, options->containerd, err);
 	if (strcmp(command, "remove") == 0)
 		return options->containerd ? container_remove_task(options->root, options->namespace, id, err)
 					   : container_remove(options->root, options->namespace, id, options->force, err);

@@ -238,7 +238,22 @@ int container_check_owner(const struct run_dir *dir, struct error *err)
 	return fail_because(err, EOPNOTSUPP, "container '%s' is a task of containerd: start and remove it there", dir->id);
 }
 
-static int remove_container(const char *root, const char *namespace, const char *id, bool force, bool by_containerd, struct error *err)
+struct removal {
+	bool force, by_containerd, is_only_half_done;
+};
+
+/* Since who asks looked at it, it may have been finished, and may even have ended. */
+static bool is_half_done(const struct run_dir *dir)
+{
+	auto_record *container = NULL;
+	struct error err;
+
+	if (run_dir_is_locked(dir, LOCK_SHIM) || (record_load(dir->fd, &container, &err) < 0 && err.code != -ENOENT))
+		return false;
+	return record_is_half_done(container);
+}
+
+static int remove_container(const char *root, const char *namespace, const char *id, const struct removal *how, struct error *err)
 {
 	struct run_dir dir;
 	int r = run_dir_open(&dir, root, namespace, id, err);
@@ -249,20 +264,27 @@ static int remove_container(const char *root, const char *namespace, const char 
 	/* while we waited somebody else may have removed it */
 	if (r == 0 && !path_exists(AT_FDCWD, dir.path))
 		r = fail_because(err, ENOENT, "no container '%s'", id);
-	if (r == 0 && !by_containerd)
+	if (r == 0 && !how->by_containerd)
 		r = container_check_owner(&dir, err);
-	if (r == 0)
-		r = remove_locked(&dir, root, namespace, force, err);
+	if (r == 0 && (!how->is_only_half_done || is_half_done(&dir)))
+		r = remove_locked(&dir, root, namespace, how->force, err);
 	run_dir_close(&dir);
 	return r;
 }
 
 int container_remove(const char *root, const char *namespace, const char *id, bool force, struct error *err)
 {
-	return remove_container(root, namespace, id, force, false, err);
+	return remove_container(root, namespace, id, &(const struct removal){.force = force}, err);
 }
 
 int container_remove_task(const char *root, const char *namespace, const char *id, struct error *err)
 {
-	return remove_container(root, namespace, id, true, true, err);
+	return remove_container(root, namespace, id, &(const struct removal){.force = true, .by_containerd = true}, err);
+}
+
+int container_remove_half_done(const char *root, const char *namespace, const char *id, bool by_containerd, struct error *err)
+{
+	const struct removal how = {.force = true, .by_containerd = by_containerd, .is_only_half_done = true};
+
+	return remove_container(root, namespace, id, &how, err);
 }

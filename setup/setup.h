@@ -72,6 +72,8 @@ int container_remove(const char *root, const char *namespace, const char *id, bo
 int container_check_owner(const struct run_dir *dir, struct error *err);
 /* For containerd: one of its tasks, in whatever state it is. */
 int container_remove_task(const char *root, const char *namespace, const char *id, struct error *err);
+/* Nothing, when somebody has finished it meanwhile (record_is_half_done()). */
+int container_remove_half_done(const char *root, const char *namespace, const char *id, bool by_containerd, struct error *err);
 /* Removes everything of it; dir is locked by us and no shim runs. */
 int container_remove_parts(struct run_dir *dir, const record *container, struct error *err);
 

@@ -145,3 +145,15 @@ bool record_init_is_alive(const record *self)
 		return false;
 	return pid > 0 && start_time != 0 && process_start_time(pid) == start_time;
 }
+
+bool record_is_half_done(const record *self)
+{
+	if (self == NULL)
+		return true;
+	if (self->containerd != NULL && self->shim_pid != 0 && self->state != HYDRA__V1__CONTAINER_STATE__STATE_REMOVING)
+		return false; /* containerd takes care of it */
+	if (self->restart_is_pending && self->state == HYDRA__V1__CONTAINER_STATE__STATE_CREATING)
+		return false; /* it ran before, and the monitor's next shim lets it run again */
+	return self->state == HYDRA__V1__CONTAINER_STATE__STATE_CREATING || self->state == HYDRA__V1__CONTAINER_STATE__STATE_REMOVING ||
+	       (self->state == HYDRA__V1__CONTAINER_STATE__STATE_RESTORING && self->pid == 0 && !record_init_is_alive(self));
+}

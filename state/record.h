@@ -41,3 +41,6 @@ bool process_is_there(int32_t pid, uint64_t start_time);
 bool record_resumed_init(const record *self, int32_t *ret_pid, uint64_t *ret_start_time);
 /* True when the process the record names, or the word of who restored it, still runs. */
 bool record_init_is_alive(const record *self);
+/* What nobody finishes any more when it has neither a setup nor a shim: a creation, a removal, or (NULL) a folder that never got a record. A record that
+ * was read before it was known that there are none may be an old one: who acts on this reads it with LOCK_SETUP held. */
+bool record_is_half_done(const record *self);

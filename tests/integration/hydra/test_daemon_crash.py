@@ -67,6 +67,26 @@ def test_a_creation_that_died_is_undone_by_the_next_daemon(daemon_host, rootfs, 
     host.ctl("run", "--rm", "--name", "web", "--rootfs", rootfs, "true")
 
 
+def test_a_creation_that_is_finished_while_the_next_daemon_looks_at_it_is_kept(daemon_host, rootfs):
+    """What it has read is old then: neither its worker nor its shim is there any more, because all is done."""
+    host = daemon_host
+    host.order_fault("setup.intent", "stop")
+    asking = host.popen([program("hydractl"), "run", "-d", "--name", "web", "--rootfs", rootfs, "sh", "-c", "exit 7"])
+    wait_for(lambda: host.has_arrived("setup.intent"), "the creation")
+    host.order_fault("hydrad.record-read", "stop")
+    host.kill("hydrad")
+    asking.wait()
+    wait_for(lambda: host.has_arrived("hydrad.record-read"), "the next daemon")
+    host.kill("hydra-setup", signal.SIGCONT)
+    wait_for(lambda: not host.pids("hydra-setup") and host.inspect("web")["state"] == "stopped" and not host.pids("hydra-shim"), "its end")
+    host.kill("hydrad", signal.SIGCONT)
+    wait_for(lambda: host.answers("hydrad.sock") and not host.pids("hydra-setup"), "the daemon")
+    assert [item["id"] for item in host.json("ps", "-a")] == ["web"]
+    assert host.ctl("wait", "web", check=False).stdout.strip() == "7"
+    host.ctl("rm", "web")
+    host.assert_clean()
+
+
 @pytest.mark.parametrize("point", ["setup.remove.intent", "setup.remove.runtime", "setup.remove.network", "setup.remove.bundle"])
 def test_a_removal_that_died_is_finished_by_the_daemon(daemon_host, rootfs, point):
     host = daemon_host
