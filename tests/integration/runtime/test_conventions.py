@@ -68,22 +68,22 @@ def test_sockets_of_an_activation_reach_the_container(bundle, pid, expected):
 
 def test_a_link_that_leads_nowhere_is_followed_inside(bundle, rootfs, tmp_path):
     (tmp_path / "file").write_text("content")
-    bundle.mount("/work", "tmpfs", "tmpfs")
-    bundle.mount("/work/folder", "tmpfs", "tmpfs")
+    bundle.mount("/place", "tmpfs", "tmpfs")
+    bundle.mount("/place/folder", "tmpfs", "tmpfs")
     source = tmp_path / "links"
     source.mkdir()
-    (source / "link").symlink_to("../work/made/here")
+    (source / "link").symlink_to("../place/made/here")
     bundle.mount("/tmp", "bind", str(source), "bind")
     bundle.mount("/tmp/link", "bind", str(tmp_path / "file"), "bind")
-    assert bundle.output("cat /work/made/here") == "content"
-    assert not (tmp_path / "work").exists()
+    assert bundle.output("cat /place/made/here") == "content"
+    assert not (tmp_path / "place").exists()
 
 
 def test_a_link_can_be_copied_instead_of_bound(bundle, tmp_path):
     (tmp_path / "link").symlink_to("nowhere")
-    bundle.mount("/work", "tmpfs", "tmpfs")
-    bundle.mount("/work/a/link", "bind", str(tmp_path / "link"), "bind", "copy-symlink")
-    assert bundle.output("readlink /work/a/link") == "nowhere\n"
+    bundle.mount("/place", "tmpfs", "tmpfs")
+    bundle.mount("/place/a/link", "bind", str(tmp_path / "link"), "bind", "copy-symlink")
+    assert bundle.output("readlink /place/a/link") == "nowhere\n"
 
 
 def test_a_device_may_be_named_like_a_folder(bundle):
