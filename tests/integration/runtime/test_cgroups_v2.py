@@ -68,7 +68,7 @@ def test_a_limit_below_what_is_in_use_is_refused_when_asked_for(bundle, wait):
     wait(lambda: pathlib.Path(f"/proc/{pid}/root/data/done").exists())
     message = bundle.hydra.refuses("update", "-r", "-", bundle.id, input=json.dumps(
         {"memory": {"limit": 4 << 20, "checkBeforeUpdate": True}}))
-    assert "linux.resources.memory.limit: below what is in use" in message
+    assert "linux.resources.memory.limit: rejecting memory limit 4194304: below what is in use (" in message
     assert read(bundle, "memory.max") == str(64 << 20)
 
 
