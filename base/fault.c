@@ -33,11 +33,22 @@ void fault_point(const char *name)
 	(void) raise(text_has_prefix(order, "stop") ? SIGSTOP : SIGKILL);
 }
 
+const char *fault_setting(const char *variable)
+{
+	return getenv(variable);
+}
+
 #else
 
 void fault_point(const char *name)
 {
 	(void) name;
+}
+
+const char *fault_setting(const char *variable)
+{
+	(void) variable;
+	return NULL;
 }
 
 #endif

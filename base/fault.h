@@ -8,3 +8,5 @@
 #pragma once
 
 void fault_point(const char *name);
+/* What the environment variable says, in a test build; NULL in others, always. For what no machine has that this is tested on. */
+const char *fault_setting(const char *variable);

@@ -94,6 +94,10 @@ def gap_of(line):
     return int(began), int(ended)
 
 
+class Unfinished(Exception):
+    """The work was not done within the deadline."""
+
+
 class Result(dict):
     def work(self, stdio, workload, resumed):
         """In ms from the first instruction."""
@@ -196,6 +200,12 @@ class Criu:
                 here.sendfile(file)
         thread.join()
 
+    def abandon(self):
+        pid = int((self.target / "pid").read_text())
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+        self.stdio.close()
+
     def end(self, result):
         check(self.stdio)
         pid = int((self.target / "pid").read_text())
@@ -224,9 +234,17 @@ def move_with_criu(hosts, folder, one, workload, pages):
     job.finish(job.restore(), "restore")
     began, ended = gap_of(job.stdio.stdout.line("GAP"))
     result = Result(downtime=(ended - began) / 1e6)
-    watcher = threading.Thread(target=lambda: (lazy.wait(), result.update(lazy=(time.time_ns() - ended) / 1e6)))
+    watcher = threading.Thread(target=lambda: (lazy.wait(), result.update(lazy=(time.time_ns() - ended) / 1e6)), daemon=True)
     watcher.start()
-    result.work(job.stdio, workload, ended)
+    try:
+        result.work(job.stdio, workload, ended)
+    except AssertionError as error:
+        lazy.kill()
+        dump.kill()
+        watcher.join()
+        os.close(ready)
+        job.abandon()
+        raise Unfinished from error
     watcher.join()
     job.finish(lazy, "lazy-pages")
     job.finish(dump, "dump")
@@ -316,13 +334,33 @@ def show(value):
     return "–" if value is None else f"{value:.1f}" if value < 100 else f"{value:.0f}"
 
 
-def report(link, megabytes, workload, results):
-    row = {"link": link, "MiB": megabytes, "workload": workload}
-    for way, several in results.items():
-        row[way] = {key: median(several, key) for key in ("downtime", "lazy", "work", "mib", "faults")}
+def summary(link, megabytes, workload, results):
+    return {"link": link, "MiB": megabytes, "workload": workload,
+            **{way: {key: median(several, key) for key in ("downtime", "lazy", "work", "mib", "faults")} for way, several in results.items()}}
+
+
+def print_row(row):
+    for way in (way for way in WAYS if way in row):
         cells = " | ".join(show(row[way][key]) for key in ("downtime", "lazy", "work", "mib"))
-        print(f"| {link} | {megabytes} | {workload} | {way} | {cells} |", flush=True)
-    return row
+        print(f"| {row['link']} | {row['MiB']} | {row['workload']} | {way} | {cells} |", flush=True)
+
+
+def load(path):
+    rows = json.loads(pathlib.Path(path).read_text())["rows"] if path and os.path.exists(path) else []
+    return {(row["link"], row["MiB"], row["workload"]): row for row in rows}
+
+
+def save(path, rows, stalls):
+    if path:
+        pathlib.Path(path).write_text(json.dumps({"rows": rows, "stalls": stalls}, indent=1))
+
+
+def attempt(hosts, way, megabytes, workload):
+    try:
+        return measure(hosts, way, megabytes, workload)
+    except Unfinished:
+        print(f"{way}, {megabytes} MiB, {workload}: not done within {os.environ['HYDRA_TEST_DEADLINE']} s", flush=True)
+        return {}
 
 
 def plot(rows, stalls, path):
@@ -376,7 +414,7 @@ def plan(options):
                 ("memory", 64, "sequential", ("hydra", "criu"), 3), ("1gbit", 64, "idle", every, 1), ("1gbit", 512, "idle", ("hydra", "criu"), 1)]
     sizes = (2, 64, 512, 2048, 4096)
     return ([("memory", size, "idle", every, 5 if size <= 512 else 3) for size in sizes] +
-            [("memory", size, work, ("hydra", "criu"), 3 if size <= 64 else 1) for size in sizes[1:4] for work in ("random", "sequential")] +
+            [("memory", size, work, ("hydra", "criu"), 3 if size <= 512 else 1) for size in sizes[1:4] for work in ("random", "sequential")] +
             [("1gbit", size, work, every if work == "idle" else ("hydra", "criu"), 1) for size in sizes[:4] for work in WORK])
 
 
@@ -385,7 +423,7 @@ def main():
     parser.add_argument("--full", action="store_true", help="2 MiB to 4 GiB and everything at 1 Gbit/s too; an hour")
     parser.add_argument("--quick", action="store_true", help="once each, small; to see that it works")
     parser.add_argument("--plot", default="/tmp/migrate.svg", help="where the plot goes")
-    parser.add_argument("--json", help="write what was measured there")
+    parser.add_argument("--json", help="what was measured goes there after each row; what is there is not measured again")
     parser.add_argument("--only", help="WAY,MIB,WORKLOAD,LINK: one measurement, without a table")
     parser.add_argument("--file", type=int, default=0, metavar="MIB", help="with --only: there is also a file of this size in its /dev")
     parser.add_argument("--stalls", metavar="MIB,COUNT", help="only the longest stalls of a client")
@@ -404,10 +442,14 @@ def main():
             print(json.dumps(measure(hosts, way, int(size), workload, options.file)))
             hosts.network.close()
         return
-    rows, hosts, link = [], None, None
+    rows, hosts, link, earlier = [], None, None, load(options.json)
     print("| link | MiB | program | way | downtime ms | lazy phase ms | work ms | MiB sent |\n|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
         for number, (wanted, size, workload, ways, count) in enumerate(plan(options)):
+            if known := earlier.get((wanted, size, workload)):
+                rows.append(known)
+                print_row(known)
+                continue
             if wanted != link:
                 if hosts is not None:
                     hosts.network.close()
@@ -417,9 +459,12 @@ def main():
             results = {way: [] for way in ways}
             for _ in range(count):  # side by side, so that a noisy neighbour disturbs all of them
                 for way in ways:
-                    results[way].append(measure(hosts, way, size, workload))
-            rows.append(report(link, size, workload, results))
-        hosts.network.close()
+                    results[way].append(attempt(hosts, way, size, workload))
+            rows.append(summary(link, size, workload, results))
+            print_row(rows[-1])
+            save(options.json, rows, {})
+        if hosts is not None:
+            hosts.network.close()
         sizes, count = ((64,), 1) if options.quick else ((2, 64, 256), 5 if options.full else 3)
         stalls = {size: stall(count, size) for size in sizes}
         plot(rows, stalls, pathlib.Path(options.plot))
@@ -427,8 +472,7 @@ def main():
         print(f"longest stall of a client, redis with {size} MiB, ms: {', '.join(show(one) for one in values)}")
     print()
     judge(rows, stalls)
-    if options.json:
-        pathlib.Path(options.json).write_text(json.dumps({"rows": rows, "stalls": stalls}, indent=1))
+    save(options.json, rows, stalls)
 
 
 if __name__ == "__main__":

@@ -61,9 +61,9 @@ const struct command command_check = {
 };
 
 struct dump_options {
-	const char *criu, *id, *images;
+	const char *criu, *id, *images, *parent;
 	int pid, timeout_s;
-	bool leaves_running;
+	bool leaves_running, is_ahead, links_deleted, skips_half_open;
 };
 
 static const struct option_entry dump_entries[] = {
@@ -73,22 +73,51 @@ static const struct option_entry dump_entries[] = {
 	{0, "images", "DIR", OPTION_STRING, offsetof(struct dump_options, images), "where the checkpoint goes"},
 	{0, "leave-running", NULL, OPTION_FLAG, offsetof(struct dump_options, leaves_running), "do not stop the container"},
 	{0, "timeout", "SECONDS", OPTION_INT, offsetof(struct dump_options, timeout_s), "give up after that time"},
+	{0, "pre-dump", NULL, OPTION_FLAG, offsetof(struct dump_options, is_ahead), "only memory, and the container runs on"},
+	{0, "parent", "DIR", OPTION_STRING, offsetof(struct dump_options, parent), "an earlier --pre-dump, as a path from images: only what was written since"},
+	{0, "link-remap", NULL, OPTION_FLAG, offsetof(struct dump_options, links_deleted), "a deleted file that has other names gets one more, until it is restored"},
+	{0, "tcp-skip-in-flight", NULL, OPTION_FLAG, offsetof(struct dump_options, skips_half_open), "leave connections out that nobody has accepted yet"},
 	{0},
 };
+
+static int check_tracking(const struct dump_options *self, struct error *err)
+{
+	if ((!self->is_ahead && self->parent == NULL) || facts_can_track_memory())
+		return 0;
+	return fail_because(err, ENOTSUP, "option --%s: this kernel does not tell which memory was written (CONFIG_MEM_SOFT_DIRTY); use a checkpoint "
+			    "without it, which is complete", self->is_ahead ? "pre-dump" : "parent-path");
+}
+
+static int check_parent(const struct dump_options *self, struct error *err)
+{
+	auto_free char *path = self->parent != NULL ? text_format("%s/%s", self->images, self->parent) : NULL;
+
+	if (path == NULL)
+		return 0;
+	if (self->parent[0] == '/')
+		return fail_because(err, EINVAL, "option --parent-path: '%s': expected a path from the images of this checkpoint (%s)", self->parent, self->images);
+	return path_exists(AT_FDCWD, path) ? 0 : fail_because(err, ENOENT, "option --parent-path: there is no '%s'", path);
+}
 
 static int dump(void *options, struct error *err)
 {
 	const struct dump_options *self = options;
 	struct criu criu = {0};
+	const struct dump_spec spec = {.criu = &criu, .id = self->id, .init = self->pid, .images = self->images, .parent = self->parent,
+				       .leaves_running = self->leaves_running, .timeout_s = self->timeout_s, .links_deleted = self->links_deleted,
+				       .skips_half_open = self->skips_half_open};
 	int r = command_line_need(self->pid > 0, "pid", err);
 
 	if (r == 0)
 		r = command_line_need(self->images != NULL, "images", err);
 	if (r == 0)
+		r = check_parent(self, err);
+	if (r == 0)
+		r = check_tracking(self, err);
+	if (r == 0)
 		r = criu_find(&criu, self->criu, err);
 	if (r == 0)
-		r = dump_to_disk(&(struct dump_spec){.criu = &criu, .id = self->id, .init = self->pid, .images = self->images,
-						     .leaves_running = self->leaves_running, .timeout_s = self->timeout_s}, err);
+		r = self->is_ahead ? dump_ahead(&spec, err) : dump_to_disk(&spec, err);
 	criu_deinit(&criu);
 	return r;
 }
@@ -104,9 +133,10 @@ const struct command command_dump = {
 
 struct restore_options {
 	const char *criu, *images, *root, *overlay, *handoff, *veth, *bridge, *net_namespace, *pid_file;
+	const char *lsm_profile, *lsm_mount_context;
 	int net_fd, stdio[3], console_fd, keeper_fd;
 	struct string_list cgroups, mounts;
-	bool is_lazy;
+	bool is_lazy, closes_tcp;
 };
 
 #define AT(field) offsetof(struct restore_options, field)
@@ -125,6 +155,9 @@ static const struct option_entry restore_entries[] = {
 	{0, "cgroup", "DIR", OPTION_LIST, AT(cgroups), "a folder of cgroupfs the tasks live in (one per hierarchy)"},
 	{0, "mount", "MOUNTPOINT=PATH", OPTION_LIST, AT(mounts), "what to mount there instead of what the source had"},
 	{0, "pid-file", "FILE", OPTION_STRING, AT(pid_file), "receives the pid of the restored init"},
+	{0, "tcp-close", NULL, OPTION_FLAG, AT(closes_tcp), "its TCP connections are closed ones"},
+	{0, "lsm-profile", "TYPE:NAME", OPTION_STRING, AT(lsm_profile), "another profile of AppArmor or context of SELinux than it had"},
+	{0, "lsm-mount-context", "CONTEXT", OPTION_STRING, AT(lsm_mount_context), "another context= of its mounts than they had"},
 	{0, "lazy", NULL, OPTION_FLAG, AT(is_lazy), "pages are served by a pager in DIR (images)"},
 	{0, "handoff", "PATH", OPTION_STRING, AT(handoff), "socket of the receive worker, which votes"},
 	{0, "keeper-fd", "FD", OPTION_INT, AT(keeper_fd), "a socket that gets a duplicate of every userfaultfd"},
@@ -150,7 +183,9 @@ static int restore_with(struct restore_options *options, const struct criu *criu
 				    .net_namespace_fd = options->net_fd, .stdio = {options->stdio[0], options->stdio[1],
 				    options->stdio[2]}, .console_socket_fd = options->console_fd,
 				    .mounts = &options->mounts, .is_lazy = options->is_lazy, .handoff = options->handoff,
-				    .keeper_fd = options->keeper_fd, .veth = options->veth, .bridge = options->bridge};
+				    .keeper_fd = options->keeper_fd, .veth = options->veth, .bridge = options->bridge,
+				    .closes_tcp = options->closes_tcp, .lsm_profile = options->lsm_profile,
+				    .lsm_mount_context = options->lsm_mount_context};
 
 	if (cgroups == NULL)
 		abort();

@@ -92,6 +92,8 @@ static int fill_options(struct criu_options *options, const struct dump_spec *sp
 							       metadata->mounts[i]->mountpoint));
 	for (size_t i = 0; i < metadata->n_carried; i++)
 		add_carried(options, metadata->carried[i]);
+	options->opts.has_link_remap = options->opts.link_remap = spec->links_deleted;
+	options->opts.has_tcp_skip_in_flight = options->opts.tcp_skip_in_flight = spec->skips_half_open;
 	if (spec->parent != NULL) {
 		options->opts.has_track_mem = true;
 		options->opts.track_mem = true;
@@ -207,6 +209,19 @@ int dump_round(const struct dump_spec *spec, Hydra__V1__CheckpointMetadata *meta
 	if (r == 0)
 		r = run_dump(spec, metadata, CRIU_REQ_TYPE__SINGLE_PRE_DUMP, images_fd, err);
 	return r < 0 ? fail_while(err, "copy the memory of '%s' while it runs", spec->id) : 0;
+}
+
+int dump_ahead(const struct dump_spec *spec, struct error *err)
+{
+	Hydra__V1__CheckpointMetadata *metadata = NULL;
+	int r = survey(spec->init, err);
+
+	if (r == 0)
+		r = metadata_collect(&metadata, spec->id, spec->init, spec->criu, err);
+	if (r == 0)
+		r = dump_round(spec, metadata, err);
+	hydra__v1__checkpoint_metadata__free_unpacked(metadata, NULL);
+	return r;
 }
 
 static int write_park_config(int images_fd, struct error *err)

@@ -24,10 +24,15 @@ struct dump_spec {
 	bool is_complete;   /* parked: all memory is in the images, too */
 	const int *holds;   /* what has to be held until CRIU is out of the tasks (criu_rpc.h) */
 	const char *parent; /* images of the round before, as a path from images; NULL: none */
+	bool links_deleted;        /* a deleted file that has other names gets one more, in its folder, which restore finds it by */
+	bool skips_half_open;      /* TCP connections that nobody has accepted yet are left out */
 };
 
 /* The whole container to disk. On failure it runs on, with its connections. */
 int dump_to_disk(const struct dump_spec *spec, struct error *err);
+
+/* What dump_to_disk() then needs less of, with parent: all memory that was written since the images in parent, or all. The container runs. */
+int dump_ahead(const struct dump_spec *spec, struct error *err);
 
 /* The tasks stand still: what was written or typed for the init, and not read yet, goes along with the images. */
 int dump_save_input(Hydra__V1__CheckpointMetadata *metadata, pid_t init, int images_fd, struct error *err);

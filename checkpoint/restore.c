@@ -193,6 +193,9 @@ static int fill_options(struct criu_options *options, struct restore *self, stru
 	int r = 0;
 
 	options->opts.root = (char *) (uintptr_t) spec->root;
+	options->opts.has_tcp_close = options->opts.tcp_close = spec->closes_tcp;
+	options->opts.lsm_profile = (char *) (uintptr_t) spec->lsm_profile;
+	options->opts.lsm_mount_context = (char *) (uintptr_t) spec->lsm_mount_context;
 	options->opts.has_rst_sibling = true;
 	options->opts.rst_sibling = true;
 	options->opts.has_notify_scripts = true;

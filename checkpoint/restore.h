@@ -29,6 +29,9 @@ struct restore_spec {
 	const char *handoff;           /* path of handoff.sock; NULL: nobody votes */
 	int keeper_fd;                 /* socket that receives a duplicate of every userfaultfd; FD_NONE */
 	const char *veth, *bridge;     /* plugged right before the tasks run */
+	bool closes_tcp;               /* established connections come back as closed ones */
+	const char *lsm_profile;       /* "apparmor:NAME", "selinux:CONTEXT"; NULL: what it had */
+	const char *lsm_mount_context; /* NULL: what they had */
 };
 
 int restore_run(const struct restore_spec *spec, pid_t *ret_init, struct error *err);

@@ -51,6 +51,8 @@ int cgroup_check_vacant(const struct cgroup *self, struct error *err);
 /* Kills everything inside; does not wait. */
 int cgroup_kill(const struct cgroup *self, struct error *err);
 int cgroup_signal(const struct cgroup *self, int signal_number, struct error *err);
+/* Of a list: those that are gone are left out. */
+int cgroup_signal_each(const pid_t *pids, size_t count, int signal_number, struct error *err);
 /* Removes the cgroups and those the container made below; waits a bounded time for the kernel to let go. */
 int cgroup_remove(const struct cgroup *self, struct error *err);
 

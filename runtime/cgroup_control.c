@@ -97,6 +97,14 @@ int cgroup_processes(const struct cgroup *self, pid_t **ret_pids, size_t *ret_co
 	return 0;
 }
 
+int cgroup_signal_each(const pid_t *pids, size_t count, int signal_number, struct error *err)
+{
+	for (size_t i = 0; i < count; i++)
+		if (kill(pids[i], signal_number) < 0 && errno != ESRCH)
+			return fail_errno(err, errno, "send signal %d to process %d", signal_number, pids[i]);
+	return 0;
+}
+
 int cgroup_signal(const struct cgroup *self, int signal_number, struct error *err)
 {
 	auto_free pid_t *pids = NULL;
@@ -104,10 +112,7 @@ int cgroup_signal(const struct cgroup *self, int signal_number, struct error *er
 
 	if (cgroup_processes(self, &pids, &count, err) < 0)
 		return err->code;
-	for (size_t i = 0; i < count; i++)
-		if (kill(pids[i], signal_number) < 0 && errno != ESRCH)
-			return fail_errno(err, errno, "send signal %d to process %d", signal_number, pids[i]);
-	return 0;
+	return cgroup_signal_each(pids, count, signal_number, err);
 }
 
 static bool has_process(const struct cgroup *self)

@@ -12,6 +12,8 @@
 #include "runtime/cgroup.h"
 #include "runtime/command.h"
 #include "runtime/container.h"
+#include "runtime/members.h"
+#include "runtime/resctrl.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -49,20 +51,25 @@ static int make_cgroups(const struct cgroup *cgroup, const struct spec *spec, st
 
 static int record_it(struct container *container, const struct spec *spec, const char *id, const char *bundle, struct error *err)
 {
+	const struct spec_intel_rdt *rdt = spec->linux_part.intel_rdt;
 	auto_free char *rootfs =
 		spec->root->path[0] == '/' ? text_copy(spec->root->path) : text_format("%s/%s", bundle, spec->root->path);
+	auto_free char *group = resctrl_group(rdt, id);
+	auto_free char *folder = resctrl_own_folder(rdt, id);
 	char path[CGROUP_PATH_SIZE], created[CLOCK_TEXT_SIZE];
 	struct cgroup cgroup;
 	int r = cgroup_path(spec->linux_part.cgroups_path, id, path, err);
 
 	clock_format(clock_realtime_ns(), created);
 	container->state = (struct container_state){.id = id, .oci_version = spec->oci_version, .bundle = bundle, .rootfs = rootfs,
-						    .created = created, .cgroup_path = path,
+						    .created = created, .cgroup_path = path, .resctrl_group = group, .resctrl_folder = folder,
 						    .owner = {.is_set = true, .value = 0}, .annotations = spec->annotations};
 	if (r == 0)
 		r = container_save(container, err);
 	if (r == 0)
 		r = file_replace_fast(container->dir_fd, "config.json", spec->source, spec->source_size, 0600, err);
+	if (r == 0)
+		r = resctrl_make(rdt, id, err);
 	if (r == 0)
 		r = cgroup_init(&cgroup, path, err);
 	if (r == 0)
@@ -87,13 +94,28 @@ static int prepare(const struct global_options *globals, void *options, const st
 	r = spec_load(&spec, path, err);
 	if (r < 0)
 		return r;
-	r = container_make(&container, globals->root, rest->positional[0], err);
+	r = resctrl_check(spec.linux_part.intel_rdt, err);
+	if (r == 0)
+		r = container_make(&container, globals->root, rest->positional[0], err);
 	if (r == 0) {
 		r = record_it(&container, &spec, rest->positional[0], bundle, err);
 		container_close(&container);
 	}
 	spec_deinit(&spec);
 	return r;
+}
+
+/* Twice: what a thread started before its turn came is only found the second time. */
+static int join_class(const struct container *container, struct error *err)
+{
+	for (int round = 0; round < 2; round++) {
+		auto_free pid_t *pids = NULL;
+		size_t count = 0;
+
+		if (members_list(container, &pids, &count, err) < 0 || resctrl_join(container->state.resctrl_group, pids, count, err) < 0)
+			return err->code;
+	}
+	return 0;
 }
 
 static int adopt(const struct global_options *globals, void *options, const struct option_rest *rest, struct error *err)
@@ -109,6 +131,8 @@ static int adopt(const struct global_options *globals, void *options, const stru
 	container.state.start_time.value = container_process_start_time(self->pid);
 	if (container.state.start_time.value == 0)
 		r = fail_because(err, ESRCH, "adopt container '%s': there is no process %d", container.id, self->pid);
+	if (r == 0 && container.state.resctrl_group != NULL)
+		r = join_class(&container, err);
 	if (r == 0)
 		r = container_save(&container, err);
 	container_close(&container);

@@ -38,13 +38,13 @@ struct checkpoint_options {
 
 static const struct option_entry checkpoint_entries[] = {
 	COMMON_ENTRIES,
-	{0, "parent-path", "DIR", OPTION_STRING, MEMBER(parent_path), "not supported"},
+	{0, "parent-path", "DIR", OPTION_STRING, MEMBER(parent_path), "an earlier --pre-dump, from --image-path on: only memory written since"},
 	{0, "leave-running", NULL, OPTION_FLAG, MEMBER(leaves_running), "let the container go on"},
-	{0, "tcp-skip-in-flight", NULL, OPTION_FLAG, MEMBER(tcp_skip_in_flight), "not supported"},
-	{0, "link-remap", NULL, OPTION_FLAG, MEMBER(link_remap), "not supported"},
-	{0, "status-fd", "FD", OPTION_INT, MEMBER(status_fd), "not supported"},
-	{0, "page-server", "ADDR:PORT", OPTION_STRING, MEMBER(page_server), "not supported"},
-	{0, "pre-dump", NULL, OPTION_FLAG, MEMBER(is_pre_dump), "not supported here: see hydractl migrate"},
+	{0, "tcp-skip-in-flight", NULL, OPTION_FLAG, MEMBER(tcp_skip_in_flight), "leave connections out that nobody has accepted yet"},
+	{0, "link-remap", NULL, OPTION_FLAG, MEMBER(link_remap), "deleted files that have other names: give them one until restored"},
+	{0, "status-fd", "FD", OPTION_INT, MEMBER(status_fd), "not supported, belongs to --lazy-pages"},
+	{0, "page-server", "ADDR:PORT", OPTION_STRING, MEMBER(page_server), "not supported here: see hydractl migrate"},
+	{0, "pre-dump", NULL, OPTION_FLAG, MEMBER(is_pre_dump), "only memory, while the container runs on: for --parent-path"},
 	{0, NULL},
 };
 
@@ -54,11 +54,11 @@ static const struct option_entry restore_entries[] = {
 	{'d', "detach", NULL, OPTION_FLAG, MEMBER(is_detached), "do not wait for the container"},
 	{0, "pid-file", "FILE", OPTION_STRING, MEMBER(pid_file), "file that gets the pid of init"},
 	{0, "console-socket", "PATH", OPTION_STRING, MEMBER(console_socket), "socket that gets the terminal"},
-	{0, "tcp-close", NULL, OPTION_FLAG, MEMBER(tcp_close), "not supported"},
+	{0, "tcp-close", NULL, OPTION_FLAG, MEMBER(tcp_close), "TCP connections come back as closed ones"},
 	{0, "no-subreaper", NULL, OPTION_FLAG, MEMBER(no_subreaper), "accepted, without effect"},
 	{0, "no-pivot", NULL, OPTION_FLAG, MEMBER(no_pivot), "accepted, without effect"},
-	{0, "lsm-profile", "TYPE:NAME", OPTION_STRING, MEMBER(lsm_profile), "not supported"},
-	{0, "lsm-mount-context", "CONTEXT", OPTION_STRING, MEMBER(lsm_mount_context), "not supported"},
+	{0, "lsm-profile", "TYPE:NAME", OPTION_STRING, MEMBER(lsm_profile), "another profile than it had: apparmor:NAME, selinux:CONTEXT"},
+	{0, "lsm-mount-context", "CONTEXT", OPTION_STRING, MEMBER(lsm_mount_context), "another context= of mounts than they had"},
 	{0, NULL},
 };
 static const struct option_table checkpoint_table = {.entries = checkpoint_entries};
@@ -72,18 +72,22 @@ static int refuse_unsupported(const struct checkpoint_options *self, struct erro
 		const char *option;
 		bool is_used;
 	} unsupported[] = {
-		{"lazy-pages", self->lazy_pages},   {"page-server", self->page_server != NULL},
-		{"pre-dump", self->is_pre_dump},    {"parent-path", self->parent_path != NULL},
-		{"link-remap", self->link_remap},   {"tcp-skip-in-flight", self->tcp_skip_in_flight},
+		{"lazy-pages", self->lazy_pages},
+		{"page-server", self->page_server != NULL},
 		{"status-fd", self->status_fd != 0},
-		{"lsm-profile", self->lsm_profile != NULL}, {"lsm-mount-context", self->lsm_mount_context != NULL},
-		{"tcp-close", self->tcp_close},
 	};
 
 	for (size_t i = 0; i < sizeof(unsupported) / sizeof(unsupported[0]); i++)
 		if (unsupported[i].is_used)
-			return fail_because(err, ENOTSUP, "option --%s: not supported", unsupported[i].option);
+			return fail_because(err, ENOTSUP, "option --%s: not supported; memory that follows is what `hydractl migrate` does",
+					    unsupported[i].option);
 	return 0;
+}
+
+static void add_flag(struct checkpoint_call *call, const char *option, bool is_wanted)
+{
+	if (is_wanted)
+		checkpoint_call_add(call, option, NULL);
 }
 
 static int dump(const struct checkpoint_options *self, struct container *container, struct error *err)
@@ -100,8 +104,12 @@ static int dump(const struct checkpoint_options *self, struct container *contain
 	checkpoint_call_add(&call, "--id", container->id);
 	checkpoint_call_add(&call, "--pid", pid);
 	checkpoint_call_add(&call, "--images", images);
-	if (self->leaves_running)
-		checkpoint_call_add(&call, "--leave-running", NULL);
+	add_flag(&call, "--leave-running", self->leaves_running);
+	add_flag(&call, "--pre-dump", self->is_pre_dump);
+	add_flag(&call, "--link-remap", self->link_remap);
+	add_flag(&call, "--tcp-skip-in-flight", self->tcp_skip_in_flight);
+	if (self->parent_path != NULL)
+		checkpoint_call_add(&call, "--parent", self->parent_path);
 	r = dir_make_all(images, 0700, err);
 	if (r == 0 && self->work_path != NULL)
 		r = dir_make_all(self->work_path, 0700, err);
@@ -111,7 +119,7 @@ static int dump(const struct checkpoint_options *self, struct container *contain
 	}
 	if (r < 0)
 		return r;
-	return self->leaves_running ? 0 : launch_destroy(container, NULL, err);
+	return self->leaves_running || self->is_pre_dump ? 0 : launch_destroy(container, NULL, err);
 }
 
 static int checkpoint(const struct global_options *globals, void *options, const struct option_rest *rest,
@@ -139,6 +147,9 @@ static int restore(const struct global_options *globals, void *options, const st
 		.work = self->work_path,
 		.pid_file = self->pid_file,
 		.console_socket = self->console_socket,
+		.lsm_profile = self->lsm_profile,
+		.lsm_mount_context = self->lsm_mount_context,
+		.closes_tcp = self->tcp_close,
 		.has_cgroups = globals->has_cgroups,
 		.uses_systemd = globals->uses_systemd,
 	};

@@ -84,6 +84,15 @@ static void add_memory_policy(struct json_object *to)
 	add_names(policy, "flags", memory_policy_flags);
 }
 
+static void add_resctrl(struct json_object *to)
+{
+	struct json_object *part = json_add_object(to, "intelRdt");
+
+	json_add_bool(part, "enabled", true);
+	json_add_bool(part, "schemata", true);
+	json_add_bool(part, "monitoring", true);
+}
+
 static void add_linux(struct json_object *to)
 {
 	struct json_object *part = json_add_object(to, "linux");
@@ -93,7 +102,7 @@ static void add_linux(struct json_object *to)
 	add_seccomp(part);
 	add_enabled(part, "apparmor", true);
 	add_enabled(part, "selinux", true);
-	add_enabled(part, "intelRdt", false);
+	add_resctrl(part);
 	add_enabled(json_add_object(part, "mountExtensions"), "idmap", true);
 	add_memory_policy(part);
 	add_enabled(part, "netDevices", true);

@@ -11,6 +11,8 @@
 #include "runtime/container.h"
 #include "runtime/json.h"
 #include "runtime/preflight.h"
+#include "runtime/resctrl.h"
+#include "runtime/schemata.h"
 #include "runtime/systemd.h"
 
 #include <errno.h>
@@ -45,8 +47,8 @@ static const struct option_entry entries[] = {
 	{0, "kernel-memory", "SIZE", OPTION_IGNORED, 0, "accepted, without effect"},
 	{0, "kernel-memory-tcp", "SIZE", OPTION_IGNORED, 0, "accepted, without effect"},
 	{0, "pids-limit", "N", OPTION_STRING, UPDATE_MEMBER(pids_limit), "number of processes; -1: no limit"},
-	{0, "l3-cache-schema", "TEXT", OPTION_STRING, UPDATE_MEMBER(l3_cache_schema), "not supported"},
-	{0, "mem-bw-schema", "TEXT", OPTION_STRING, UPDATE_MEMBER(mem_bw_schema), "not supported"},
+	{0, "l3-cache-schema", "TEXT", OPTION_STRING, UPDATE_MEMBER(l3_cache_schema), "Intel RDT: parts of the L3 cache, such as L3:0=ff"},
+	{0, "mem-bw-schema", "TEXT", OPTION_STRING, UPDATE_MEMBER(mem_bw_schema), "Intel RDT: memory bandwidth, such as MB:0=70"},
 	{0, NULL},
 };
 static const struct option_table table = {.entries = entries};
@@ -91,8 +93,6 @@ static int from_options(const struct update_options *self, struct spec_resources
 {
 	struct spec_cpu *cpu = &resources->cpu;
 
-	if (self->l3_cache_schema != NULL || self->mem_bw_schema != NULL)
-		return fail_because(err, ENOTSUP, "Intel RDT is not supported");
 	cpu->cpus = self->cpuset_cpus;
 	cpu->mems = self->cpuset_mems;
 	if (set_uint("blkio-weight", self->blkio_weight, &resources->block_io.weight, err) < 0 ||
@@ -136,6 +136,29 @@ static int apply(const struct container *container, const struct spec_resources 
 	return cgroup_set_limits(&cgroup, resources, err);
 }
 
+/* Of its class of service: who shares the class gets it, too. */
+static int apply_schemata(const struct update_options *self, const struct container *container, struct error *err)
+{
+	const char *option = self->l3_cache_schema != NULL ? "l3-cache-schema" : "mem-bw-schema";
+	struct spec_intel_rdt wanted = {.cache_schema = self->l3_cache_schema, .bandwidth_schema = self->mem_bw_schema};
+	const struct spec_intel_rdt *rdt;
+	struct spec spec;
+	int r;
+
+	if (self->l3_cache_schema == NULL && self->mem_bw_schema == NULL)
+		return 0;
+	if (container_load_spec(container, &spec, err) < 0)
+		return err->code;
+	rdt = spec.linux_part.intel_rdt;
+	wanted.class_id = rdt != NULL ? rdt->class_id : NULL;
+	r = rdt == NULL ? fail_because(err, ENOTSUP, "option --%s: the container's configuration has no linux.intelRdt", option)
+			: schemata_check(&wanted, err);
+	if (r == 0)
+		r = resctrl_set(&wanted, container->id, err);
+	spec_deinit(&spec);
+	return r;
+}
+
 static int update(const struct global_options *globals, void *options, const struct option_rest *rest, struct error *err)
 {
 	const struct update_options *self = options;
@@ -149,6 +172,8 @@ static int update(const struct global_options *globals, void *options, const str
 		r = container_open(&container, globals->root, rest->positional[0], true, err);
 	if (r == 0) {
 		r = apply(&container, &resources, err);
+		if (r == 0)
+			r = apply_schemata(self, &container, err);
 		container_close(&container);
 	}
 	spec_part_deinit(&part);

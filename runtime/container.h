@@ -35,6 +35,7 @@ struct container_state {
 	const char *created;
 	const char *cgroup_path; /* "": none of its own */
 	const char *systemd_unit; /* what made the cgroup; "": ourselves */
+	const char *resctrl_group, *resctrl_folder; /* see resctrl.h */
 	struct json_uint owner;
 	/* 0 or 1; not set by earlier versions. What saves `start`, `kill` and `delete` a look at the configuration, which takes longer than all else they do */
 	struct json_uint has_late_hooks; /* poststart, poststop */

@@ -21,6 +21,8 @@ const struct field container_state_fields[] = {
 	{"created", FIELD_STRING, STATE_MEMBER(created)},
 	{"cgroupPath", FIELD_STRING, STATE_MEMBER(cgroup_path)},
 	{"systemdUnit", FIELD_STRING, STATE_MEMBER(systemd_unit)},
+	{"resctrlGroup", FIELD_STRING, STATE_MEMBER(resctrl_group)},
+	{"resctrlFolder", FIELD_STRING, STATE_MEMBER(resctrl_folder)},
 	{"owner", FIELD_UINT, STATE_MEMBER(owner)},
 	{"lateHooks", FIELD_UINT, STATE_MEMBER(has_late_hooks)},
 	{"ownPids", FIELD_UINT, STATE_MEMBER(has_own_pids)},
@@ -38,6 +40,12 @@ const char *container_status_name(enum container_status status)
 static void add_text(struct json_object *to, const char *key, const char *text)
 {
 	json_add_string(to, key, text != NULL ? text : "");
+}
+
+static void add_unless_empty(struct json_object *to, const char *key, const char *text)
+{
+	if (text != NULL && text[0] != '\0')
+		json_add_string(to, key, text);
 }
 
 static void add_annotations(struct json_object *to, const struct json_map *annotations)
@@ -67,8 +75,9 @@ char *container_state_file(const struct container_state *state)
 	add_text(json, "rootfs", state->rootfs);
 	add_text(json, "created", state->created);
 	add_text(json, "cgroupPath", state->cgroup_path);
-	if (state->systemd_unit != NULL && state->systemd_unit[0] != '\0')
-		add_text(json, "systemdUnit", state->systemd_unit);
+	add_unless_empty(json, "systemdUnit", state->systemd_unit);
+	add_unless_empty(json, "resctrlGroup", state->resctrl_group);
+	add_unless_empty(json, "resctrlFolder", state->resctrl_folder);
 	json_add_uint(json, "owner", state->owner.value);
 	add_known(json, "lateHooks", &state->has_late_hooks);
 	add_known(json, "ownPids", &state->has_own_pids);

@@ -19,6 +19,7 @@
 #include "runtime/process.h"
 #include "runtime/process_schedule.h"
 #include "runtime/report.h"
+#include "runtime/resctrl.h"
 #include "runtime/sync.h"
 #include "runtime/systemd.h"
 
@@ -286,7 +287,9 @@ static int provide(const struct exec *self, struct error *err)
 	size_t count = 0;
 	int r;
 
-	if (process_set_limits(self->process, self->pid, err) < 0 || cgroup_open_tasks(&self->cgroup, fds, &count, err) < 0)
+	if (process_set_limits(self->process, self->pid, err) < 0 ||
+	    resctrl_join(self->container->state.resctrl_group, &self->pid, 1, err) < 0 ||
+	    cgroup_open_tasks(&self->cgroup, fds, &count, err) < 0)
 		return err->code;
 	r = sync_send(self->sync_fds[0], MESSAGE_SETUP, self->pid, fds, count, err);
 	while (count > 0)

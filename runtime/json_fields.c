@@ -93,18 +93,11 @@ static int refuse(struct decoder *self, struct json_object *value, const char *e
 			    expected, describe(value, found, sizeof(found)));
 }
 
-static const char *copy_text(struct decoder *self, const char *text)
-{
-	size_t size = strlen(text) + 1;
-
-	return memcpy(arena_allocate(self->arena, size), text, size);
-}
-
 static int decode_string(struct decoder *self, struct json_object *value, const char **ret_text)
 {
 	if (!json_object_is_type(value, json_type_string))
 		return refuse(self, value, "a string");
-	*ret_text = copy_text(self, json_object_get_string(value));
+	*ret_text = json_object_get_string(value);
 	return 0;
 }
 
@@ -172,7 +165,7 @@ static int decode_map(struct decoder *self, struct json_object *object, struct j
 	json_object_object_foreach(object, key, value) {
 		size_t before = enter(self, key);
 
-		map.items[map.count].key = copy_text(self, key);
+		map.items[map.count].key = key;
 		if (decode_string(self, value, &map.items[map.count].value) < 0)
 			return self->err->code;
 		map.count++;
@@ -193,7 +186,7 @@ static int decode_named(struct decoder *self, const struct field *field, struct 
 		char *item = (char *) list.items + list.count * field->size;
 		size_t before = enter(self, key);
 
-		*(const char **) (void *) item = copy_text(self, key);
+		*(const char **) (void *) item = key;
 		if (decode_fields(self, field->fields, value, item) < 0)
 			return self->err->code;
 		list.count++;

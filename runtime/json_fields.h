@@ -82,7 +82,7 @@ struct field {
 	bool is_required;           /* the object is refused without it */
 };
 
-/* Fills target (zeroed by the caller) with copies that live in arena. where names the object in messages; "" for a document's
- * root. */
+/* Fills target (zeroed by the caller): strings stay in object, which must live as long; arrays and structures go to arena. where
+ * names the object in messages; "" for a document's root. */
 int json_fields_read(const struct field *fields, struct json_object *object, const char *where, struct arena *arena,
 		     void *target, struct error *err);

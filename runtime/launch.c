@@ -23,6 +23,7 @@
 #include "runtime/preflight.h"
 #include "runtime/process.h"
 #include "runtime/report.h"
+#include "runtime/resctrl.h"
 #include "runtime/sources.h"
 #include "runtime/sync.h"
 #include "runtime/user_map.h"
@@ -250,7 +251,8 @@ static int provide(struct launch *self, struct error *err)
 	    process_set_limits(self->result->spec.process, self->result->pid, err) < 0 ||
 	    (has_new_user && sync_send(self->sync_fds[0], MESSAGE_MAPPED, 0, NULL, 0, err) < 0))
 		return err->code;
-	if (give_devices(self, err) < 0 || send_setup(self, err) < 0)
+	if (resctrl_join(self->result->container.state.resctrl_group, &self->result->pid, 1, err) < 0 || give_devices(self, err) < 0 ||
+	    send_setup(self, err) < 0)
 		return err->code;
 	return launch_send_seccomp(self->sync_fds[0], part->seccomp, err);
 }
@@ -325,8 +327,8 @@ static int make(struct launch *self, struct error *err)
 {
 	struct container_state *state = &self->result->container.state;
 
-	if (place_save(&self->place, &self->result->spec, &self->result->container, err) < 0 || gather(self, err) < 0 ||
-	    spawn(self, err) < 0)
+	if (place_save(&self->place, &self->result->spec, &self->result->container, err) < 0 ||
+	    resctrl_make(self->result->spec.linux_part.intel_rdt, state->id, err) < 0 || gather(self, err) < 0 || spawn(self, err) < 0)
 		return err->code;
 	fault_point("create-spawned");
 	state->pid = (struct json_int){.is_set = true, .value = self->result->pid};

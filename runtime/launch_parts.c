@@ -12,6 +12,7 @@
 #include "runtime/container_json.h"
 #include "runtime/hooks.h"
 #include "runtime/launch.h"
+#include "runtime/resctrl.h"
 #include "runtime/seccomp_cache.h"
 #include "runtime/seccomp_filter.h"
 #include "runtime/sync.h"
@@ -121,7 +122,7 @@ int launch_destroy(struct container *container, const spec_hook_list *poststop, 
 	if (state->systemd_unit != NULL && state->systemd_unit[0] != '\0' && systemd_stop(state->systemd_unit, container->dir, err) < 0)
 		return err->code;
 	fault_point("delete-unit-stopped");
-	if (cgroup_remove(&cgroup, err) < 0)
+	if (cgroup_remove(&cgroup, err) < 0 || resctrl_remove(state->resctrl_folder, err) < 0)
 		return err->code;
 	fault_point("delete-cgroups-removed");
 	if (poststop != NULL) {

@@ -89,16 +89,10 @@ int members_signal(const struct container *container, int signal_number, struct 
 	size_t count = 0;
 	struct cgroup cgroup;
 
-	if (has_cgroup(container)) {
-		if (cgroup_init(&cgroup, container->state.cgroup_path, err) < 0)
-			return err->code;
-		return signal_number == SIGKILL ? cgroup_kill(&cgroup, err) : cgroup_signal(&cgroup, signal_number, err);
-	}
+	if (signal_number == SIGKILL && has_cgroup(container))
+		return cgroup_init(&cgroup, container->state.cgroup_path, err) < 0 ? err->code : cgroup_kill(&cgroup, err);
 	/* of a pid namespace init comes first, and takes the others along when it is killed */
 	if (members_list(container, &pids, &count, err) < 0)
 		return err->code;
-	for (size_t i = 0; i < count; i++)
-		if (kill(pids[i], signal_number) < 0 && errno != ESRCH)
-			return fail_errno(err, errno, "send signal %d to process %d", signal_number, pids[i]);
-	return 0;
+	return cgroup_signal_each(pids, count, signal_number, err);
 }

@@ -7,6 +7,7 @@
 #include "base/owned.h"
 #include "base/text.h"
 #include "runtime/cgroup_rootless.h"
+#include "runtime/resctrl.h"
 #include "runtime/standing.h"
 
 #include <errno.h>
@@ -81,6 +82,8 @@ static bool has_own_pids(const struct spec *spec)
 int place_save(const struct place *self, struct spec *spec, struct container *container, struct error *err)
 {
 	struct arena *arena = &spec->arena;
+	auto_free char *group = resctrl_group(spec->linux_part.intel_rdt, container->id);
+	auto_free char *folder = resctrl_own_folder(spec->linux_part.intel_rdt, container->id);
 	char created[CLOCK_TEXT_SIZE];
 
 	clock_format(clock_realtime_ns(), created);
@@ -92,6 +95,8 @@ int place_save(const struct place *self, struct spec *spec, struct container *co
 		.created = arena_format(arena, "%s", created),
 		.cgroup_path = arena_format(arena, "%s", self->cgroup_path),
 		.systemd_unit = arena_format(arena, "%s", self->unit.name),
+		.resctrl_group = arena_format(arena, "%s", group),
+		.resctrl_folder = arena_format(arena, "%s", folder),
 		.owner = {.is_set = true, .value = geteuid()},
 		.has_late_hooks = {.is_set = true, .value = spec->hooks.poststart.count + spec->hooks.poststop.count > 0},
 		.has_own_pids = {.is_set = true, .value = has_own_pids(spec)},

@@ -12,6 +12,7 @@
 #include "runtime/net_devices.h"
 #include "runtime/process.h"
 #include "runtime/process_schedule.h"
+#include "runtime/resctrl.h"
 #include "runtime/rootfs.h"
 #include "runtime/seccomp_filter.h"
 #include "runtime/user_map.h"
@@ -19,10 +20,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/vfs.h>
-
-#define RESCTRL      "/sys/fs/resctrl"
-#define RESCTRL_MAGIC 0x7655821
 
 /* A field that needs a controller, which may be another one, or none (NULL), on cgroup v2. */
 struct need {
@@ -106,18 +103,6 @@ int preflight_check_resources(const struct spec_resources *resources, const stru
 	return check_legacy_only(resources, cgroup, err);
 }
 
-/* No machine of ours has it, so nothing that could be tried out would be behind it. */
-static int check_intel_rdt(const struct spec_intel_rdt *rdt, struct error *err)
-{
-	struct statfs filesystem;
-
-	if (rdt == NULL)
-		return 0;
-	if (statfs(RESCTRL, &filesystem) < 0 || filesystem.f_type != RESCTRL_MAGIC)
-		return fail_because(err, ENOTSUP, "linux.intelRdt: not supported by this kernel (no resctrl is mounted at " RESCTRL ")");
-	return fail_because(err, ENOTSUP, "linux.intelRdt: not supported");
-}
-
 static int check_process(const struct spec *spec, struct error *err)
 {
 	if (process_schedule_check(spec->process, err) < 0)
@@ -134,7 +119,7 @@ int preflight_check(const struct spec *spec, const struct cgroup *cgroup, struct
 	if (check_process(spec, err) < 0 || user_map_check(spec, err) < 0 || namespace_plan_check(spec, err) < 0 || rootfs_check(spec, err) < 0 || memory_policy_check(part->memory_policy, err) < 0 ||
 	    seccomp_check(part->seccomp, err) < 0)
 		return err->code;
-	if (check_intel_rdt(part->intel_rdt, err) < 0 || preflight_check_resources(&part->resources, cgroup, err) < 0)
+	if (resctrl_check(part->intel_rdt, err) < 0 || preflight_check_resources(&part->resources, cgroup, err) < 0)
 		return err->code;
 	return net_devices_check(spec, err);
 }

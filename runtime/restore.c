@@ -14,6 +14,7 @@
 #include "runtime/launch.h"
 #include "runtime/place.h"
 #include "runtime/mounts.h"
+#include "runtime/resctrl.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -95,9 +96,21 @@ static int load(struct restore *self, struct error *err)
 	const struct place_request wanted = {request->id, request->bundle, NULL, request->has_cgroups, request->uses_systemd};
 	int r = place_find(&self->place, &wanted, &self->result->spec, err);
 
+	if (r == 0)
+		r = resctrl_check(self->result->spec.linux_part.intel_rdt, err);
 	if (r == 0 && request->console_socket != NULL)
 		r = socket_connect(request->console_socket, &self->console_fd, err);
 	return r;
+}
+
+/* CRIU and what it restores are ours, and will be where we are. */
+static int join_class(const struct restore *self, struct error *err)
+{
+	const struct container_state *state = &self->result->container.state;
+	const pid_t own = getpid();
+
+	return resctrl_make(self->result->spec.linux_part.intel_rdt, state->id, err) < 0 ? err->code
+											  : resctrl_join(state->resctrl_group, &own, 1, err);
 }
 
 static int make_cgroups(struct restore *self, struct error *err)
@@ -182,9 +195,24 @@ static int read_pid(struct restore *self, struct error *err)
 	return container_save(container, err);
 }
 
+/* What is to be another than in the image. */
+static void add_changes(const struct restore *self, struct checkpoint_call *call)
+{
+	const struct restore_request *request = self->request;
+	const struct spec_namespace *network = spec_find_namespace(&self->result->spec, "network");
+
+	if (network != NULL && network->path != NULL && network->path[0] != '\0')
+		checkpoint_call_add(call, "--netns", network->path);
+	if (request->closes_tcp)
+		checkpoint_call_add(call, "--tcp-close", NULL);
+	if (request->lsm_profile != NULL)
+		checkpoint_call_add(call, "--lsm-profile", request->lsm_profile);
+	if (request->lsm_mount_context != NULL)
+		checkpoint_call_add(call, "--lsm-mount-context", request->lsm_mount_context);
+}
+
 static int bring_back(struct restore *self, struct error *err)
 {
-	const struct spec_namespace *network = spec_find_namespace(&self->result->spec, "network");
 	struct checkpoint_call call = {.arguments = {"hydra-checkpoint", "restore"}, .count = 2, .console_fd = self->console_fd};
 	auto_free char *pid_file = text_format("%s/" PID_FILE, self->result->container.dir);
 	int r;
@@ -197,8 +225,7 @@ static int bring_back(struct restore *self, struct error *err)
 	checkpoint_call_add(&call, "--stderr-fd", "6");
 	if (self->console_fd > 0)
 		checkpoint_call_add(&call, "--console-socket-fd", "3");
-	if (network != NULL && network->path != NULL && network->path[0] != '\0')
-		checkpoint_call_add(&call, "--netns", network->path);
+	add_changes(self, &call);
 	for (size_t i = 0; i < self->place.cgroup.count; i++)
 		checkpoint_call_add(&call, "--cgroup", self->place.cgroup.items[i].dir);
 	add_mounts(self, &call);
@@ -223,7 +250,7 @@ int restore_container(const struct restore_request *request, struct restored *re
 		r = container_make(&ret_restored->container, request->root, request->id, err);
 	if (r == 0) {
 		if (place_save(&restore.place, &ret_restored->spec, &ret_restored->container, err) < 0 ||
-		    make_cgroups(&restore, err) < 0 || bring_back(&restore, err) < 0) {
+		    join_class(&restore, err) < 0 || make_cgroups(&restore, err) < 0 || bring_back(&restore, err) < 0) {
 			r = err->code;
 			(void) launch_destroy(&ret_restored->container, NULL, &ignored);
 		}

@@ -34,6 +34,8 @@ struct restore_request {
 	const char *work; /* NULL: as images */
 	const char *pid_file;
 	const char *console_socket;
+	const char *lsm_profile, *lsm_mount_context; /* NULL: what it had */
+	bool closes_tcp;
 	bool has_cgroups;
 	bool uses_systemd;
 };

@@ -15,12 +15,10 @@
 
 int spec_parse(struct spec *self, const char *data, size_t size, const char *name, struct error *err)
 {
-	auto_json *document = NULL;
-
 	*self = (struct spec){.arena = ARENA_EMPTY};
-	if (json_parse(data, size, name, &document, err) < 0)
+	if (json_parse(data, size, name, &self->document, err) < 0)
 		return err->code;
-	if (json_fields_read(spec_fields, document, "", &self->arena, self, err) < 0 || spec_check(self, err) < 0) {
+	if (json_fields_read(spec_fields, self->document, "", &self->arena, self, err) < 0 || spec_check(self, err) < 0) {
 		spec_deinit(self);
 		return fail_while(err, "%s", name);
 	}
@@ -44,6 +42,7 @@ int spec_load(struct spec *self, const char *path, struct error *err)
 void spec_deinit(struct spec *self)
 {
 	arena_deinit(&self->arena);
+	json_release(&self->document);
 	free(self->source);
 	*self = (struct spec){.arena = ARENA_EMPTY};
 }
@@ -51,11 +50,10 @@ void spec_deinit(struct spec *self)
 int spec_part_parse(struct spec_part *self, const struct field *fields, const char *data, size_t size, const char *name,
 		    void *target, struct error *err)
 {
-	auto_json *document = NULL;
-
 	*self = (struct spec_part){.arena = ARENA_EMPTY};
-	if (json_parse(data, size, name, &document, err) < 0 ||
-	    json_fields_read(fields, document, name, &self->arena, target, err) < 0) {
+	if (json_parse(data, size, name, &self->document, err) < 0)
+		return err->code;
+	if (json_fields_read(fields, self->document, name, &self->arena, target, err) < 0) {
 		spec_part_deinit(self);
 		return err->code;
 	}
@@ -65,6 +63,7 @@ int spec_part_parse(struct spec_part *self, const struct field *fields, const ch
 void spec_part_deinit(struct spec_part *self)
 {
 	arena_deinit(&self->arena);
+	json_release(&self->document);
 	*self = (struct spec_part){.arena = ARENA_EMPTY};
 }
 

@@ -316,7 +316,7 @@ struct spec {
 	struct spec_hooks hooks;
 	struct json_map annotations;
 	struct spec_linux linux_part;
-	/* what the strings and arrays above live in */
+	struct json_object *document; /* what the strings above live in; the rest lives in the arena */
 	struct arena arena;
 	char *source; /* of spec_load(): the file as it was */
 	size_t source_size;
@@ -343,6 +343,7 @@ int spec_process_check(const struct spec_process *process, struct error *err);
 
 /* A part of a configuration on its own: a process for exec, resources for update. */
 struct spec_part {
+	struct json_object *document;
 	struct arena arena;
 };
 

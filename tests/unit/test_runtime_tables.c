@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/owned.h"
 #include "runtime/capabilities.h"
 #include "runtime/container_json.h"
 #include "runtime/device_rules.h"
 #include "runtime/mount_options.h"
 #include "runtime/number_set.h"
 #include "runtime/process_program.h"
+#include "runtime/schemata.h"
 #include "runtime/signals.h"
 #include "tests/unit/harness.h"
 
@@ -22,6 +24,35 @@ static struct mount_options parse(const char *first, const char *second)
 
 	CHECK(mount_options_parse(&strings, &options) == 0);
 	return options;
+}
+
+static bool agrees(const char *wanted)
+{
+	return schemata_agree("    MB:0= 70;1=100\n    L3:0=0000f;1=000f0\n", wanted);
+}
+
+TEST(a_class_of_service_has_the_schemata_or_not)
+{
+	CHECK(agrees("") && agrees("L3:0=f\n") && agrees("L3:1=00F0;0=f\nMB:0=70\n") && agrees("  MB: 1=100; 0= 70\n"));
+	CHECK(!agrees("L3:0=ff\n") && !agrees("L3:2=f\n") && !agrees("L2:0=f\n") && !agrees("L:0=f\n") && !agrees("L3:0\n") && !agrees("L3:0=\n"));
+	CHECK(agrees("L3:0=ff\nL3:0=f\n") && !agrees("L3:0=f\nL3:0=ff\n"));
+}
+
+static char *wanted_lines(const char *cache, const char *bandwidth, const char *line)
+{
+	const char *lines[] = {line, NULL};
+	struct spec_intel_rdt rdt = {.cache_schema = cache, .bandwidth_schema = bandwidth, .schemata = {.items = lines, .count = line != NULL}};
+
+	return schemata_wanted(&rdt);
+}
+
+TEST(the_lines_for_a_class_of_service)
+{
+	auto_free char *none = wanted_lines(NULL, NULL, NULL);
+	auto_free char *alone = wanted_lines("L3:0=f\nMB:0=1", NULL, NULL);
+	auto_free char *all = wanted_lines("MB:0=1\nL3:0=f", "MB:0=70", "L2:0=3");
+
+	CHECK(strcmp(none, "") == 0 && strcmp(alone, "L3:0=f\nMB:0=1\n") == 0 && strcmp(all, "L3:0=f\nMB:0=70\nL2:0=3\n") == 0);
 }
 
 TEST(a_later_mount_option_wins)

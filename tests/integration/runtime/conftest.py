@@ -16,7 +16,7 @@ import pytest
 PATIENCE_S = float(os.environ.get("HYDRA_TEST_DEADLINE", "60"))
 BUILD = pathlib.Path(os.environ.get("HYDRA_BUILD", "/src/build"))
 HYDRA = BUILD / "runtime" / "hydra"
-APPLETS = ("sh cat chmod cp date dd echo env false grep head hostname id kill ln ls mkdir mknod mount nproc printf ps pwd readlink rm "
+APPLETS = ("sh cat chmod cp date dd echo env false grep head hostname id kill ln ls mkdir mkfifo mknod mount nproc printf ps pwd readlink rm "
            "sed sleep sort stat stty tail test touch tr true tty umount uname wc").split()
 PR_SET_CHILD_SUBREAPER = 36
 

@@ -2,9 +2,10 @@
 """checkpoint and restore, which hand over to hydra-checkpoint."""
 import os
 import pathlib
+import subprocess
 
 import pytest
-from conftest import BUILD, reap
+from conftest import BUILD, reap, wait_until
 
 needs_checkpoint = pytest.mark.skipif(not (BUILD / "checkpoint" / "hydra-checkpoint").exists(), reason="hydra-checkpoint was not built")
 
@@ -58,4 +59,81 @@ def test_a_checkpoint_can_leave_it_running(bundle, tmp_path, wait):
 def test_what_cannot_be_checkpointed_is_refused(bundle):
     bundle.create()
     assert "cannot checkpoint a created container" in bundle.hydra.refuses("checkpoint", bundle.id)
-    assert "--pre-dump: not supported" in bundle.hydra.refuses("checkpoint", "--pre-dump", bundle.id)
+    for option in (["--lazy-pages"], ["--page-server", "127.0.0.1:1"], ["--status-fd", "3"]):
+        assert f"{option[0]}: not supported; memory that follows is what `hydractl migrate` does" in bundle.hydra.refuses(
+            "checkpoint", *option, bundle.id)
+
+
+def tracks_writes():
+    return "pre-copy (soft-dirty)    yes" in subprocess.run([BUILD / "checkpoint/hydra-checkpoint", "check"], capture_output=True, text=True,
+                                                            check=False).stdout
+
+
+def said(bundle, *command):
+    """The message of hydra-checkpoint, which has the command's standard error."""
+    result = bundle.hydra(*command, check=False)
+    assert result.returncode == 1
+    return result.stderr
+
+
+@needs_checkpoint
+def test_memory_ahead_takes_a_kernel_that_tracks_writes(bundle, tmp_path, wait):
+    data = tmp_path / "data"
+    data.mkdir()
+    counting(bundle, data)
+    wait(lambda: count(data) > 5)
+    image = tmp_path / "image"
+    assert "--parent-path: '/x': expected a path from the images" in said(bundle, "checkpoint", "--parent-path", "/x", "--image-path", image, bundle.id)
+    assert f"--parent-path: there is no '{image}/../x'" in said(bundle, "checkpoint", "--parent-path", "../x", "--image-path", image, bundle.id)
+    if not tracks_writes():
+        assert "--pre-dump: this kernel does not tell which memory was written" in said(bundle, "checkpoint", "--pre-dump", "--image-path", image, bundle.id)
+    before = count(data)
+    wait(lambda: count(data) > before)
+
+
+@needs_checkpoint
+def test_memory_ahead_and_then_the_rest(bundle, tmp_path, wait):
+    """Podman's `checkpoint --pre-checkpoint` and `--with-previous`."""
+    if not tracks_writes():
+        pytest.skip("this kernel does not track written pages")
+    data = tmp_path / "data"
+    data.mkdir()
+    bundle.mount("/data", "bind", str(data), "bind")
+    bundle.sh("exec 2>/dev/null; x=$(head -c 3000000 /dev/zero | tr '\\0' x); n=0; "
+              "while :; do n=$((n + 1)); echo $n ${#x} >/data/new; mv /data/new /data/count; sleep 0.01; done")
+    pid = bundle.started()
+    wait(lambda: (data / "count").exists())
+    for name, options in (("first", []), ("second", ["--parent-path", "../first"])):
+        bundle.hydra.detached("checkpoint", "--pre-dump", *options, "--image-path", tmp_path / name, bundle.id)
+        assert bundle.hydra.state(bundle.id)["status"] == "running"
+    bundle.hydra.detached("checkpoint", "--image-path", tmp_path / "last", "--parent-path", "../second", bundle.id)
+    assert reap(pid) == 137
+    sizes = {name: sum(each.stat().st_size for each in (tmp_path / name).glob("pages-*.img")) for name in ("first", "second", "last")}
+    assert sizes["first"] > 3000000 > 10 * sizes["second"] and 3000000 > 10 * sizes["last"]
+    before = (data / "count").read_text().split()
+    bundle.hydra.detached("restore", "--detach", "--image-path", tmp_path / "last", "--bundle", bundle.path, bundle.id)
+    wait(lambda: int((data / "count").read_text().split()[0]) > int(before[0]) + 5)
+    assert (data / "count").read_text().split()[1] == before[1] == "3000000"
+    pid = bundle.hydra.state(bundle.id)["pid"]
+    os.kill(pid, 9)
+    reap(pid)
+
+
+@needs_checkpoint
+def test_a_deleted_file_with_another_name(bundle, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    bundle.mount("/data", "bind", str(data), "bind")
+    bundle.sh("exec 2>/dev/null; echo kept >/data/a; exec 9</data/a; ln /data/a /data/b; rm /data/a; mkfifo /data/go; read x </data/go; cat <&9 >/data/out; sleep 100000")
+    pid = bundle.started()
+    wait_until(lambda: (data / "go").exists())
+    assert "link-remap" in said(bundle, "checkpoint", "--image-path", tmp_path / "image", bundle.id)
+    bundle.hydra.detached("checkpoint", "--link-remap", "--tcp-skip-in-flight", "--image-path", tmp_path / "image", bundle.id)
+    assert reap(pid) == 137 and [each for each in data.iterdir() if each.name.startswith("link_remap")]
+    bundle.hydra.detached("restore", "--detach", "--tcp-close", "--image-path", tmp_path / "image", "--bundle", bundle.path, bundle.id)
+    (data / "go").write_text("\n")
+    wait_until(lambda: (data / "out").exists() and (data / "out").read_text() == "kept\n")
+    assert not [each for each in data.iterdir() if each.name.startswith("link_remap")]
+    pid = bundle.hydra.state(bundle.id)["pid"]
+    os.kill(pid, 9)
+    reap(pid)

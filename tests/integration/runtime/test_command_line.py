@@ -117,7 +117,7 @@ def test_features():
     assert document["linux"]["cgroup"]["systemd"] and document["linux"]["cgroup"]["systemdUser"]
     assert document["potentiallyUnsafeConfigAnnotations"] == [
         "org.systemd.property.", "run.oci.keep_original_groups", "run.oci.pidfd_receiver"]
-    assert document["linux"]["netDevices"]["enabled"] and not document["linux"]["intelRdt"]["enabled"]
+    assert document["linux"]["netDevices"]["enabled"] and document["linux"]["intelRdt"] == {"enabled": True, "schemata": True, "monitoring": True}
     assert "MPOL_BIND" in document["linux"]["memoryPolicy"]["modes"] and "MPOL_F_STATIC_NODES" in document["linux"]["memoryPolicy"]["flags"]
 
 
