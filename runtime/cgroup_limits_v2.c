@@ -84,6 +84,12 @@ static int check_usage(int dir_fd, const struct spec_memory *memory, struct erro
 	return 0;
 }
 
+/* 0 beside a limit is what callers write who mean nothing by it, as for runc; alone it is what it says, as for crun. */
+static bool sets_swap(int dir_fd, const struct spec_memory *memory, bool has_limit)
+{
+	return memory->swap.is_set && (memory->swap.value != 0 || (!has_limit && path_exists(dir_fd, "memory.swap.max")));
+}
+
 static int set_memory(int dir_fd, const struct spec_memory *memory, struct error *err)
 {
 	bool has_limit = memory->limit.is_set && memory->limit.value != 0;
@@ -96,7 +102,7 @@ static int set_memory(int dir_fd, const struct spec_memory *memory, struct error
 			return fail_because(err, EINVAL, "linux.resources.memory.swap: needs a memory limit that it is not below");
 		swap -= memory->limit.value;
 	}
-	if (memory->swap.is_set && memory->swap.value != 0 && set_int(dir_fd, "memory.swap.max", swap, err) < 0)
+	if (sets_swap(dir_fd, memory, has_limit) && set_int(dir_fd, "memory.swap.max", swap, err) < 0)
 		return err->code;
 	if (has_limit && memory->limit.value == -1 && !memory->swap.is_set &&
 	    path_exists(dir_fd, "memory.swap.max") && set_int(dir_fd, "memory.swap.max", -1, err) < 0)
@@ -232,13 +238,33 @@ static int set_rdma(int dir_fd, const struct spec_resources *resources, struct e
 	return 0;
 }
 
+static bool has_controller(int dir_fd, const char *name, int size)
+{
+	auto_free char *list = NULL;
+	struct error ignored;
+	char *rest = NULL;
+
+	if (file_read(dir_fd, "cgroup.controllers", 4096, &list, NULL, &ignored) < 0)
+		return false;
+	for (char *word = strtok_r(list, " \n", &rest); word != NULL; word = strtok_r(NULL, " \n", &rest))
+		if (strncmp(word, name, (size_t) size) == 0 && word[size] == '\0')
+			return true;
+	return false;
+}
+
 static int set_unified(int dir_fd, const struct json_map *unified, struct error *err)
 {
 	for (size_t i = 0; i < unified->count; i++) {
-		if (strchr(unified->items[i].key, '/') != NULL)
-			return fail_because(err, EINVAL, "linux.resources.unified: '%s' is not a file name", unified->items[i].key);
-		if (file_set(dir_fd, unified->items[i].key, unified->items[i].value, err) < 0)
-			return fail_while(err, "linux.resources.unified");
+		const char *key = unified->items[i].key;
+		int size = (int) strcspn(key, ".");
+
+		if (strchr(key, '/') != NULL || key[size] == '\0')
+			return fail_because(err, EINVAL, "linux.resources.unified: the specified key has not the form CONTROLLER.VALUE `%s`", key);
+		if (file_set(dir_fd, key, unified->items[i].value, err) < 0)
+			return err->code != -ENOENT || has_controller(dir_fd, key, size)
+				       ? fail_while(err, "linux.resources.unified")
+				       : fail_because(err, ENOENT, "linux.resources.unified: the requested cgroup controller `%.*s` is not available "
+						      "('%s')", size, key, key);
 	}
 	return 0;
 }

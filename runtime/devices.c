@@ -8,6 +8,7 @@
 #include "base/kernel.h"
 #include "base/owned.h"
 #include "base/text.h"
+#include "runtime/id_map.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +16,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+
+#define DEVICES_FOLDER "devices"
 
 struct device {
 	const char *path;
@@ -54,22 +57,28 @@ static bool is_same_device(const struct stat *status, const struct device *devic
 	       (device->type == S_IFIFO || status->st_rdev == makedev(device->major, device->minor));
 }
 
-static int bind_device(const struct mount_context *context, const struct device *device, struct error *err)
+static int bind_node(const struct mount_context *context, const struct device *device, int source_fd, struct error *err)
 {
-	auto_close int source_fd = kernel_open_tree(AT_FDCWD, device->path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 	auto_close int target_fd = FD_NONE;
-	struct stat status;
 
-	if (source_fd < 0 || fstat(source_fd, &status) < 0)
-		return fail_errno(err, errno, "open device '%s' of the host", device->path);
-	if (!is_same_device(&status, device))
-		return fail_because(err, EINVAL, "device '%s' of the host is another one, and none can be made here", device->path);
 	if (mounts_open_target(context->root_fd, device->path, false, &target_fd, err) < 0 ||
 	    mounts_refuse_proc(target_fd, device->path, err) < 0)
 		return err->code;
 	if (kernel_move_mount(source_fd, "", target_fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
 		return fail_errno(err, errno, "bind device '%s'", device->path);
 	return 0;
+}
+
+static int bind_device(const struct mount_context *context, const struct device *device, struct error *err)
+{
+	auto_close int source_fd = kernel_open_tree(AT_FDCWD, device->path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	struct stat status;
+
+	if (source_fd < 0 || fstat(source_fd, &status) < 0)
+		return fail_errno(err, errno, "open device '%s' of the host", device->path);
+	if (!is_same_device(&status, device))
+		return fail_because(err, EINVAL, "device '%s' of the host is another one, and none can be made here", device->path);
+	return bind_node(context, device, source_fd, err);
 }
 
 static int make_node(int dir_fd, const char *name, const struct device *device, struct error *err)
@@ -137,6 +146,48 @@ static int parse_device(const struct spec_device *from, struct arena *arena, str
 	return 0;
 }
 
+/* -EPERM: not by us. */
+static int open_node(const struct spec *spec, int folder_fd, size_t index, int *ret_fd, struct error *err)
+{
+	const struct spec_linux *part = &spec->linux_part;
+	struct arena arena = ARENA_EMPTY;
+	struct device device;
+	char name[32];
+	int r = parse_device(&part->devices.items[index], &arena, &device, err);
+
+	(void) text_fit(name, sizeof(name), DEVICES_FOLDER "/%zu", index);
+	if (r == 0 && device.type != S_IFIFO && id_map_find(&part->uid_mappings, device.uid, &device.uid) &&
+	    id_map_find(&part->gid_mappings, device.gid, &device.gid)) {
+		r = make_node(folder_fd, name, &device, err);
+		if (r == 0)
+			*ret_fd = kernel_open_tree(folder_fd, name, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+		if (r == 0 && (*ret_fd < 0 || kernel_mount_setattr(*ret_fd, "", AT_EMPTY_PATH, 0, MOUNT_ATTR_NODEV) < 0))
+			r = fail_errno(err, errno, "open device '%s' to bind it", device.path);
+	}
+	arena_deinit(&arena);
+	return r;
+}
+
+int devices_open_nodes(const struct spec *spec, int folder_fd, int **ret_fds, struct error *err)
+{
+	size_t count = spec->linux_part.devices.count;
+	mode_t mask = umask(0);
+	int r = 0;
+
+	*ret_fds = count > 0 ? malloc(count * sizeof(**ret_fds)) : NULL;
+	for (size_t i = 0; *ret_fds != NULL && i < count; i++)
+		(*ret_fds)[i] = FD_NONE;
+	if (count > 0 && mkdirat(folder_fd, DEVICES_FOLDER, 0700) < 0 && errno != EEXIST)
+		r = fail_errno(err, errno, "make a folder for devices");
+	for (size_t i = 0; *ret_fds != NULL && i < count && r == 0; i++)
+		r = open_node(spec, folder_fd, i, &(*ret_fds)[i], err);
+	(void) umask(mask);
+	if (r != -EPERM)
+		return r;
+	*err = ERROR_NONE;
+	return 0;
+}
+
 static int make_links(int dev_fd, struct error *err)
 {
 	for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++) {
@@ -167,9 +218,11 @@ static int make_wanted(const struct mount_context *context, int dev_fd, const st
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < spec->linux_part.devices.count; i++) {
+		int node_fd = context->device_fds != NULL ? context->device_fds[i] : FD_NONE;
+
 		r = parse_device(&spec->linux_part.devices.items[i], &arena, &device, err);
 		if (r == 0)
-			r = make_device(context, dev_fd, &device, err);
+			r = node_fd >= 0 ? bind_node(context, &device, node_fd, err) : make_device(context, dev_fd, &device, err);
 	}
 	arena_deinit(&arena);
 	return r;

@@ -121,6 +121,7 @@ static int make_mounts(struct init_context *self, int root_fd, bool *has_joined,
 		.is_in_user_namespace = namespace_plan_has_user(self->namespaces),
 		.label = self->spec->linux_part.mount_label,
 		.source_fds = self->sources->fds,
+		.device_fds = self->sources->device_fds,
 	};
 
 	for (size_t i = 0; i < self->spec->mounts.count; i++) {

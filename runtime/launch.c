@@ -117,6 +117,7 @@ static int gather(struct launch *self, struct error *err)
 	self->sources.spec = spec;
 	self->sources.bundle = self->place.bundle;
 	self->sources.rootfs = self->place.rootfs;
+	self->sources.folder_fd = self->result->container.dir_fd;
 	self->sources.has_user_namespace = namespace_plan_has_user(&self->namespaces);
 	self->sources.without_pivot = self->options->without_pivot;
 	if (make_pipes(self, err) < 0 || sources_open(&self->sources, err) < 0)

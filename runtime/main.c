@@ -150,7 +150,8 @@ static int print_version(void)
 {
 	bool is_hydra = strcmp(own_name(), "hydra") == 0;
 
-	(void) printf("%s version " HYDRA_VERSION "\ncommit: unknown%s\nspec: " SPEC_VERSION "\n", own_name(), is_hydra ? "" : " (of hydra)");
+	(void) printf("%s version " HYDRA_VERSION "\ncommit: unknown%s\nspec: " SPEC_VERSION "\n"
+		      "+SYSTEMD +SELINUX +APPARMOR +CAP +SECCOMP +EBPF +CRIU\n", own_name(), is_hydra ? "" : " (of hydra)");
 	return 0;
 }
 

@@ -20,6 +20,7 @@ struct mount_context {
 	bool is_in_user_namespace;
 	const char *label;           /* SELinux context for mounts, or NULL */
 	const int *source_fds;       /* by index: bind sources opened by the parent, FD_NONE elsewhere; or NULL */
+	const int *device_fds;       /* of devices_open_nodes(), or NULL */
 };
 
 int mounts_make(const struct mount_context *self, size_t index, const struct spec_mount *mount, struct error *err);

@@ -2,6 +2,7 @@
 #include "runtime/sources.h"
 
 #include "base/owned.h"
+#include "runtime/devices.h"
 #include "runtime/mounts.h"
 #include "runtime/rootfs.h"
 #include "runtime/standing.h"
@@ -42,7 +43,7 @@ static int open_all(struct sources *self, struct error *err)
 		    open_one(spec, self->bundle, i, &self->fds[i], err) < 0)
 			return err->code;
 	}
-	return 0;
+	return self->has_user_namespace ? devices_open_nodes(spec, self->folder_fd, &self->device_fds, err) : 0;
 }
 
 int sources_open(struct sources *self, struct error *err)
@@ -69,8 +70,12 @@ void sources_close(struct sources *self)
 	for (size_t i = 0; i < self->count; i++)
 		if (self->fds[i] >= 0)
 			close(self->fds[i]);
+	for (size_t i = 0; self->device_fds != NULL && i < self->spec->linux_part.devices.count; i++)
+		if (self->device_fds[i] >= 0)
+			close(self->device_fds[i]);
 	free(self->fds);
-	self->fds = NULL;
+	free(self->device_fds);
+	self->fds = self->device_fds = NULL;
 	self->count = 0;
 	self->root_tree_fd = FD_NONE;
 }

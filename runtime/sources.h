@@ -18,9 +18,11 @@ struct sources {
 	const char *rootfs;
 	bool has_user_namespace;
 	bool without_pivot;
+	int folder_fd;    /* of the container's state */
 	int root_tree_fd; /* FD_NONE: not needed */
 	int *fds;         /* by the index of the mount; FD_NONE: not needed */
 	size_t count;
+	int *device_fds;  /* of devices_open_nodes() */
 	bool is_left_to_init;
 };
 

@@ -3,17 +3,32 @@
 cgroup v1 without controllers, whose folders and `tasks` files the kernel makes and moves threads by just as resctrl's; and, for what
 is written to a class, a folder with such files. The kernel's own refusals of schemata are not to be had in this way."""
 import os
+import pathlib
 import subprocess
+import time
 
 import pytest
-from conftest import BUILD, covers, reap
+from conftest import BUILD, covers, reap, wait_until
+
+
+def mount(place):
+    subprocess.run(["mount", "-t", "cgroup", "-o", f"none,name=rdt{os.getpid()}", "none", place], check=True)
+
+
+def unmount(place):
+    """The kernel looks whether a hierarchy is empty just then, and folders are there a while longer than they can be seen. False: again."""
+    if not os.path.ismount(place):
+        mount(place)
+    subprocess.run(["umount", place], check=True)
+    time.sleep(0.1)  # nothing tells of its end
+    return f"name=rdt{os.getpid()}:" not in pathlib.Path("/proc/self/cgroup").read_text()
 
 
 @pytest.fixture
 def groups(tmp_path, monkeypatch):
     place = tmp_path / "resctrl"
     place.mkdir()
-    subprocess.run(["mount", "-t", "cgroup", "-o", f"none,name=rdt{os.getpid()}", "none", place], check=True)
+    mount(place)
     (place / "info").mkdir()
     (place / "info/L3_MON").mkdir()
     monkeypatch.setenv("HYDRA_RESCTRL", str(place))
@@ -21,7 +36,7 @@ def groups(tmp_path, monkeypatch):
     for folder, _, _ in os.walk(place, topdown=False):
         if folder != str(place):
             os.rmdir(folder)
-    subprocess.run(["umount", place], check=True)
+    wait_until(lambda: unmount(place), "the end of the hierarchy")
 
 
 @pytest.fixture
