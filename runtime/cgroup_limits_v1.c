@@ -230,12 +230,9 @@ static int set_rdma(const struct cgroup *self, const struct spec_resources *reso
 /* In the hybrid layout some files of linux.resources.unified may exist in the cgroup v2 part. */
 static int set_unified(const struct cgroup *self, const struct json_map *unified, struct error *err)
 {
-	for (size_t i = 0; i < unified->count; i++) {
-		if (strchr(unified->items[i].key, '/') != NULL)
-			return fail_because(err, EINVAL, "linux.resources.unified: '%s' is not a file name", unified->items[i].key);
+	for (size_t i = 0; i < unified->count; i++)
 		if (write_file(self, "", unified->items[i].key, unified->items[i].value, err) < 0)
 			return fail_while(err, "linux.resources.unified: invalid configuration where cgroup v1 has the controllers");
-	}
 	return 0;
 }
 

@@ -258,8 +258,6 @@ static int set_unified(int dir_fd, const struct json_map *unified, struct error 
 		const char *key = unified->items[i].key;
 		int size = (int) strcspn(key, ".");
 
-		if (strchr(key, '/') != NULL || key[size] == '\0')
-			return fail_because(err, EINVAL, "linux.resources.unified: the specified key has not the form CONTROLLER.VALUE `%s`", key);
 		if (file_set(dir_fd, key, unified->items[i].value, err) < 0)
 			return err->code != -ENOENT || has_controller(dir_fd, key, size)
 				       ? fail_while(err, "linux.resources.unified")

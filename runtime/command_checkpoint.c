@@ -162,7 +162,7 @@ static int restore(const struct global_options *globals, void *options, const st
 		foreground_begin();
 	if (restore_container(&request, &restored, err) < 0)
 		return err->code;
-	if (self->is_detached || foreground_attend(restored.pid, FD_NONE, &status, err) < 0) {
+	if (self->is_detached || foreground_attend(restored.pid, FD_NONE, FD_NONE, &status, err) < 0) {
 		restored_deinit(&restored);
 		return err->code;
 	}

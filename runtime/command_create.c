@@ -8,6 +8,7 @@
 #include "runtime/foreground.h"
 #include "runtime/hooks.h"
 #include "runtime/launch.h"
+#include "runtime/notify_socket.h"
 #include "runtime/process.h"
 #include "runtime/sync.h"
 
@@ -109,8 +110,8 @@ static int follow(const struct global_options *globals, const struct create_opti
 	if (hooks_run(&launched->spec.hooks.poststart, "poststart", &launched->container.state, CONTAINER_RUNNING, err) < 0)
 		return err->code;
 	if (self->launch.is_detached)
-		return 0;
-	if (foreground_attend(launched->pid, launched->terminal_fd, &status, err) < 0)
+		return launched->notify_fd >= 0 ? notify_socket_await(launched->notify_fd, launched->pid, err) : 0;
+	if (foreground_attend(launched->pid, launched->terminal_fd, launched->notify_fd, &status, err) < 0)
 		return err->code;
 	if (!self->is_kept)
 		destroy(globals, launched);

@@ -187,7 +187,7 @@ static int exec_in(const struct global_options *globals, struct exec_command *se
 	spec_part_deinit(&part);
 	spec_deinit(&spec);
 	if (r == 0 && !self->exec.is_detached)
-		r = foreground_attend(pid, terminal_fd, &status, err);
+		r = foreground_attend(pid, terminal_fd, FD_NONE, &status, err);
 	if (terminal_fd >= 0)
 		close(terminal_fd);
 	return r < 0 ? r : status;

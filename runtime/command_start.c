@@ -8,6 +8,7 @@
 #include "runtime/container.h"
 #include "runtime/hooks.h"
 #include "runtime/members.h"
+#include "runtime/notify_socket.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -51,32 +52,49 @@ static int release(const struct container *container, struct error *err)
 	return await_exec(reply_fd, err);
 }
 
+static int run_hooks(const struct container *container, struct error *err)
+{
+	struct error ignored;
+	struct spec spec;
+	int r;
+
+	if (!container_may_have_late_hooks(container) || container_load_spec(container, &spec, &ignored) < 0)
+		return 0;
+	r = hooks_run(&spec.hooks.poststart, "poststart", &container->state, CONTAINER_RUNNING, err);
+	/* as the specification has it since 1.2.1: an error, and the end of the container */
+	if (r < 0)
+		(void) members_signal(container, SIGKILL, &ignored);
+	spec_deinit(&spec);
+	return r;
+}
+
+static int start_created(const struct container *container, int *ret_notify_fd, struct error *err)
+{
+	enum container_status status = container_status(container);
+
+	if (status != CONTAINER_CREATED)
+		return fail_because(err, EINVAL, "cannot start a container in the %s state%s", container_status_name(status),
+				    status == CONTAINER_STOPPED ? ": container not running" : "");
+	if (notify_socket_open(container, ret_notify_fd, err) < 0 || release(container, err) < 0)
+		return err->code;
+	return run_hooks(container, err);
+}
+
 static int start(const struct global_options *globals, void *options, const struct option_rest *rest, struct error *err)
 {
 	struct container container;
-	enum container_status status;
-	struct error ignored;
-	struct spec spec;
+	auto_close int notify_fd = FD_NONE;
+	pid_t init;
 	int r;
 
 	(void) options;
 	if (container_open(&container, globals->root, rest->positional[0], true, err) < 0)
 		return err->code;
-	status = container_status(&container);
-	if (status == CONTAINER_CREATED)
-		r = release(&container, err);
-	else
-		r = fail_because(err, EINVAL, "cannot start a container in the %s state%s", container_status_name(status),
-				 status == CONTAINER_STOPPED ? ": container not running" : "");
-	if (r == 0 && container_may_have_late_hooks(&container) && container_load_spec(&container, &spec, err) == 0) {
-		r = hooks_run(&spec.hooks.poststart, "poststart", &container.state, CONTAINER_RUNNING, err);
-		/* as the specification has it since 1.2.1: an error, and the end of the container */
-		if (r < 0)
-			(void) members_signal(&container, SIGKILL, &ignored);
-		spec_deinit(&spec);
-	}
+	init = (pid_t) container.state.pid.value;
+	r = start_created(&container, &notify_fd, err);
+	/* other commands may work on it from here on */
 	container_close(&container);
-	return r;
+	return r == 0 && notify_fd >= 0 ? notify_socket_await(notify_fd, init, err) : r;
 }
 
 const struct command command_start = {

@@ -6,6 +6,7 @@
 
 #include "base/owned.h"
 #include "runtime/console.h"
+#include "runtime/notify_socket.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -32,6 +33,7 @@ struct foreground {
 	pid_t pid;
 	int signal_fd;
 	int master_fd;
+	int notify_fd;
 	struct relay input;
 	struct relay output;
 	struct termios saved;
@@ -166,14 +168,17 @@ static void relay_move(struct relay *relay, const struct pollfd *event)
 
 static void turn(struct foreground *self)
 {
-	struct pollfd events[3] = {{.fd = self->signal_fd, .events = POLLIN}, {.fd = -1}, {.fd = -1}};
+	struct pollfd events[4] = {{.fd = self->signal_fd, .events = POLLIN}, {.fd = -1}, {.fd = -1}, {.fd = self->notify_fd, .events = POLLIN}};
 
 	if (self->master_fd >= 0) {
 		relay_watch(&self->input, &events[1]);
 		relay_watch(&self->output, &events[2]);
 	}
-	if (poll(events, 3, -1) < 0)
+	if (poll(events, 4, -1) < 0)
 		return;
+	/* first: what was said before the exit is not lost */
+	if (events[3].revents != 0)
+		(void) notify_socket_take(self->notify_fd);
 	if (events[0].revents != 0)
 		handle_signal(self);
 	relay_move(&self->input, &events[1]);
@@ -196,9 +201,9 @@ static void drain(struct foreground *self)
 	}
 }
 
-int foreground_attend(pid_t pid, int terminal_socket_fd, int *ret_status, struct error *err)
+int foreground_attend(pid_t pid, int terminal_socket_fd, int notify_fd, int *ret_status, struct error *err)
 {
-	struct foreground self = {.pid = pid, .master_fd = FD_NONE};
+	struct foreground self = {.pid = pid, .master_fd = FD_NONE, .notify_fd = notify_fd};
 	sigset_t mask;
 
 	fill_mask(&mask);

@@ -19,6 +19,7 @@
 #include "runtime/init.h"
 #include "runtime/namespaces.h"
 #include "runtime/net_devices.h"
+#include "runtime/notify_socket.h"
 #include "runtime/place.h"
 #include "runtime/preflight.h"
 #include "runtime/process.h"
@@ -326,10 +327,13 @@ static int finish(struct launch *self, struct error *err)
 
 static int make(struct launch *self, struct error *err)
 {
-	struct container_state *state = &self->result->container.state;
+	struct container *container = &self->result->container;
+	struct container_state *state = &container->state;
+	struct spec *spec = &self->result->spec;
 
-	if (place_save(&self->place, &self->result->spec, &self->result->container, err) < 0 ||
-	    resctrl_make(self->result->spec.linux_part.intel_rdt, state->id, err) < 0 || gather(self, err) < 0 || spawn(self, err) < 0)
+	if (place_save(&self->place, spec, container, err) < 0 || notify_socket_add(spec, container, err) < 0 ||
+	    (self->options->starts_at_once && notify_socket_open(container, &self->result->notify_fd, err) < 0) ||
+	    resctrl_make(spec->linux_part.intel_rdt, state->id, err) < 0 || gather(self, err) < 0 || spawn(self, err) < 0)
 		return err->code;
 	fault_point("create-spawned");
 	state->pid = (struct json_int){.is_set = true, .value = self->result->pid};
@@ -338,7 +342,7 @@ static int make(struct launch *self, struct error *err)
 		return err->code;
 	if (attend(self, err) < 0)
 		return err->code;
-	place_release_unit(&self->place, &self->result->spec);
+	place_release_unit(&self->place, spec);
 	return finish(self, err);
 }
 
@@ -376,7 +380,7 @@ int launch_container(const struct launch_options *options, struct launched *ret_
 	const struct place_request request = {options->id, options->bundle, options->config, options->has_cgroups, options->uses_systemd};
 	int r;
 
-	*ret_launched = (struct launched){.container = {.dir_fd = FD_NONE}, .sync_fd = FD_NONE, .terminal_fd = FD_NONE};
+	*ret_launched = (struct launched){.container = {.dir_fd = FD_NONE}, .sync_fd = FD_NONE, .terminal_fd = FD_NONE, .notify_fd = FD_NONE};
 	namespace_plan_clear(&launch.namespaces);
 	r = place_find(&launch.place, &request, &ret_launched->spec, err);
 	if (r == 0) {
@@ -410,5 +414,7 @@ void launched_deinit(struct launched *self)
 		close(self->sync_fd);
 	if (self->terminal_fd >= 0)
 		close(self->terminal_fd);
-	self->sync_fd = self->terminal_fd = FD_NONE;
+	if (self->notify_fd >= 0)
+		close(self->notify_fd);
+	self->sync_fd = self->terminal_fd = self->notify_fd = FD_NONE;
 }

@@ -35,6 +35,7 @@ struct launched {
 	pid_t pid;
 	int sync_fd;     /* starts_at_once: tells about a failed exec, and by its end about a successful one */
 	int terminal_fd; /* foreground terminal, or FD_NONE */
+	int notify_fd;   /* starts_at_once: of notify_socket_open() */
 };
 
 /* On failure nothing is left behind. On success the container is created (or its program is about to be executed). */

@@ -94,11 +94,22 @@ static int check_legacy_only(const struct spec_resources *resources, const struc
 	return refuse_unless_legacy("linux.resources.cpu.realtimeRuntime", cpu->realtime_runtime.value != 0, err);
 }
 
+static int check_unified(const struct json_map *unified, struct error *err)
+{
+	for (size_t i = 0; i < unified->count; i++) {
+		const char *key = unified->items[i].key;
+
+		if (strchr(key, '/') != NULL || strchr(key, '.') == NULL)
+			return fail_because(err, EINVAL, "linux.resources.unified: the specified key has not the form CONTROLLER.VALUE `%s`", key);
+	}
+	return 0;
+}
+
 int preflight_check_resources(const struct spec_resources *resources, const struct cgroup *cgroup, struct error *err)
 {
 	struct device_rules rules;
 
-	if (device_rules_init(&rules, resources, err) < 0 || check_controllers(resources, cgroup, err) < 0)
+	if (device_rules_init(&rules, resources, err) < 0 || check_unified(&resources->unified, err) < 0 || check_controllers(resources, cgroup, err) < 0)
 		return err->code;
 	return check_legacy_only(resources, cgroup, err);
 }

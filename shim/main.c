@@ -141,6 +141,8 @@ int main(int argc, char **argv)
 	struct error err;
 	int r;
 
+	/* who listens there waits for a daemon, not for a container */
+	(void) unsetenv("NOTIFY_SOCKET");
 	if (strstr(argv[0], "containerd-shim-") != NULL)
 		return containerd_main(argc, argv);
 	log_open("hydra-shim", LOG_INFO);

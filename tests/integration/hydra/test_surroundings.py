@@ -7,7 +7,7 @@ import pytest
 from hosts import BUILD, program, wait_for
 
 
-def test_the_monitor_and_the_daemon_tell_systemd_when_they_are_ready(host):
+def test_the_monitor_and_the_daemon_tell_systemd_when_they_are_ready(host, rootfs):
     notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     notify.bind(str(host.path("/run/notify")))
     host.env["NOTIFY_SOCKET"] = "/run/notify"
@@ -17,6 +17,8 @@ def test_the_monitor_and_the_daemon_tell_systemd_when_they_are_ready(host):
     while "Containers run" not in messages:  # the daemon's; the monitor's may come before or after it
         messages += notify.recv(4096).decode()
     assert "READY=1" in messages
+    # that is not about containers, whose start would wait for them to be ready
+    assert host.ctl("run", "--rm", "--rootfs", rootfs, "sh", "-c", "echo ${NOTIFY_SOCKET-none}").stdout == "none\n"
     notify.close()
 
 

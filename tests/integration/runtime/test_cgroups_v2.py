@@ -95,6 +95,14 @@ def test_an_unknown_unified_key_is_refused(bundle):
     assert "memory.nothing" in bundle.refuses()
 
 
+@pytest.mark.parametrize("memory, swap", [({"swap": 0}, "0"), ({"limit": 64 << 20, "swap": 0}, "max"), ({"limit": 64 << 20, "swap": 64 << 20}, "0")])
+def test_no_swap(bundle, memory, swap):
+    """0 beside a limit is what callers write who mean nothing by it."""
+    bundle.linux["resources"]["memory"] = memory
+    bundle.sleeping()
+    assert read(bundle, "memory.swap.max") == swap
+
+
 def test_swap_below_memory_is_refused(bundle):
     bundle.linux["resources"]["memory"] = {"limit": 64 << 20, "swap": 32 << 20}
     assert "linux.resources.memory.swap" in bundle.refuses()

@@ -109,6 +109,11 @@ def test_a_rootless_spec_works(bundle):
     assert bundle.hydra("run", "--config", "rootless.json", "--bundle", bundle.path, bundle.id).stdout == "0\n"
 
 
+def test_version_tells_what_is_in_it():
+    """As crun's does, which its tests and other callers look for."""
+    assert {"+SYSTEMD", "+SECCOMP", "+EBPF", "+CRIU"} <= set(run("--version").stdout.splitlines()[-1].split())
+
+
 def test_features():
     document = json.loads(run("features").stdout)
     assert document["ociVersionMin"] == "1.0.0" and "rro" in document["mountOptions"]

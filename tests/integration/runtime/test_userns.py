@@ -186,3 +186,14 @@ def test_podman_chooses_ranges(podman):
     states = json.loads(podman("inspect", "one", "two"))
     assert [each["State"]["Status"] for each in states] == ["running", "running"]
     podman("rm", "--force", "--time", "0", "one", "two")
+
+
+@covers("linux.devices[].uid", "linux.devices[].gid", "linux.devices[].fileMode")
+def test_devices_that_the_host_does_not_have(bundle):
+    """Root of a user namespace can make no nodes: the command does, with the owners that the container is to see."""
+    bundle.user_namespace()
+    bundle.linux["devices"] = [{"path": "/dev/foo", "type": "c", "major": 1, "minor": 5, "uid": 10, "gid": 11, "fileMode": 0o644},
+                               {"path": "/dev/more/disk", "type": "b", "major": 7, "minor": 77}, {"path": "/dev/pipe", "type": "p", "fileMode": 0o600}]
+    bundle.linux["resources"]["devices"] = [{"allow": True, "access": "rwm"}]
+    output = bundle.output("stat -c '%u:%g %a %t:%T %F' /dev/foo /dev/more/disk /dev/pipe; head -c 3 /dev/foo | wc -c")
+    assert output.splitlines() == ["10:11 644 1:5 character special file", "0:0 666 7:4d block special file", "0:0 600 0:0 fifo", "3"]
