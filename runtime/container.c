@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #define STATE_FILE  "state.json"
+#define CRUN_STATE_FILE "status"
 #define STATE_LIMIT (8UL << 20)
 
 static const char id_characters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+.-";
@@ -102,6 +103,8 @@ int container_make(struct container *self, const char *root, const char *id, str
 		container_close(self);
 		return fail_because(err, EEXIST, "container with id exists already: %s", id);
 	}
+	/* where those look who know crun; nothing here needs it */
+	(void) symlinkat(STATE_FILE, self->dir_fd, CRUN_STATE_FILE);
 	return 0;
 }
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Habits of other runtimes that conformance suites and callers count on."""
+import json
 import os
 import socket
 import subprocess
@@ -138,3 +139,8 @@ def test_the_log_has_a_type(hydra, tmp_path):
     hydra.refuses(f"--log=file:{tmp_path}/log", "state", "nobody")
     assert "does not exist" in (tmp_path / "log").read_text()
     hydra.refuses("--log=syslog:test", "state", "nobody")
+
+
+def test_the_state_is_there_under_the_name_that_crun_has(bundle):
+    pid = bundle.sleeping()
+    assert json.loads((bundle.hydra.root / bundle.id / "status").read_text())["pid"] == pid
