@@ -31,6 +31,7 @@
 #include "state/record.h"
 
 #define STDIO_NUMBER 10
+#define TMP_FOLDER   "tmp"
 
 struct restore {
 	const struct restore_spec *spec;
@@ -283,9 +284,18 @@ static int converse(struct restore *self, pid_t *ret_init, struct error *err)
 	return r;
 }
 
+/* CRIU moves the host's root aside to /tmp in the container's, or to a folder that it makes there, which it cannot in a root that is read-only.
+ * True: there was none, and now there is. */
+static bool make_tmp(int root_fd)
+{
+	return root_fd >= 0 && mkdirat(root_fd, TMP_FOLDER, 01777) == 0;
+}
+
 static int run_criu(struct restore *self, pid_t *ret_init, struct error *err)
 {
 	auto_free struct criu_options *options = malloc(sizeof(*options));
+	auto_close int root_fd = FD_NONE;
+	bool has_made_tmp = false;
 	int r = start_criu(self, err);
 
 	if (options == NULL)
@@ -295,11 +305,16 @@ static int run_criu(struct restore *self, pid_t *ret_init, struct error *err)
 	criu_options_init(options, CRIU_REQ_TYPE__RESTORE, self->images_fd, RESTORE_LOG);
 	if (r == 0)
 		r = fill_options(options, self, err);
-	if (r == 0)
+	if (r == 0) {
+		root_fd = open(self->spec->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		has_made_tmp = make_tmp(root_fd);
 		r = criu_worker_request(&self->worker, &options->request, err);
+	}
 	if (r == 0)
 		r = converse(self, ret_init, err);
 	criu_worker_stop(&self->worker);
+	if (has_made_tmp)
+		(void) unlinkat(root_fd, TMP_FOLDER, AT_REMOVEDIR); /* the container may have it in use by now */
 	criu_options_deinit(options);
 	return r;
 }

@@ -2,6 +2,7 @@
 """checkpoint and restore, which hand over to hydra-checkpoint."""
 import os
 import pathlib
+import shutil
 import subprocess
 
 import pytest
@@ -42,6 +43,27 @@ def test_a_container_goes_on_where_it_was(bundle, tmp_path, wait):
     assert f"/hydra/{bundle.id}" in pathlib.Path(f"/proc/{state['pid']}/cgroup").read_text()
     os.kill(state["pid"], 9)
     reap(state["pid"])
+
+
+@needs_checkpoint
+def test_a_root_that_is_read_only_and_has_no_tmp(bundle, rootfs, tmp_path, wait):
+    """CRIU needs a folder there, for a moment."""
+    root, data = tmp_path / "rootfs", tmp_path / "data"
+    shutil.copytree(rootfs, root, symlinks=True)
+    shutil.rmtree(root / "tmp")
+    data.mkdir()
+    bundle.config["root"] = {"path": str(root), "readonly": True}
+    pid = counting(bundle, data)
+    wait(lambda: count(data) > 5)
+    bundle.hydra.detached("checkpoint", "--image-path", tmp_path / "image", bundle.id)
+    assert reap(pid) == 137
+    before = count(data)
+    bundle.hydra.detached("restore", "--detach", "--image-path", tmp_path / "image", "--bundle", bundle.path, bundle.id)
+    wait(lambda: count(data) > before + 5)
+    assert not (root / "tmp").exists()
+    pid = bundle.hydra.state(bundle.id)["pid"]
+    os.kill(pid, 9)
+    reap(pid)
 
 
 @needs_checkpoint
