@@ -103,8 +103,6 @@ int container_make(struct container *self, const char *root, const char *id, str
 		container_close(self);
 		return fail_because(err, EEXIST, "container with id exists already: %s", id);
 	}
-	/* where those look who know crun; nothing here needs it */
-	(void) symlinkat(STATE_FILE, self->dir_fd, CRUN_STATE_FILE);
 	return 0;
 }
 
@@ -162,6 +160,9 @@ int container_save(const struct container *self, struct error *err)
 	int r = file_replace_fast(self->dir_fd, STATE_FILE, json, strlen(json), 0600, err);
 
 	fault_point("container-saved");
+	/* where those look who know crun, when there is a process; nothing here needs it */
+	if (r == 0 && self->state.start_time.value != 0)
+		(void) symlinkat(STATE_FILE, self->dir_fd, CRUN_STATE_FILE);
 	return r;
 }
 
