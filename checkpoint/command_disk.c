@@ -74,9 +74,12 @@ static const struct option_entry dump_entries[] = {
 	{0, "leave-running", NULL, OPTION_FLAG, offsetof(struct dump_options, leaves_running), "do not stop the container"},
 	{0, "timeout", "SECONDS", OPTION_INT, offsetof(struct dump_options, timeout_s), "give up after that time"},
 	{0, "pre-dump", NULL, OPTION_FLAG, offsetof(struct dump_options, is_ahead), "only memory, and the container runs on"},
-	{0, "parent", "DIR", OPTION_STRING, offsetof(struct dump_options, parent), "an earlier --pre-dump, as a path from images: only what was written since"},
-	{0, "link-remap", NULL, OPTION_FLAG, offsetof(struct dump_options, links_deleted), "a deleted file that has other names gets one more, until it is restored"},
-	{0, "tcp-skip-in-flight", NULL, OPTION_FLAG, offsetof(struct dump_options, skips_half_open), "leave connections out that nobody has accepted yet"},
+	{0, "parent", "DIR", OPTION_STRING, offsetof(struct dump_options, parent),
+	 "an earlier --pre-dump, as a path from images: only what was written since"},
+	{0, "link-remap", NULL, OPTION_FLAG, offsetof(struct dump_options, links_deleted),
+	 "a deleted file that has other names gets one more, until it is restored"},
+	{0, "tcp-skip-in-flight", NULL, OPTION_FLAG, offsetof(struct dump_options, skips_half_open),
+	 "leave connections out that nobody has accepted yet"},
 	{0},
 };
 

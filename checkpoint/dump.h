@@ -42,7 +42,8 @@ int dump_correct_images(int images_fd, struct error *err);
  * long as it takes to mark it. */
 int dump_round(const struct dump_spec *spec, Hydra__V1__CheckpointMetadata *metadata, struct error *err);
 
-/* A dump whose page server never serves, or one that is complete and waits to be agreed to: the tasks stay frozen until dump_commit (they die) or dump_abort (they run). */
+/* A dump whose page server never serves, or one that is complete and waits to be agreed to: the tasks stay frozen until
+ * dump_commit (they die) or dump_abort (they run). */
 struct parked_dump {
 	struct criu_worker worker;
 	bool is_at_work; /* CRIU is in the tasks, which do not all stand still yet */

@@ -37,7 +37,8 @@ struct container_state {
 	const char *systemd_unit; /* what made the cgroup; "": ourselves */
 	const char *resctrl_group, *resctrl_folder; /* see resctrl.h */
 	struct json_uint owner;
-	/* 0 or 1; not set by earlier versions. What saves `start`, `kill` and `delete` a look at the configuration, which takes longer than all else they do */
+	/* 0 or 1; not set by earlier versions. What saves `start`, `kill` and `delete` a look at the configuration, which takes longer than
+	 * all else they do */
 	struct json_uint has_late_hooks; /* poststart, poststop */
 	struct json_uint has_own_pids;   /* a pid namespace of its own */
 	struct json_map annotations;

@@ -127,8 +127,8 @@ int preflight_check(const struct spec *spec, const struct cgroup *cgroup, struct
 {
 	const struct spec_linux *part = &spec->linux_part;
 
-	if (check_process(spec, err) < 0 || user_map_check(spec, err) < 0 || namespace_plan_check(spec, err) < 0 || rootfs_check(spec, err) < 0 || memory_policy_check(part->memory_policy, err) < 0 ||
-	    seccomp_check(part->seccomp, err) < 0)
+	if (check_process(spec, err) < 0 || user_map_check(spec, err) < 0 || namespace_plan_check(spec, err) < 0 ||
+	    rootfs_check(spec, err) < 0 || memory_policy_check(part->memory_policy, err) < 0 || seccomp_check(part->seccomp, err) < 0)
 		return err->code;
 	if (resctrl_check(part->intel_rdt, err) < 0 || preflight_check_resources(&part->resources, cgroup, err) < 0)
 		return err->code;

@@ -119,7 +119,8 @@ def test_files_of_the_unified_hierarchy(bundle):
     base = pathlib.Path("/sys/fs/cgroup") / ("" if IS_V2 else "unified") / "hydra" / bundle.id
     assert [(base / f"cgroup.max.{what}").read_text().strip() for what in ("depth", "descendants")] == ["7", "9"]
     bundle.hydra("delete", "--force", bundle.id)
-    for key, message in (("cgroup.nothing", "linux.resources.unified: "), ("foo.bar", "the requested cgroup controller `foo` is not available" if IS_V2 else "cgroup v1 has the controllers"),
+    absent = "the requested cgroup controller `foo` is not available" if IS_V2 else "cgroup v1 has the controllers"
+    for key, message in (("cgroup.nothing", "linux.resources.unified: "), ("foo.bar", absent),
                          ("NOT-A-KEY", "the specified key has not the form CONTROLLER.VALUE `NOT-A-KEY`"), ("../x.y", "CONTROLLER.VALUE `../x.y`")):
         bundle.linux["resources"]["unified"] = {key: "1"}
         assert message in bundle.refuses()
