@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import tty
 
 import pytest
@@ -46,6 +47,21 @@ def test_files_and_verbs_of_a_container_that_moved(cluster, rootfs):
     assert host.inspect("files")["exit"]["signal"] == 9
     host.ctl("start", "files")
     assert host.inspect("files")["state"] == "running"
+
+
+def test_a_root_that_is_read_only_and_has_no_tmp(cluster, rootfs, tmp_path):
+    """CRIU needs a folder there, for a moment; afterwards the root is what it was."""
+    root = tmp_path / "root"
+    shutil.copytree(rootfs, root, symlinks=True)
+    (root / "tmp").rmdir()
+    run(cluster.a, root, "counter", "sh", "-c", COUNT, options=("--read-only",))
+    wait_for(lambda: len(lines(cluster.a, "counter")) > 5, "it to count")
+    for source in (cluster.a, cluster.b):
+        cluster.migrate("counter", source)
+        host = cluster.other(source)
+        wait_for(lambda: len(lines(host, "counter")) > 5, "it to count on")
+        assert "tmp" not in host.ctl("exec", "counter", "ls", "/").stdout.split()
+        assert host.ctl("exec", "counter", "mkdir", "/tmp", check=False).returncode == 1
 
 
 def test_memory_arrives_whole(cluster, rootfs):
