@@ -11,7 +11,8 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "hydra"))
 
-HYDRA = str(pathlib.Path(os.environ.get("HYDRA_BUILD", "/src/build")) / "runtime" / "hydra")
+BUILD = pathlib.Path(os.environ.get("HYDRA_BUILD", "/src/build"))
+HYDRA = str(BUILD / "runtime" / "hydra")
 PATIENCE_S = float(os.environ.get("HYDRA_TEST_DEADLINE", "60"))
 
 

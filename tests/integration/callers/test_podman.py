@@ -3,10 +3,11 @@
 import json
 import os
 import re
+import socket
 import subprocess
 
 import pytest
-from conftest import HYDRA, Tool, need, wait_until
+from conftest import BUILD, HYDRA, PATIENCE_S, Tool, need, wait_until
 
 CRIU = "/opt/criu/bin"
 COUNT = "i=0; while sleep 0.05; do i=$((i+1)); echo $i; done"
@@ -119,6 +120,22 @@ def test_health_checks(podman):
     podman("exec", "web", "touch", "/healthy")
     assert podman("healthcheck", "run", "web").returncode == 0
     assert state(podman, "web", "Health.Status") == "healthy"
+
+
+def test_a_service_manager_learns_when_it_is_ready(podman, tmp_path):
+    """podman run in a unit of Type=notify: the container says it."""
+    path = str(tmp_path / "manager")
+    ready = BUILD / "checkpoint/ready"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(path)
+        manager.settimeout(PATIENCE_S)
+        inside = Tool(*podman.base, env={**podman.env, "NOTIFY_SOCKET": path})
+        run(inside, "service", "/ready", "READY=1", options=["--sdnotify", "container", "--volume", f"{ready}:/ready:ro"])
+        said = ""
+        while "READY=1" not in said or "MAINPID=" not in said:
+            said += manager.recv(4096).decode() + "\n"
+        pid = state(podman, "service", "ConmonPid")
+    assert f"MAINPID={pid}" in said.split()
 
 
 def test_pods(podman):
