@@ -20,6 +20,8 @@
 #include "base/text.h"
 #include "checkpoint/proc.h"
 
+#define MAP_LIMIT 65536
+
 static const char *const always_rebuilt[] = {"proc", "sysfs", "binfmt_misc", "securityfs", "fusectl", "debugfs", "tracefs",
 					     NULL};
 static const char *const rebuilt_if_private[] = {"tmpfs", "devpts", "mqueue", NULL};
@@ -131,6 +133,22 @@ static void collect_stdio(Hydra__V1__CheckpointMetadata *self, pid_t init)
 	}
 }
 
+/* What 0 in there is out here. */
+static uint32_t root_id(pid_t init)
+{
+	auto_free char *path = text_format("/proc/%d/uid_map", (int) init);
+	auto_free char *data = NULL;
+	struct error ignored;
+	unsigned int inner, outer;
+
+	if (file_read(AT_FDCWD, path, MAP_LIMIT, &data, NULL, &ignored) < 0)
+		return 0;
+	for (const char *line = data; *line != '\0'; line += strcspn(line, "\n"), line += *line == '\n')
+		if (sscanf(line, "%u %u", &inner, &outer) == 2 && inner == 0)
+			return outer;
+	return 0;
+}
+
 int metadata_collect(Hydra__V1__CheckpointMetadata **ret_metadata, const char *id, pid_t init,
 		     const struct criu *criu, struct error *err)
 {
@@ -148,6 +166,7 @@ int metadata_collect(Hydra__V1__CheckpointMetadata **ret_metadata, const char *i
 	self->created_ns = clock_realtime_ns();
 	self->init_pid = (uint32_t) proc_virtual_pid(init, proc_namespace_depth(init));
 	self->has_tcp = true;
+	self->root_uid = root_id(init);
 	collect_stdio(self, init);
 	r = collect_mounts(self, init, err);
 	if (r < 0) {

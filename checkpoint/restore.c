@@ -24,6 +24,7 @@
 #include "checkpoint/criu_log.h"
 #include "checkpoint/criu_options.h"
 #include "checkpoint/criu_rpc.h"
+#include "checkpoint/image_owner.h"
 #include "checkpoint/local.h"
 #include "checkpoint/metadata.h"
 #include "checkpoint/stdin_image.h"
@@ -291,10 +292,21 @@ static bool make_tmp(int root_fd)
 	return root_fd >= 0 && mkdirat(root_fd, TMP_FOLDER, 01777) == 0;
 }
 
+/* To the container's root, or back. */
+static int give_images(struct restore *self, bool to_container, struct error *err)
+{
+	const Hydra__V1__CheckpointMetadata *metadata = self->metadata;
+
+	if (metadata == NULL || metadata->root_uid == 0 || self->spec->handoff != NULL)
+		return 0;
+	return to_container ? image_owner_share(self->images_fd, metadata->root_uid, err) : image_owner_restore(self->images_fd, err);
+}
+
 static int run_criu(struct restore *self, pid_t *ret_init, struct error *err)
 {
 	auto_free struct criu_options *options = malloc(sizeof(*options));
 	auto_close int root_fd = FD_NONE;
+	struct error ignored;
 	bool has_made_tmp = false;
 	int r = start_criu(self, err);
 
@@ -305,6 +317,8 @@ static int run_criu(struct restore *self, pid_t *ret_init, struct error *err)
 	criu_options_init(options, CRIU_REQ_TYPE__RESTORE, self->images_fd, RESTORE_LOG);
 	if (r == 0)
 		r = fill_options(options, self, err);
+	if (r == 0)
+		r = give_images(self, true, err);
 	if (r == 0) {
 		root_fd = open(self->spec->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
 		has_made_tmp = make_tmp(root_fd);
@@ -313,6 +327,7 @@ static int run_criu(struct restore *self, pid_t *ret_init, struct error *err)
 	if (r == 0)
 		r = converse(self, ret_init, err);
 	criu_worker_stop(&self->worker);
+	(void) give_images(self, false, &ignored);
 	if (has_made_tmp)
 		(void) unlinkat(root_fd, TMP_FOLDER, AT_REMOVEDIR); /* the container may have it in use by now */
 	criu_options_deinit(options);

@@ -17,8 +17,6 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
-#define DEVICES_FOLDER "devices"
-
 struct device {
 	const char *path;
 	mode_t type;
@@ -146,6 +144,13 @@ static int parse_device(const struct spec_device *from, struct arena *arena, str
 	return 0;
 }
 
+static bool host_has(const struct device *device)
+{
+	struct stat status;
+
+	return lstat(device->path, &status) == 0 && is_same_device(&status, device);
+}
+
 /* -EPERM: not by us. */
 static int open_node(const struct spec *spec, int folder_fd, size_t index, int *ret_fd, struct error *err)
 {
@@ -156,7 +161,7 @@ static int open_node(const struct spec *spec, int folder_fd, size_t index, int *
 	int r = parse_device(&part->devices.items[index], &arena, &device, err);
 
 	(void) text_fit(name, sizeof(name), DEVICES_FOLDER "/%zu", index);
-	if (r == 0 && device.type != S_IFIFO && id_map_find(&part->uid_mappings, device.uid, &device.uid) &&
+	if (r == 0 && device.type != S_IFIFO && !host_has(&device) && id_map_find(&part->uid_mappings, device.uid, &device.uid) &&
 	    id_map_find(&part->gid_mappings, device.gid, &device.gid)) {
 		r = make_node(folder_fd, name, &device, err);
 		if (r == 0)
@@ -186,6 +191,14 @@ int devices_open_nodes(const struct spec *spec, int folder_fd, int **ret_fds, st
 		return r;
 	*err = ERROR_NONE;
 	return 0;
+}
+
+void devices_close_nodes(const struct spec *spec, int *fds)
+{
+	for (size_t i = 0; fds != NULL && i < spec->linux_part.devices.count; i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+	free(fds);
 }
 
 static int make_links(int dev_fd, struct error *err)

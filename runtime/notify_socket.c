@@ -51,17 +51,22 @@ static void add_variable(struct spec *spec, const char *text)
 	env->items = items;
 }
 
-int notify_socket_add(struct spec *spec, const struct container *container, struct error *err)
+int notify_socket_add_again(struct spec *spec, const struct container *container, struct error *err)
 {
 	const char *path = manager_socket();
 
-	if (path == NULL)
-		return 0;
 	if (mkdirat(container->dir_fd, FOLDER, 0755) < 0 && errno != EEXIST)
 		return fail_errno(err, errno, "make a folder for $NOTIFY_SOCKET");
+	if (path == NULL)
+		return 0;
 	add_mount(spec, arena_format(&spec->arena, "%s/" FOLDER, container->dir), arena_format(&spec->arena, "%s", path));
 	add_variable(spec, arena_format(&spec->arena, "NOTIFY_SOCKET=%s/" SOCKET, path));
 	return 0;
+}
+
+int notify_socket_add(struct spec *spec, const struct container *container, struct error *err)
+{
+	return manager_socket() != NULL ? notify_socket_add_again(spec, container, err) : 0;
 }
 
 int notify_socket_open(const struct container *container, int *ret_fd, struct error *err)

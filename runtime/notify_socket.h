@@ -16,6 +16,8 @@
 
 /* Adds the folder of the socket to the container's mounts, and its variable to the environment. Nothing without a manager. */
 int notify_socket_add(struct spec *spec, const struct container *container, struct error *err);
+/* The same for a container that comes back: it may have been created for a manager that is not there now, and has the folder then. */
+int notify_socket_add_again(struct spec *spec, const struct container *container, struct error *err);
 /* Makes the socket, before the program runs. FD_NONE: there is no manager, or was none when the container was created. */
 int notify_socket_open(const struct container *container, int *ret_fd, struct error *err);
 /* One message, waiting for it. True: it said READY=1, which has been handed on. */

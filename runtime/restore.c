@@ -12,8 +12,9 @@
 #include "base/text.h"
 #include "runtime/cgroup.h"
 #include "runtime/launch.h"
-#include "runtime/place.h"
 #include "runtime/mounts.h"
+#include "runtime/notify_socket.h"
+#include "runtime/place.h"
 #include "runtime/resctrl.h"
 
 #include <errno.h>
@@ -250,7 +251,8 @@ int restore_container(const struct restore_request *request, struct restored *re
 		r = container_make(&ret_restored->container, request->root, request->id, err);
 	if (r == 0) {
 		if (place_save(&restore.place, &ret_restored->spec, &ret_restored->container, err) < 0 ||
-		    join_class(&restore, err) < 0 || make_cgroups(&restore, err) < 0 || bring_back(&restore, err) < 0) {
+		    notify_socket_add_again(&ret_restored->spec, &ret_restored->container, err) < 0 || join_class(&restore, err) < 0 ||
+		    make_cgroups(&restore, err) < 0 || bring_back(&restore, err) < 0) {
 			r = err->code;
 			(void) launch_destroy(&ret_restored->container, NULL, &ignored);
 		}

@@ -70,11 +70,8 @@ void sources_close(struct sources *self)
 	for (size_t i = 0; i < self->count; i++)
 		if (self->fds[i] >= 0)
 			close(self->fds[i]);
-	for (size_t i = 0; self->device_fds != NULL && i < self->spec->linux_part.devices.count; i++)
-		if (self->device_fds[i] >= 0)
-			close(self->device_fds[i]);
+	devices_close_nodes(self->spec, self->device_fds);
 	free(self->fds);
-	free(self->device_fds);
 	self->fds = self->device_fds = NULL;
 	self->count = 0;
 	self->root_tree_fd = FD_NONE;

@@ -163,3 +163,22 @@ def test_a_deleted_file_with_another_name(bundle, tmp_path):
     pid = bundle.hydra.state(bundle.id)["pid"]
     os.kill(pid, 9)
     reap(pid)
+
+
+@needs_checkpoint
+def test_a_user_namespace(bundle, tmp_path):
+    """CRIU reads images as its root, who may not: they are his for as long as that takes."""
+    image = tmp_path / "image"
+    tmp_path.chmod(0o711)
+    bundle.user_namespace()
+    bundle.config["mounts"] = [each for each in bundle.config["mounts"] if not each["destination"].startswith("/sys")]  # CRIU may make none there
+    pid = bundle.sh("exec 2>/dev/null; sleep 100000 & wait").started()
+    bundle.hydra.detached("checkpoint", "--image-path", image, bundle.id)
+    assert reap(pid) == 137
+    bundle.hydra.detached("restore", "--detach", "--image-path", image, "--bundle", bundle.path, bundle.id)
+    assert bundle.hydra("exec", bundle.id, "id", "-u").stdout == "0\n"
+    pid = bundle.hydra.state(bundle.id)["pid"]
+    assert os.stat(f"/proc/{pid}").st_uid == 100000
+    assert {(each.stat().st_uid, each.stat().st_mode & 0o77) for each in image.glob("*.img")} == {(0, 0)} and image.stat().st_uid == 0
+    os.kill(pid, 9)
+    reap(pid)

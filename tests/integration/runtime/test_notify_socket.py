@@ -104,3 +104,18 @@ def test_the_socket_is_where_crun_has_it(manager, bundle, tmp_path):
 def test_a_manager_that_the_container_cannot_reach(bundle, monkeypatch, value):
     monkeypatch.setenv("NOTIFY_SOCKET", value)
     assert bundle.output("echo ${NOTIFY_SOCKET-none}") == "none\n"
+
+
+@pytest.mark.skipif(not (BUILD / "checkpoint" / "hydra-checkpoint").exists(), reason="hydra-checkpoint was not built")
+def test_such_a_container_can_be_restored(manager, bundle, tmp_path):
+    bundle.sh("exec 2>/dev/null; sleep 100000 & wait")
+    pid = bundle.create()
+    with subprocess.Popen(bundle.hydra.command("start", bundle.id)) as process:
+        wait_until(lambda: bundle.hydra.state(bundle.id)["status"] == "running")
+        bundle.hydra.detached("checkpoint", "--image-path", tmp_path / "image", bundle.id)
+        assert reap(pid) == 137 and process.wait(PATIENCE_S) == 0
+    bundle.hydra.detached("restore", "--detach", "--image-path", tmp_path / "image", "--bundle", bundle.path, bundle.id)
+    assert bundle.hydra("exec", bundle.id, "ls", tmp_path / "manager").stdout == ""
+    pid = bundle.hydra.state(bundle.id)["pid"]
+    os.kill(pid, 9)
+    reap(pid)
