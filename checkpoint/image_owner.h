@@ -10,7 +10,7 @@
 
 #include <sys/types.h>
 
-/* The images in the folder, those they continue (parent), and the folders. */
+/* The images in the folder, and the folder; not those that they continue (parent), which is a link to anywhere. */
 int image_owner_share(int images_fd, uid_t owner, struct error *err);
 /* Ours alone again. */
 int image_owner_restore(int images_fd, struct error *err);

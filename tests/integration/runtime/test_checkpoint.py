@@ -182,3 +182,26 @@ def test_a_user_namespace(bundle, tmp_path):
     assert {(each.stat().st_uid, each.stat().st_mode & 0o77) for each in image.glob("*.img")} == {(0, 0)} and image.stat().st_uid == 0
     os.kill(pid, 9)
     reap(pid)
+
+
+@needs_checkpoint
+def test_images_of_somebody_else(bundle, tmp_path):
+    """What they say is theirs is not given away: a link to another folder, another name of another file."""
+    image, other = tmp_path / "image", tmp_path / "other"
+    other.mkdir(0o700)
+    (other / "secret.img").write_text("secret")
+    bundle.user_namespace()
+    bundle.config["mounts"] = [each for each in bundle.config["mounts"] if not each["destination"].startswith("/sys")]
+    pid = bundle.sh("exec 2>/dev/null; sleep 100000 & wait").started()
+    bundle.hydra.detached("checkpoint", "--image-path", image, bundle.id)
+    assert reap(pid) == 137
+    (image / "parent").symlink_to(other)
+    bundle.hydra("restore", "--detach", "--image-path", image, "--bundle", bundle.path, bundle.id, check=False)
+    bundle.hydra("delete", "--force", bundle.id)
+    (image / "parent").unlink()
+    os.link(other / "secret.img", image / "more.img")
+    assert "image more.img is no file of its own" in said(bundle, "restore", "--image-path", image, "--bundle", bundle.path, bundle.id)
+    (image / "more.img").unlink()
+    assert {each.stat().st_uid for each in image.glob("*.img")} == {0}
+    for path in (other, other / "secret.img"):
+        assert (path.stat().st_uid, path.stat().st_mode & 0o7777) in ((0, 0o700), (0, 0o644))
