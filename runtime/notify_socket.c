@@ -100,7 +100,7 @@ static bool says_ready(char *message)
 bool notify_socket_take(int fd)
 {
 	char message[MESSAGE_SIZE];
-	ssize_t size = recv(fd, message, sizeof(message) - 1, 0);
+	ssize_t size = recv(fd, message, sizeof(message) - 1, MSG_DONTWAIT);
 
 	if (size < 0)
 		return false;

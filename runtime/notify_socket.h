@@ -20,7 +20,7 @@ int notify_socket_add(struct spec *spec, const struct container *container, stru
 int notify_socket_add_again(struct spec *spec, const struct container *container, struct error *err);
 /* Makes the socket, before the program runs. FD_NONE: there is no manager, or was none when the container was created. */
 int notify_socket_open(const struct container *container, int *ret_fd, struct error *err);
-/* One message, waiting for it. True: it said READY=1, which has been handed on. */
+/* One message, if there is one. True: it said READY=1, which has been handed on. */
 bool notify_socket_take(int fd);
 /* Until the program is ready or init has ended; then tells the manager which process is the main one, as nobody stays with it. */
 int notify_socket_await(int fd, pid_t init, struct error *err);

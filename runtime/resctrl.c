@@ -59,9 +59,17 @@ char *resctrl_group(const struct spec_intel_rdt *rdt, const char *id)
 	return rdt != NULL && rdt->enable_monitoring ? text_format("%s/mon_groups/%s", class, id) : text_copy(class);
 }
 
+/* Not what the file system has for itself. */
+static bool is_class_name(const char *name)
+{
+	static const char *const reserved[] = {"", ".", "..", "info", "mon_groups", "mon_data", NULL};
+
+	return !text_is_one_of(name, reserved) && strchr(name, '/') == NULL && strchr(name, '\n') == NULL && strlen(name) <= NAME_MAX;
+}
+
 char *resctrl_own_folder(const struct spec_intel_rdt *rdt, const char *id)
 {
-	if (rdt == NULL || (rdt->class_id != NULL && !rdt->enable_monitoring))
+	if (rdt == NULL || (rdt->class_id != NULL && !rdt->enable_monitoring) || (rdt->class_id == NULL && !is_class_name(id)))
 		return text_copy("");
 	return rdt->class_id != NULL ? resctrl_group(rdt, id) : class_folder(rdt, id);
 }
@@ -74,14 +82,10 @@ static int open_root(int *ret_fd, struct error *err)
 
 static int check_class_name(const char *name, struct error *err)
 {
-	static const char *const reserved[] = {"", ".", "..", "info", "mon_groups", "mon_data", NULL};
-
-	if (name == NULL || strcmp(name, "/") == 0)
+	if (strcmp(name, "/") == 0 || is_class_name(name))
 		return 0;
-	if (text_is_one_of(name, reserved) || strchr(name, '/') != NULL || strchr(name, '\n') != NULL || strlen(name) > NAME_MAX)
-		return fail_because(err, EINVAL, "linux.intelRdt.closID: '%.*s': expected the name of a class of service, or \"/\"",
-				    (int) strcspn(name, "\n"), name);
-	return 0;
+	return fail_because(err, EINVAL, "linux.intelRdt.closID: '%.*s': expected the name of a class of service, or \"/\"",
+			    (int) strcspn(name, "\n"), name);
 }
 
 static int check_monitoring(const struct spec_intel_rdt *rdt, int root_fd, struct error *err)
@@ -122,7 +126,7 @@ int resctrl_check(const struct spec_intel_rdt *rdt, struct error *err)
 
 	if (rdt == NULL)
 		return 0;
-	if (check_class_name(rdt->class_id, err) < 0 || schemata_check(rdt, err) < 0)
+	if ((rdt->class_id != NULL && check_class_name(rdt->class_id, err) < 0) || schemata_check(rdt, err) < 0)
 		return err->code;
 	if (!resctrl_is_mounted())
 		return fail_because(err, ENOTSUP, "linux.intelRdt: not supported by this kernel (no resctrl is mounted at " MOUNT_POINT ")");
@@ -160,6 +164,8 @@ static int make_class(const struct spec_intel_rdt *rdt, const char *id, int root
 	auto_free char *wanted = schemata_wanted(rdt);
 	bool is_there = path_exists(root_fd, folder);
 
+	if (rdt->class_id == NULL && !is_class_name(id))
+		return fail_because(err, EINVAL, "linux.intelRdt: a container called '%s' can have no class of its own: give linux.intelRdt.closID", id);
 	if (make_folder(root_fd, folder, err) < 0)
 		return err->code;
 	if (!has_schemata(rdt) || (is_there && rdt->class_id != NULL) || set_schemata(root_fd, folder, wanted, err) == 0)

@@ -25,6 +25,13 @@ def count(folder):
         return 0
 
 
+def end(bundle):
+    """Of what restore has brought back."""
+    pid = bundle.hydra.state(bundle.id)["pid"]
+    os.kill(pid, 9)
+    reap(pid)
+
+
 @needs_checkpoint
 def test_a_container_goes_on_where_it_was(bundle, tmp_path, wait):
     data = tmp_path / "data"
@@ -61,9 +68,7 @@ def test_a_root_that_is_read_only_and_has_no_tmp(bundle, rootfs, tmp_path, wait)
     bundle.hydra.detached("restore", "--detach", "--image-path", tmp_path / "image", "--bundle", bundle.path, bundle.id)
     wait(lambda: count(data) > before + 5)
     assert not (root / "tmp").exists()
-    pid = bundle.hydra.state(bundle.id)["pid"]
-    os.kill(pid, 9)
-    reap(pid)
+    end(bundle)
 
 
 @needs_checkpoint
@@ -139,9 +144,7 @@ def test_memory_ahead_and_then_the_rest(bundle, tmp_path, wait):
     wait(lambda: count(data) > before + 5)
     (data / "ask").touch()
     wait(lambda: (data / "size").exists() and (data / "size").read_text() == "3000000\n")
-    pid = bundle.hydra.state(bundle.id)["pid"]
-    os.kill(pid, 9)
-    reap(pid)
+    end(bundle)
 
 
 @needs_checkpoint
@@ -160,9 +163,16 @@ def test_a_deleted_file_with_another_name(bundle, tmp_path):
     (data / "go").write_text("\n")
     wait_until(lambda: (data / "out").exists() and (data / "out").read_text() == "kept\n")
     assert not [each for each in data.iterdir() if each.name.startswith("link_remap")]
-    pid = bundle.hydra.state(bundle.id)["pid"]
-    os.kill(pid, 9)
-    reap(pid)
+    end(bundle)
+
+
+def save_with_users(bundle, image):
+    """A container with a user namespace, to disk; without a sysfs, which CRIU may not make in one."""
+    bundle.user_namespace()
+    bundle.config["mounts"] = [each for each in bundle.config["mounts"] if not each["destination"].startswith("/sys")]
+    pid = bundle.sh("exec 2>/dev/null; sleep 100000 & wait").started()
+    bundle.hydra.detached("checkpoint", "--image-path", image, bundle.id)
+    assert reap(pid) == 137
 
 
 @needs_checkpoint
@@ -170,18 +180,12 @@ def test_a_user_namespace(bundle, tmp_path):
     """CRIU reads images as its root, who may not: they are his for as long as that takes."""
     image = tmp_path / "image"
     tmp_path.chmod(0o711)
-    bundle.user_namespace()
-    bundle.config["mounts"] = [each for each in bundle.config["mounts"] if not each["destination"].startswith("/sys")]  # CRIU may make none there
-    pid = bundle.sh("exec 2>/dev/null; sleep 100000 & wait").started()
-    bundle.hydra.detached("checkpoint", "--image-path", image, bundle.id)
-    assert reap(pid) == 137
+    save_with_users(bundle, image)
     bundle.hydra.detached("restore", "--detach", "--image-path", image, "--bundle", bundle.path, bundle.id)
     assert bundle.hydra("exec", bundle.id, "id", "-u").stdout == "0\n"
-    pid = bundle.hydra.state(bundle.id)["pid"]
-    assert os.stat(f"/proc/{pid}").st_uid == 100000
+    assert os.stat(f"/proc/{bundle.hydra.state(bundle.id)['pid']}").st_uid == 100000
     assert {(each.stat().st_uid, each.stat().st_mode & 0o77) for each in image.glob("*.img")} == {(0, 0)} and image.stat().st_uid == 0
-    os.kill(pid, 9)
-    reap(pid)
+    end(bundle)
 
 
 @needs_checkpoint
@@ -190,11 +194,7 @@ def test_images_of_somebody_else(bundle, tmp_path):
     image, other = tmp_path / "image", tmp_path / "other"
     other.mkdir(0o700)
     (other / "secret.img").write_text("secret")
-    bundle.user_namespace()
-    bundle.config["mounts"] = [each for each in bundle.config["mounts"] if not each["destination"].startswith("/sys")]
-    pid = bundle.sh("exec 2>/dev/null; sleep 100000 & wait").started()
-    bundle.hydra.detached("checkpoint", "--image-path", image, bundle.id)
-    assert reap(pid) == 137
+    save_with_users(bundle, image)
     (image / "parent").symlink_to(other)
     bundle.hydra("restore", "--detach", "--image-path", image, "--bundle", bundle.path, bundle.id, check=False)
     bundle.hydra("delete", "--force", bundle.id)

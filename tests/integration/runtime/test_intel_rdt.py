@@ -149,6 +149,12 @@ def test_what_cannot_be_is_refused(classes, bundle, fields, message):
     assert f"linux.intelRdt.{message}" in use(bundle, **fields).refuses()
 
 
+def test_a_container_with_a_name_that_resctrl_has_for_itself(groups, bundle):
+    use(bundle).save()
+    message = bundle.hydra.refuses("run", "--bundle", bundle.path, "info")
+    assert "a container called 'info' can have no class of its own" in message and (groups / "info/L3_MON").exists()
+
+
 def test_update_of_a_container_without_a_class(classes, bundle):
     bundle.sleeping()
     assert "the container's configuration has no linux.intelRdt" in bundle.hydra.refuses("update", "--mem-bw-schema", "MB:0=50", bundle.id)
