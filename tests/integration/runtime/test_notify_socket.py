@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """$NOTIFY_SOCKET: the service manager that a command is run by learns when the container's program is ready, and nothing else."""
+import contextlib
 import os
 import shutil
 import signal
@@ -10,6 +11,16 @@ import pytest
 from conftest import BUILD, PATIENCE_S, reap, wait_until
 
 STORE = "FDSTORE=1\nMAINPID=1\nSTATUS=all yours"
+
+
+@contextlib.contextmanager
+def running(command):
+    """Ends with the test, also when that fails."""
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 class Manager(socket.socket):
@@ -46,7 +57,7 @@ def ready(bundle, tmp_path):
 
 def test_run_hands_it_on_and_stays(manager, ready):
     ready.save()
-    with subprocess.Popen(ready.hydra.command("run", "--bundle", ready.path, ready.id), stdin=subprocess.DEVNULL) as process:
+    with running(ready.hydra.command("run", "--bundle", ready.path, ready.id)) as process:
         assert manager.hears() == "READY=1"
         assert ready.hydra.state(ready.id)["status"] == "running"
         ready.hydra("kill", ready.id, "KILL")
@@ -78,7 +89,7 @@ def test_in_a_user_namespace(manager, ready):
 def test_a_program_that_ends_before_it_is_ready_ends_the_wait(manager, ready):
     ready.process["args"] = ["/data/ready", "STATUS=never ready"]
     pid = ready.create()
-    with subprocess.Popen(ready.hydra.command("start", ready.id)) as process:
+    with running(ready.hydra.command("start", ready.id)) as process:
         wait_until(lambda: ready.hydra.state(ready.id)["status"] == "running")
         os.kill(pid, signal.SIGKILL)
         assert reap(pid) == 137 and process.wait(PATIENCE_S) == 0
@@ -88,7 +99,7 @@ def test_a_program_that_ends_before_it_is_ready_ends_the_wait(manager, ready):
 def test_others_may_work_on_it_while_start_waits(manager, ready):
     ready.process["args"] = ["/data/ready", "STATUS=never ready"]
     ready.create()
-    with subprocess.Popen(ready.hydra.command("start", ready.id)) as process:
+    with running(ready.hydra.command("start", ready.id)) as process:
         wait_until(lambda: ready.hydra.state(ready.id)["status"] == "running")
         assert ready.hydra("exec", ready.id, "sh", "-c", "echo $NOTIFY_SOCKET").stdout == "\n"
         ready.hydra("delete", "--force", ready.id)
@@ -110,7 +121,7 @@ def test_a_manager_that_the_container_cannot_reach(bundle, monkeypatch, value):
 def test_such_a_container_can_be_restored(manager, bundle, tmp_path):
     bundle.sh("exec 2>/dev/null; sleep 100000 & wait")
     pid = bundle.create()
-    with subprocess.Popen(bundle.hydra.command("start", bundle.id)) as process:
+    with running(bundle.hydra.command("start", bundle.id)) as process:
         wait_until(lambda: bundle.hydra.state(bundle.id)["status"] == "running")
         bundle.hydra.detached("checkpoint", "--image-path", tmp_path / "image", bundle.id)
         assert reap(pid) == 137 and process.wait(PATIENCE_S) == 0
