@@ -98,6 +98,8 @@ struct receiver {
 int receive_preflight(struct receiver *self, struct error *err);
 /* Everything that is in the way here; chooses the mode. */
 int receive_check(struct receiver *self, const Hydra__V1__HandoffFacts *ours, struct error *err);
+/* receive_former.c: waits for the end of a container with that name, if it is about to be gone; at most ten seconds, without an error. */
+int receive_wait_for_name(struct receiver *self, struct error *err);
 /* Makes the work folder with what the shim needs and listens for the restore process. */
 int receive_prepare(struct receiver *self, struct error *err);
 mode_t receive_images_mode(const struct receiver *self);

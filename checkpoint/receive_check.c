@@ -222,6 +222,8 @@ int receive_check(struct receiver *self, const Hydra__V1__HandoffFacts *ours, st
 	choose_mode(self, ours);
 	if (strcmp(mode_name(self->mode), "unknown") == 0)
 		return fail_because(err, EPROTO, "the source asks for a mode that is not known here");
+	if (self->spec->run_root != NULL && receive_wait_for_name(self, err) < 0)
+		return err->code;
 	facts_compare(self->offer->facts, ours, &self->problems);
 	facts_check_mode(ours, self->mode, self->offer->has_user_namespace, &self->problems);
 	if (receive_check_lower(self, err) < 0)

@@ -163,6 +163,19 @@ int verdict_open(struct verdict *self, const char *path, Hydra__V1__HandoverReco
 	return 0;
 }
 
+bool verdict_is_aborted(const char *path)
+{
+	auto_close int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	Hydra__V1__HandoverRecord *record = NULL;
+	uint32_t sequence;
+	bool is_aborted = false;
+
+	if (fd >= 0 && read_record(fd, &record, &sequence) == 0)
+		is_aborted = record->state == HYDRA__V1__HANDOVER_STATE__HANDOVER_ABORTED;
+	hydra__v1__handover_record__free_unpacked(record, NULL);
+	return is_aborted;
+}
+
 int verdict_write(struct verdict *self, Hydra__V1__HandoverRecord *record, Hydra__V1__HandoverState state, struct error *err)
 {
 	uint8_t room[PLACE_SIZE];

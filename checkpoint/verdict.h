@@ -28,6 +28,8 @@ int verdict_make(struct verdict *self, const char *folder, Hydra__V1__HandoverRe
 /* Reads path. -ENOENT; -EPROTO: it is not understood. The caller frees *ret_record. is_locked tells whether somebody works on it; unless
  * somebody does, it is ours now. */
 int verdict_open(struct verdict *self, const char *path, Hydra__V1__HandoverRecord **ret_record, bool *ret_is_locked, struct error *err);
+/* Whether path says that it never ran here and never will; without a look at its lock. */
+bool verdict_is_aborted(const char *path);
 /* Durable when it returns 0. */
 int verdict_write(struct verdict *self, Hydra__V1__HandoverRecord *record, Hydra__V1__HandoverState state, struct error *err);
 /* Lets the lock go. Accepts VERDICT_NONE. */

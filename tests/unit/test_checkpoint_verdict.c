@@ -91,6 +91,20 @@ TEST(a_word_that_was_torn_leaves_the_one_before)
 	removed(&verdict);
 }
 
+TEST(who_only_looks_need_not_lock_it)
+{
+	Hydra__V1__HandoverRecord record = begun();
+	struct verdict verdict = made(&record);
+
+	CHECK(!verdict_is_aborted(path));
+	CHECK(verdict_write(&verdict, &record, HYDRA__V1__HANDOVER_STATE__HANDOVER_ABORTED, &err) == 0);
+	CHECK(verdict_is_aborted(path));
+	CHECK(pwrite(verdict.fd, "torn", 4, 20) == 4 && pwrite(verdict.fd, "torn", 4, PLACE_BYTES + 20) == 4);
+	CHECK(!verdict_is_aborted(path));
+	removed(&verdict);
+	CHECK(!verdict_is_aborted(path));
+}
+
 TEST(who_works_on_it_has_it_locked)
 {
 	Hydra__V1__HandoverRecord record = begun(), *seen = NULL;

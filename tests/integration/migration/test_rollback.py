@@ -109,6 +109,52 @@ def test_a_shared_volume_is_missing_at_the_target(cluster, rootfs, tmp_path):
     assert_stayed(cluster)
 
 
+def assert_the_next_one_waits(cluster):
+    """For the name at the target, where somebody who removes the last one is stopped."""
+    cluster.b.order_fault("receive.waits-for-name", "stop")
+    moving = cluster.a.popen([cluster.a.program("hydractl"), "--plain", "migrate", "counter", cluster.b.address])
+    wait_for(lambda: cluster.b.has_arrived("receive.waits-for-name"), "the next one to wait")
+    cluster.b.forget_faults()
+    cluster.b.kill("hydra-pager", signal.SIGCONT)
+    cluster.b.kill("hydra-setup", signal.SIGCONT)
+    assert moving.wait(DEADLINE) == 0
+    assert_counts_on(cluster.b)
+
+
+@pytest.mark.parametrize("stopped_at", ["setup.remove.runtime", "setup.remove.network"])
+def test_it_is_tried_again_before_the_last_of_it_is_gone_at_the_target(counter, stopped_at):
+    """The source goes on as soon as it is certain that nothing runs there, and may come again at once."""
+    counter.b.order_fault("receive.images")
+    counter.b.order_fault(stopped_at, "stop")
+    migrate_in_vain(counter)
+    wait_for(lambda: counter.b.has_arrived(stopped_at), "the target to be about to remove it")
+    assert_the_next_one_waits(counter)
+
+
+def test_it_is_tried_again_before_the_target_has_begun_to_remove_it(counter):
+    counter.b.order_fault("receive.images", "stop")
+    moving = counter.a.popen([counter.a.program("hydractl"), "--plain", "migrate", "counter", counter.b.address])
+    wait_for(lambda: counter.b.has_arrived("receive.images"), "the images to be there")
+    counter.b.order_fault("phase.target.failed", "stop")
+    for pid in counter.a.pids("hydractl"):
+        os.kill(pid, signal.SIGINT)
+    counter.b.kill("hydra-pager", signal.SIGCONT)
+    assert moving.wait(DEADLINE) == 130
+    wait_for(lambda: counter.b.has_arrived("phase.target.failed"), "the target to be about to remove it")
+    assert_the_next_one_waits(counter)
+
+
+def test_a_name_that_does_not_become_free_is_told(counter):
+    counter.b.order_fault("receive.images")
+    counter.b.order_fault("setup.remove.network", "stop")
+    migrate_in_vain(counter)
+    wait_for(lambda: counter.b.has_arrived("setup.remove.network"), "the target to be about to remove it")
+    assert "here already" in migrate_in_vain(counter)
+    counter.b.kill("hydra-setup", signal.SIGCONT)
+    assert_stayed(counter)
+    assert_can_still_move(counter)
+
+
 def test_the_name_is_in_use_at_the_target(counter, rootfs):
     run(counter.b, rootfs, "counter", "sleep", "1000")
     assert "here already" in migrate_in_vain(counter)
