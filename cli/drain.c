@@ -91,7 +91,8 @@ static int ask_targets(struct drain *self, struct error *err)
 	return r;
 }
 
-static int ask_preflight(const struct drain *self, struct drain_step *step, const struct host_report *target, char *why, size_t size)
+/* 0: the target can have it. */
+static int ask_preflight(const struct drain *self, struct drain_step *step, const struct host_report *target, struct preflight_answer *ret_answer)
 {
 	Hydra__V1__MigrateRequest request = self->way;
 	struct error err;
@@ -100,9 +101,11 @@ static int ask_preflight(const struct drain *self, struct drain_step *step, cons
 	request.namespace_ = (char *) (uintptr_t) step->container->namespace;
 	request.id = (char *) (uintptr_t) step->container->id;
 	request.host = target->name;
-	r = preflight_ask(self->cli, &request, why, size, &err);
+	r = preflight_ask(self->cli, &request, ret_answer, &err);
 	if (r < 0)
-		(void) text_fit(why, size, "%.300s", err.message);
+		(void) text_fit(ret_answer->why, sizeof(ret_answer->why), "%.300s", err.message);
+	if (r == 0)
+		(void) text_fit(step->layer, sizeof(step->layer), "%s", ret_answer->layer);
 	return r;
 }
 
@@ -110,14 +113,15 @@ static int ask_preflight(const struct drain *self, struct drain_step *step, cons
 static void check_step(const struct drain *self, struct drain_step *step)
 {
 	const struct host_report *chosen = step->target;
-	char why[sizeof(step->why)];
+	struct preflight_answer answer;
 
-	if (ask_preflight(self, step, chosen, step->why, sizeof(step->why)) == 0)
+	if (ask_preflight(self, step, chosen, &answer) == 0)
 		return;
+	(void) text_fit(step->why, sizeof(step->why), "%s", answer.why);
 	step->target = NULL;
 	for (size_t i = 0; i < self->target_count && step->target == NULL; i++) {
 		if (&self->targets[i] != chosen && drain_target_fits(step->container, &self->targets[i]) &&
-		    ask_preflight(self, step, &self->targets[i], why, sizeof(why)) == 0)
+		    ask_preflight(self, step, &self->targets[i], &answer) == 0)
 			step->target = &self->targets[i];
 	}
 }

@@ -18,7 +18,7 @@
 #define START_MS    30000 /* until a worker has begun */
 #define CALL_MS     30000
 
-enum move_state { MOVE_WAITS, MOVE_RUNS, MOVE_OVER };
+enum move_state { MOVE_WAITS, MOVE_RUNS, MOVE_FAILED, MOVE_DONE };
 
 struct move {
 	const struct drain_step *step;
@@ -52,7 +52,7 @@ void drain_tell(const struct cli *cli, const struct drain_step *step, const char
 
 static void conclude(struct drain_moves *self, struct move *move, bool is_moved, const char *detail)
 {
-	move->state = MOVE_OVER;
+	move->state = is_moved ? MOVE_DONE : MOVE_FAILED;
 	self->moved += is_moved;
 	self->failed += !is_moved;
 	drain_tell(self->cli, move->step, is_moved ? "moved" : "not moved", detail);
@@ -110,6 +110,21 @@ static void cancel_all(struct drain_moves *self, struct move *moves)
 	(void) fputs("cancelling; what was handed over already arrives all the same\n", stderr);
 }
 
+/* Another one is just bringing the layer that it needs, too: afterwards that is there, and need not be sent again. */
+static bool is_worth_waiting(const struct drain_moves *self, const struct move *moves, const struct move *move)
+{
+	bool is_on_its_way = false;
+
+	for (size_t i = 0; i < self->count && move->step->layer[0] != '\0'; i++) {
+		if (moves[i].step->target != move->step->target || strcmp(moves[i].step->layer, move->step->layer) != 0)
+			continue;
+		if (moves[i].state == MOVE_DONE)
+			return false;
+		is_on_its_way |= moves[i].state == MOVE_RUNS;
+	}
+	return is_on_its_way;
+}
+
 /* How many run. */
 static unsigned start_more(struct drain_moves *self, struct move *moves)
 {
@@ -120,7 +135,7 @@ static unsigned start_more(struct drain_moves *self, struct move *moves)
 	for (size_t i = 0; i < self->count && running < self->parallel; i++) {
 		bool may_start = !was_interrupted && (self->failed == 0 || self->keeps_going);
 
-		if (!may_start || moves[i].state != MOVE_WAITS)
+		if (!may_start || moves[i].state != MOVE_WAITS || is_worth_waiting(self, moves, &moves[i]))
 			continue;
 		start(self, &moves[i]);
 		running += moves[i].state == MOVE_RUNS;
@@ -174,7 +189,7 @@ int drain_moves_run(struct drain_moves *self, struct error *err)
 	(void) sigaction(SIGINT, &action, NULL);
 	(void) sigaction(SIGTERM, &action, NULL);
 	for (size_t i = 0; i < self->count; i++)
-		moves[i] = (struct move){.step = &self->steps[i], .state = self->steps[i].target != NULL ? MOVE_WAITS : MOVE_OVER};
+		moves[i] = (struct move){.step = &self->steps[i], .state = self->steps[i].target != NULL ? MOVE_WAITS : MOVE_FAILED};
 	run(self, moves, watch_fd);
 	for (size_t i = 0; i < self->count; i++) {
 		if (moves[i].state == MOVE_WAITS)

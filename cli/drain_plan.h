@@ -15,6 +15,7 @@ struct drain_step {
 	const struct host_container *container;
 	const struct host_report *target; /* NULL: it can't be moved */
 	char why[384];                    /* then: why not */
+	char layer[80]; /* what has to be sent to the target below its writable layer, as a digest; drain_plan() leaves it "" */
 };
 
 /* Nothing that the target tells of itself is in the way. */

@@ -45,5 +45,9 @@ int migrate_way_parse(const struct migrate_way *way, Hydra__V1__MigrateRequest *
 
 /* preflight.c: tells what is in the way. Returns an exit status: 0 when nothing is. */
 int preflight_run(const struct cli *cli, const Hydra__V1__MigrateRequest *request, struct error *err);
-/* The same, but says nothing: 0 when nothing is in the way, 1 with what is in why. */
-int preflight_ask(const struct cli *cli, const Hydra__V1__MigrateRequest *request, char *why, size_t size, struct error *err);
+/* The same, but says nothing. 0: nothing is in the way; 1: something is; or -errno. */
+struct preflight_answer {
+	char why[384];  /* 1: what is in the way */
+	char layer[80]; /* 0: the digest of the layer below the writable one, if the target does not have it; else "" */
+};
+int preflight_ask(const struct cli *cli, const Hydra__V1__MigrateRequest *request, struct preflight_answer *ret_answer, struct error *err);

@@ -99,23 +99,34 @@ static int show(const struct cli *cli, const char *text, struct error *err)
 	return can_migrate ? 0 : 1;
 }
 
-int preflight_ask(const struct cli *cli, const Hydra__V1__MigrateRequest *request, char *why, size_t size, struct error *err)
+/* 0: it can be moved. */
+static int digest(yyjson_val *report, struct preflight_answer *ret_answer)
+{
+	yyjson_val *problems = yyjson_obj_get(report, "problems"), *first = yyjson_arr_get_first(problems), *image = yyjson_obj_get(report, "image");
+	unsigned long long others = yyjson_arr_size(problems) + number_of(report, "problemsLeftOut") - 1;
+	char more[48] = "";
+
+	if (yyjson_get_bool(yyjson_obj_get(report, "canMigrate"))) {
+		if (yyjson_get_bool(yyjson_obj_get(image, "isSent")))
+			(void) text_fit(ret_answer->layer, sizeof(ret_answer->layer), "%s", text_of(image, "digest"));
+		return 0;
+	}
+	if (others > 0)
+		(void) text_fit(more, sizeof(more), "; and %llu more", others);
+	(void) text_fit(ret_answer->why, sizeof(ret_answer->why), "%.80s: %.200s%s", text_of(first, "object"), text_of(first, "reason"), more);
+	return 1;
+}
+
+int preflight_ask(const struct cli *cli, const Hydra__V1__MigrateRequest *request, struct preflight_answer *ret_answer, struct error *err)
 {
 	auto_message Hydra__V1__PreflightResponse *response = NULL;
 	int r = cli_call_daemon(cli, "Preflight", &request->base, &hydra__v1__preflight_response__descriptor, PATIENCE_MS, &response, err);
 	yyjson_doc *doc = r == 0 ? yyjson_read(response->report, strlen(response->report), 0) : NULL;
-	yyjson_val *report = yyjson_doc_get_root(doc), *problems = yyjson_obj_get(report, "problems"), *first = yyjson_arr_get_first(problems);
-	unsigned long long others = yyjson_arr_size(problems) + number_of(report, "problemsLeftOut") - 1;
-	char more[48] = "";
+	yyjson_val *report = yyjson_doc_get_root(doc);
 
-	if (r == 0 && report == NULL)
-		r = fail_because(err, EPROTO, "hydrad's report is not understood");
-	if (r == 0 && !yyjson_get_bool(yyjson_obj_get(report, "canMigrate"))) {
-		if (others > 0)
-			(void) text_fit(more, sizeof(more), "; and %llu more", others);
-		(void) text_fit(why, size, "%.80s: %.200s%s", text_of(first, "object"), text_of(first, "reason"), more);
-		r = 1;
-	}
+	*ret_answer = (struct preflight_answer){.why = ""};
+	if (r == 0)
+		r = report != NULL ? digest(report, ret_answer) : fail_because(err, EPROTO, "hydrad's report is not understood");
 	yyjson_doc_free(doc);
 	return r;
 }

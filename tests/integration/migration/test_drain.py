@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 
 import pytest
@@ -49,6 +50,22 @@ def test_several_at_a_time_and_to_an_address(three):
     assert said[:3] == [("moving", "c1"), ("moving", "c2"), ("moving", "c3")]
     assert sorted(said[3:]) == [("moved", "c1"), ("moved", "c2"), ("moved", "c3")]
     assert names(three.a) == set() and running(three.b) == {"c1", "c2", "c3"}
+
+
+def test_what_several_are_based_on_is_sent_once(three, rootfs, tmp_path):
+    """The second one waits for the first one that brings it; others do not."""
+    image = tmp_path / "images" / "web"
+    shutil.copytree(rootfs, image, symlinks=True)
+    (image / "big").write_bytes(os.urandom(5_000_000))
+    three.b.run("mount", "-t", "tmpfs", "tmpfs", str(image.parent))
+    for name in ("web1", "web2", "web3"):
+        run(three.a, str(image), name, "sleep", "1000")
+    said, _ = drain(three, "--to", "b", "--parallel", "6", "--order", "name")
+    assert said[:4] == [("moving", name) for name in ("c1", "c2", "c3", "web1")]
+    assert said.index(("moved", "web1")) < said.index(("moving", "web2")) < said.index(("moving", "web3")) < said.index(("moved", "web2"))
+    assert running(three.b) == {"c1", "c2", "c3", "web1", "web2", "web3"}
+    sent = {item["containerId"]: item["bytesSent"] for item in three.a.json("migrations", "--all")}
+    assert sent["web1"] > 5_000_000 > max(sent["web2"], sent["web3"]), sent
 
 
 def test_what_cannot_move_is_named_before_anything_moves(three, rootfs):
