@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """hydrad and hydra-setup killed at any moment: nothing stops, nothing is lost, half-done things are finished or undone."""
+import json
 import os
 import random
 import signal
@@ -141,6 +142,13 @@ def churn(host, rootfs, name, stop, results):
                      "no container" in host.ctl("rm", container, check=False).stderr, "the removal")
 
 
+def view_of(host, name):
+    """None: there is no such container, any more."""
+    done = host.ctl("--format", "json", "inspect", name, check=False)
+    assert done.returncode == 0 or "no container" in done.stderr, done.stderr
+    return json.loads(done.stdout) if done.returncode == 0 else None
+
+
 def test_killed_at_random_moments_under_load_nothing_is_lost(daemon_host, rootfs):
     host = daemon_host
     random.seed(4711)
@@ -169,10 +177,9 @@ def test_killed_at_random_moments_under_load_nothing_is_lost(daemon_host, rootfs
     wait_for(lambda: host.answers("hydrad.sock"), "the last daemon")
     # what a worker finished after its asker was told of the daemon's death is there, and is right
     for name in [item["id"] for item in host.json("ps", "-a") if item["id"] != "steady"]:
-        wait_for(lambda: host.ctl("inspect", name, check=False).returncode != 0 or
-                 host.inspect(name)["state"] in ("created", "stopped"), f"{name} to be finished or undone")
-        if host.ctl("inspect", name, check=False).returncode == 0:
-            view = host.inspect(name)
+        wait_for(lambda: not (seen := view_of(host, name)) or seen["state"] in ("created", "stopped"), f"{name} to be finished or undone")  # noqa: B023
+        view = view_of(host, name)
+        if view:
             assert view["state"] == "created" or view["exit"]["exitCode"] == int(name.split("-")[1]) % 100
             host.ctl("rm", "-f", name)
     assert [item["id"] for item in host.json("ps", "-a")] == ["steady"]

@@ -128,3 +128,62 @@ def test_root_of_a_user_namespace_has_the_users_systemd_too(user, manager, bundl
 def test_without_a_systemd_of_his_own_a_user_is_told_what_to_do(user, bundle):
     message = user.hydra("run", NAME, check=False).stderr
     assert "needs the user's own systemd" in message and "loginctl enable-linger" in message
+
+
+BUS = {
+    "dbus.socket": "[Unit]\nDefaultDependencies=no\n[Socket]\nListenStream=%t/bus\n",
+    "dbus.service": "[Unit]\nDefaultDependencies=no\nRequires=dbus.socket\n[Service]\nType=notify\n"
+                    "ExecStart=/usr/bin/dbus-daemon --session --address=systemd: --nofork --nopidfile --systemd-activation --syslog-only\n",
+}
+
+
+@pytest.fixture
+def bus(user):
+    """A message bus of the user's, as Debian's dbus-user-session would give him one."""
+    units = RUNTIME_DIR / "systemd/user"
+    units.mkdir(parents=True)
+    for name, text in BUS.items():
+        (units / name).write_text(text)
+    run("chown", "-R", f"{USER}:{GROUP}", RUNTIME_DIR)
+
+
+@pytest.fixture
+def podman(user, bus, manager, tmp_path_factory):
+    """Podman of the user, which has the manager of units that Podman takes where it has one: systemd."""
+    ranges = tmp_path_factory.mktemp("ranges") / "subuid"
+    ranges.write_text(f"{ACCOUNT.pw_name}:300000:65536\n")
+    for name in ("subuid", "subgid"):
+        run("mount", "--bind", ranges, f"/etc/{name}")
+    user.environment += [f"XDG_RUNTIME_DIR={RUNTIME_DIR}"]
+    user.does("systemctl", "--user", "start", "dbus.socket")
+    user.does("tar", "-C", "rootfs", "-cf", "image.tar", ".")
+
+    def podman(*args, **options):
+        return user.does("podman", "--root", f"{user.folder}/storage", "--runroot", f"{user.folder}/runroot", "--storage-driver", "vfs",
+                         "--cgroup-manager", "systemd", "--events-backend", "file", "--runtime", str(HYDRA), *args, **options)
+
+    podman("import", f"{user.folder}/image.tar", "busybox")
+    yield podman
+    podman("rm", "--all", "--force", "--time", "0", check=False)
+    podman("system", "migrate", check=False)
+    for name in ("subuid", "subgid"):
+        run("umount", f"/etc/{name}")
+
+
+def test_podman_of_a_user_and_his_systemd(user, manager, podman):
+    identity = podman("run", "--detach", "--name", "one", "--network", "none", "--memory", "64m", "busybox", "/bin/sleep", "100000").stdout.strip()
+    pid = int(podman("inspect", "--format", "{{.State.Pid}}", "one").stdout)
+    path = pathlib.Path(f"/proc/{pid}/cgroup").read_text().strip().removeprefix("0::/")
+    scope = CGROUPS / path[:path.index(".scope") + len(".scope")]
+    assert scope.is_relative_to(manager) and scope.name == f"libpod-{identity}.scope"
+    assert (scope / "memory.max").read_text().strip() == str(64 << 20)
+    assert podman("exec", "one", "/bin/echo", "inside").stdout == "inside\n"
+    podman("update", "--memory", "32m", "one")
+    user.does("systemctl", "--user", "daemon-reload")
+    assert (scope / "memory.max").read_text().strip() == str(32 << 20)
+    podman("pause", "one")
+    podman("unpause", "one")
+    podman("kill", "one")
+    assert podman("wait", "one").stdout == "137\n"
+    podman("rm", "one")
+    wait_until(lambda: not scope.exists(), "the end of the cgroup")
