@@ -84,13 +84,15 @@ static int follow(const struct cli *cli, const char *migration, Hydra__V1__Migra
 	struct migrate_display display;
 	uint64_t shown = 0;
 	bool is_cancelled = false;
+	int waited_ms = 0;
 
 	migrate_display_init(&display, cli);
 	if (watch_progress(cli, &watch_fd, err) < 0)
 		return err->code;
-	for (int waited_ms = 0;; waited_ms += await_progress(watch_fd, display.is_screen ? MIGRATE_DISPLAY_TICK_MS : LOOK_MS)) {
+	for (;;) {
 		auto_message Hydra__V1__MigrationStatus *status = NULL;
-		int r = migration_file_read(cli->root, migration, &status, NULL, err);
+		int r = migration_file_read_next(cli->root, migration, shown, &status, err);
+		bool is_news = r == 0 && status->sequence > shown;
 
 		if (r < 0 && (r != -ENOENT || waited_ms > START_MS))
 			return r;
@@ -98,16 +100,19 @@ static int follow(const struct cli *cli, const char *migration, Hydra__V1__Migra
 			is_cancelled = true;
 			cancel(cli, migration);
 		}
-		if (r == 0 && status->sequence > shown)
+		if (is_news)
 			migrate_display_show(&display, status);
 		else if (r == 0)
 			migrate_display_again(&display, status);
-		shown = r == 0 ? status->sequence : shown;
 		if (r == 0 && status->is_done) {
 			migrate_display_end(&display);
 			*ret_status = take_ptr(&status);
 			return 0;
 		}
+		if (is_news)
+			shown = status->sequence;
+		else
+			waited_ms += await_progress(watch_fd, display.is_screen ? MIGRATE_DISPLAY_TICK_MS : LOOK_MS);
 	}
 }
 

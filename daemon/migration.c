@@ -109,7 +109,7 @@ static bool answer_status(struct daemon *daemon, struct ttrpc_call *call, const 
 	auto_message Hydra__V1__MigrationStatus *status = NULL;
 	struct error err;
 
-	if (migration_file_read(daemon->root, id, &status, NULL, &err) < 0) {
+	if (migration_file_read_next(daemon->root, id, since, &status, &err) < 0) {
 		ttrpc_refuse_error(call, &err);
 		return true;
 	}

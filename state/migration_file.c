@@ -153,6 +153,8 @@ static void take_time(Hydra__V1__MigrationStatus *status, const char *phase, con
 /* What is known while the lines are read one after the other. */
 struct reading {
 	Hydra__V1__MigrationStatus *status;
+	uint64_t since; /* the phase in which something newer stands is the last one that is read */
+	bool is_whole;  /* all lines were read */
 	pid_t pid;
 	uint64_t bytes_sent, faults; /* as the last line says */
 };
@@ -259,6 +261,13 @@ static void take_line(struct reading *self, const char *line)
 	status->has_failed = status->is_done && strstr(line, "\"has_failed\":true") != NULL;
 }
 
+static bool is_beyond(const struct reading *self, const char *line)
+{
+	char phase[512];
+
+	return self->status->sequence > self->since && progress_text(line, "phase", phase, sizeof(phase)) && strcmp(phase, self->status->phase) != 0;
+}
+
 static int read_lines(int fd, const char *path, struct reading *reading, struct error *err)
 {
 	auto_free char *data = NULL;
@@ -271,9 +280,12 @@ static int read_lines(int fd, const char *path, struct reading *reading, struct 
 	rest = data;
 	for (char *end = strchr(rest, '\n'); end != NULL; end = strchr(rest, '\n')) {
 		*end = '\0';
+		if (is_beyond(reading, rest))
+			return 0;
 		take_line(reading, rest);
 		rest = end + 1;
 	}
+	reading->is_whole = true;
 	return 0;
 }
 
@@ -297,33 +309,61 @@ static void conclude_for_dead(Hydra__V1__MigrationStatus *status)
 	(void) message_set_string(&status->message, "the programs that did it were killed");
 }
 
-int migration_file_read(const char *root, const char *id, Hydra__V1__MigrationStatus **ret_status, pid_t *ret_pid,
-			struct error *err)
+static int read_file(struct reading *self, const char *root, const char *id, struct error *err)
 {
 	auto_free char *path = text_format("%s/.migrations/%s", root, id);
-	auto_message Hydra__V1__MigrationStatus *status = malloc(sizeof(*status));
 	auto_close int fd = FD_NONE;
-	struct reading reading = {.status = status};
 	bool is_alive;
 	int r = id_check("migration", id, err);
 
-	if (status == NULL)
-		return fail_errno(err, ENOMEM, "read '%s'", path);
-	hydra__v1__migration_status__init(status);
-	(void) message_set_string(&status->id, id);
 	if (r < 0)
 		return r;
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return errno == ENOENT ? fail_because(err, ENOENT, "no migration '%s'", id) : fail_errno(err, errno, "open '%s'", path);
 	is_alive = file_is_locked(fd); /* before reading: what a living one writes last is then read */
-	r = read_lines(fd, path, &reading, err);
+	r = read_lines(fd, path, self, err);
 	if (r < 0)
 		return r;
-	if (!is_alive && !status->is_done && status->sequence > 0)
-		conclude_for_dead(status);
-	*ret_status = take_ptr(&status);
-	if (ret_pid != NULL)
-		*ret_pid = reading.pid;
+	if (!self->is_whole) { /* what stands there as the end was not the last word */
+		self->status->is_done = self->status->has_failed = false;
+		self->status->ended_ns = 0;
+	} else if (!is_alive && !self->status->is_done && self->status->sequence > 0) {
+		conclude_for_dead(self->status);
+	}
 	return 0;
+}
+
+static int read_until(struct reading *self, const char *root, const char *id, Hydra__V1__MigrationStatus **ret_status, struct error *err)
+{
+	auto_message Hydra__V1__MigrationStatus *status = malloc(sizeof(*status));
+	int r;
+
+	if (status == NULL)
+		return fail_errno(err, ENOMEM, "read migration '%s'", id);
+	hydra__v1__migration_status__init(status);
+	(void) message_set_string(&status->id, id);
+	self->status = status;
+	r = read_file(self, root, id, err);
+	if (r == 0)
+		*ret_status = take_ptr(&status);
+	return r;
+}
+
+int migration_file_read(const char *root, const char *id, Hydra__V1__MigrationStatus **ret_status, pid_t *ret_pid,
+			struct error *err)
+{
+	struct reading reading = {.since = UINT64_MAX};
+	int r = read_until(&reading, root, id, ret_status, err);
+
+	if (r == 0 && ret_pid != NULL)
+		*ret_pid = reading.pid;
+	return r;
+}
+
+int migration_file_read_next(const char *root, const char *id, uint64_t since, Hydra__V1__MigrationStatus **ret_status, struct error *err)
+{
+	struct reading reading = {.since = since};
+
+	return read_until(&reading, root, id, ret_status, err);
 }

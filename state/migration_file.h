@@ -23,6 +23,9 @@ char *migration_folder(const char *root);
  * -ENOENT: no such migration. Free with message_free(). */
 int migration_file_read(const char *root, const char *id, Hydra__V1__MigrationStatus **ret_status, pid_t *ret_pid,
 			struct error *err);
+/* What it said at the end of the first phase that has something newer than sequence since: who asks again with the sequence of each answer
+ * hears of every phase, however late it comes. The newest when nothing is newer. */
+int migration_file_read_next(const char *root, const char *id, uint64_t since, Hydra__V1__MigrationStatus **ret_status, struct error *err);
 
 /* text without what would end a string of a line; the caller frees. */
 char *progress_safe(const char *text);

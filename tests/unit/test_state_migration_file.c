@@ -46,6 +46,40 @@ TEST(a_name_is_used_once_and_nothing_else_is_left)
 	CHECK(dir_remove_all(AT_FDCWD, root, &err) == 0);
 }
 
+static uint64_t expect_next(const char *root, uint64_t since, const char *phase, bool is_done)
+{
+	auto_message Hydra__V1__MigrationStatus *status = NULL;
+	struct error err;
+
+	CHECK(migration_file_read_next(root, "m", since, &status, &err) == 0);
+	CHECK(strcmp(status->phase, phase) == 0 && status->is_done == is_done);
+	return status->sequence;
+}
+
+TEST(who_looks_late_hears_of_every_phase)
+{
+	char root[] = "/tmp/hydra-migrations-XXXXXX";
+	struct error err;
+	uint64_t seen;
+	int fd;
+
+	CHECK(mkdtemp(root) != NULL);
+	CHECK(migration_file_make(root, "m", &fd, &err) == 0);
+	CHECK(expect_next(root, 0, "", false) == 0);
+	CHECK(dprintf(fd, "{\"phase\":\"sync\"}\n{\"phase\":\"sync\",\"bytes_done\":7}\n{\"bytes_done\":8}\n{\"phase\":\"freeze\"}\n"
+			  "{\"phase\":\"failed\",\"is_final\":true,\"has_failed\":true}\n{\"phase\":\"paging\"}\n") > 0);
+	seen = expect_next(root, 0, "sync", false);
+	CHECK(seen == 3);
+	seen = expect_next(root, seen, "freeze", false);
+	CHECK(expect_next(root, 2, "sync", false) == 3);
+	seen = expect_next(root, seen, "failed", false);
+	seen = expect_next(root, seen, "paging", false);
+	CHECK(expect_next(root, seen, "paging", false) == seen);
+	(void) close(fd);
+	CHECK(expect_next(root, seen, "failed", true) == seen + 1);
+	CHECK(dir_remove_all(AT_FDCWD, root, &err) == 0);
+}
+
 TEST(old_migrations_are_forgotten_but_not_those_under_way)
 {
 	char root[] = "/tmp/hydra-migrations-XXXXXX";

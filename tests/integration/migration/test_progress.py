@@ -4,10 +4,13 @@ import json
 import pathlib
 import re
 import signal
+import subprocess
 
 from cluster import names, wait_for
 from terminal import COLOUR, Terminal
 
+# of a source when all goes well (checkpoint/phases.c)
+PHASES = ["preflight", "sync", "freeze", "images", "vote", "committed", "paging", "done"]
 MAN_PAGE = pathlib.Path(__file__).parents[3] / "docs/man/hydractl.1"
 
 
@@ -45,6 +48,17 @@ def test_lines_where_there_is_no_terminal(counter):
     phases = [line.split()[0] for line in moved.stdout.splitlines()]
     assert [phase for phase in phases if phase in ("freeze", "committed", "done")] == ["freeze", "committed", "done"]
     assert phases[-1] == "moved"
+
+
+def test_who_looks_late_is_told_of_every_phase(counter):
+    moving = counter.a.popen(hydractl(counter.a, "migrate", "counter", counter.b.address), stdout=subprocess.PIPE, text=True)
+    said = [moving.stdout.readline()]
+    moving.send_signal(signal.SIGSTOP)
+    wait_for(lambda: names(counter.a) == set() and names(counter.b) == {"counter"}, "it to be moved")
+    moving.send_signal(signal.SIGCONT)
+    said += moving.communicate(timeout=60)[0].splitlines()
+    phases = [line.split()[0] for line in said]
+    assert [phase for phase in phases if phase in PHASES] == PHASES and phases[-1] == "moved", said
 
 
 def test_objects_whose_fields_the_man_page_explains(counter):
