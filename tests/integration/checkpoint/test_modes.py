@@ -100,7 +100,7 @@ def test_a_worker_that_dies_while_it_places_what_came_in_the_round(container, mi
     assert move.receiver.wait() == -signal.SIGKILL
     (tmp_path / "faults" / "pager.local.arrived").unlink()
     (tmp_path / "faults" / "pager.local").write_text("kill")
-    assert move.take_over({"HYDRA_FAULTS": str(tmp_path / "faults")}).wait(20) == -signal.SIGKILL
+    assert move.take_over({"HYDRA_FAULTS": str(tmp_path / "faults")}).wait(60) == -signal.SIGKILL
     pager = move.take_over()
     assert move.stdio.stdout.line("MANGLE") == "MANGLE bad=0"
     pager.kill()

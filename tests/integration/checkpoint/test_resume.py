@@ -93,7 +93,7 @@ def lose_memory(move):
 def test_when_the_source_has_lost_its_memory_the_keeper_is_told_to_end_the_tasks(held):
     move, _ = held(16)
     pager = lose_memory(move)
-    assert pager.wait(20) == 4
+    assert pager.wait(60) == 4
     move.thread.join(DEADLINE)
     assert b"lost" in move.said
     assert not move.work.exists(), "the source has said all that it could ask"
@@ -105,7 +105,7 @@ def test_when_the_source_has_lost_its_memory_who_touches_it_gets_a_signal(held):
     move.stdio.stdin.write("count\nverify\n")
     assert move.stdio.stdout.line("COUNT")  # it has all that it needs for that
     wait_for(lambda: not is_running(move.pid()), "it to touch what is missing")
-    assert pager.wait(20) == 0
+    assert pager.wait(60) == 0
     assert b"poisoned" in move.said and b"lost" not in move.said
 
 
@@ -127,7 +127,7 @@ def test_a_killed_target_worker_is_followed_by_another(held, command, answer):
     pager = move.take_over()
     assert move.stdio.stdout.line(answer[:4]) == answer
     assert move.sender.wait() == 0, move.sender.stderr
-    assert pager.wait(20) == 0, pager.stderr.read()
+    assert pager.wait(60) == 0, pager.stderr.read()
     wait_for(lambda: not list((move.tmp / "works").iterdir()), "the target's folder to be gone")
     wait_for(lambda: not is_running(move.container.pid), "the source's tasks to end")
 
@@ -142,11 +142,11 @@ def test_events_that_workers_died_over_are_not_forgotten(held, tmp_path):
     for _ in range(2):
         arrived.unlink()
         order.write_text("kill")
-        assert move.take_over({"HYDRA_FAULTS": str(order.parent)}).wait(20) == -signal.SIGKILL
+        assert move.take_over({"HYDRA_FAULTS": str(order.parent)}).wait(60) == -signal.SIGKILL
     network.is_slow = False
     pager = move.take_over()
     assert move.stdio.stdout.line("MANGLE") == "MANGLE bad=0"
-    assert pager.wait(20) == 0, pager.stderr.read()
+    assert pager.wait(60) == 0, pager.stderr.read()
     assert move.sender.wait() == 0, move.sender.stderr
 
 
@@ -156,12 +156,12 @@ def test_a_descriptor_that_a_worker_died_over_ends_it(held, tmp_path):
     move.stdio.stdin.write("fork\n")
     assert move.receiver.wait() == -signal.SIGKILL
     pager = move.take_over()
-    assert pager.wait(20) == 4
+    assert pager.wait(60) == 4
     assert "got lost with the pager" in pager.stderr.read()
 
 
 def test_the_source_hears_of_the_end_from_another_worker(held):
     move, _ = held(16, is_slow=False, receive__complete="kill")
     assert move.receiver.wait() == -signal.SIGKILL
-    assert move.take_over().wait(20) == 0
+    assert move.take_over().wait(60) == 0
     expect_moved(move, move.sender, 4096)

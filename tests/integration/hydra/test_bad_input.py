@@ -89,7 +89,7 @@ def test_a_full_disk_is_reported_and_nothing_left(any_host, rootfs):
 @pytest.mark.parametrize("name", ["hydrad", "hydra-monitor"])
 def test_programs_that_stay_say_what_they_are(name):
     def say(*arguments):
-        return subprocess.run([program(name), *arguments], capture_output=True, text=True, timeout=20, check=False)
+        return subprocess.run([program(name), *arguments], capture_output=True, text=True, timeout=60, check=False)
 
     done = say("--help")
     assert done.returncode == 0 and done.stdout.startswith(f"{name} ") and "Options:\n" in done.stdout and done.stderr == ""

@@ -115,7 +115,7 @@ def test_following_one_ends_with_it(any_host, rootfs, follow):
     follower = follow("-f", "web")
     wait_for(lambda: follower.types("web") == ["created", "started"], "what was before")
     host.ctl("stop", "-t", "0", "web")
-    assert follower.process.wait(20) == 0
+    assert follower.process.wait(60) == 0
     follower.reader.join()
     assert follower.types("web") == ["created", "started", "exited"]
     assert host.ctl("events", "-f", "web").stdout.count("\n") == 3

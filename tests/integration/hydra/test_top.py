@@ -94,7 +94,7 @@ def test_on_a_terminal_it_is_shown_in_place_and_the_terminal_restored(any_host, 
     wait_for(lambda: screen.read().count("\033[H1 containers") >= 3, "three looks")
     assert screen.text.startswith("\033[?1049h\033[?25l") and "web" in screen.text
     host.kill("hydractl", signal.SIGINT)
-    assert screen.process.wait(20) == 0
+    assert screen.process.wait(60) == 0
     assert screen.read().endswith("\033[?25h\033[?1049l")
     os.close(screen.ours)
 

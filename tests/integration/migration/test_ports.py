@@ -26,7 +26,7 @@ def published(cluster):
 def answer(cluster, host, port=8080):
     """What the client hears at a port of the host."""
     command = cluster.client.inside(sys.executable, "-c", FETCH, host.address.split(":")[0], str(port))
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     return done.stdout.strip()
 
 

@@ -71,6 +71,6 @@ def test_the_capture_would_have_seen_it(cluster):
     assert server.stdout.readline() == "\n"
     cluster.a.run(sys.executable, "-c", "import socket, sys; s=socket.create_connection((sys.argv[1], 9)); s.setsockopt(6, 1, 1)\n"
                   "for part in sys.argv[2:]: s.sendall(part.encode())", cluster.b.address.split(":")[0], needle[:20], needle[20:])
-    assert server.wait(20) == 0
+    assert server.wait(60) == 0
     server.stdout.close()
     assert capture.end()[2] == [needle]
