@@ -44,7 +44,7 @@ static const struct {
 bool devices_are_wanted(const struct spec *spec)
 {
 	for (size_t i = 0; i < spec->mounts.count; i++)
-		if (strcmp(spec->mounts.items[i].destination, "/dev") == 0 && mounts_is_bind(&spec->mounts.items[i]))
+		if (mounts_is_at(&spec->mounts.items[i], "dev") && mounts_is_bind(&spec->mounts.items[i]))
 			return false;
 	return true;
 }

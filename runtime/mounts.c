@@ -378,13 +378,24 @@ static int attach_by_name(const struct mount_context *self, int target_fd, const
 	return set_propagation(self, mount, options->propagation, err);
 }
 
+static const char *skip_nothing(const char *path)
+{
+	while (path[0] == '/' || (path[0] == '.' && (path[1] == '/' || path[1] == '\0')))
+		path++;
+	return path;
+}
+
+bool mounts_is_at(const struct spec_mount *mount, const char *name)
+{
+	const char *at = skip_nothing(mount->destination != NULL ? mount->destination : "");
+	size_t size = strlen(name);
+
+	return strncmp(at, name, size) == 0 && (at[size] == '/' || at[size] == '\0') && *skip_nothing(at + size) == '\0';
+}
+
 bool mounts_is_sealed_later(const struct spec_mount *mount)
 {
-	size_t size = mount->destination != NULL ? strlen(mount->destination) : 0;
-
-	while (size > 1 && mount->destination[size - 1] == '/')
-		size--;
-	return size == 4 && strncmp(mount->destination, "/dev", 4) == 0 && mount->type != NULL && strcmp(mount->type, "tmpfs") == 0;
+	return mounts_is_at(mount, "dev") && mount->type != NULL && strcmp(mount->type, "tmpfs") == 0;
 }
 
 /* Who names no mode gets that of the folder which is covered, as long as there is one. */

@@ -153,12 +153,14 @@ def create(bundle, out):
                               stderr=file, timeout=PATIENCE_S, check=False).returncode
 
 
-def test_cve_2019_19921_a_link_exchanged_for_proc(bundle, image, attacks, tmp_path):
+@pytest.mark.parametrize("spelling", ["/proc", "/./proc/"])
+def test_cve_2019_19921_a_link_exchanged_for_proc(bundle, image, attacks, tmp_path, spelling):
     (image / "elsewhere" / "sys").mkdir(parents=True)
     (image / "link").symlink_to("elsewhere")
     without(bundle, "/sys", "/sys/fs/cgroup").sh("stat -f -c %T /proc; wc -c </proc/uptime; echo 1 >/proc/sys/kernel/pid_max")
     bundle.linux["maskedPaths"], bundle.linux["readonlyPaths"] = ["/proc/uptime"], ["/proc/sys"]
-    for _ in range(RACES // 2):
+    next(mount for mount in bundle.config["mounts"] if mount["type"] == "proc")["destination"] = spelling
+    for _ in range(RACES // 4):
         with exchanging(attacks, image / "proc", image / "link"):
             made = create(bundle, tmp_path / "out")
         if (image / "proc").is_symlink():
