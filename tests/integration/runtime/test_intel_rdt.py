@@ -4,6 +4,7 @@ cgroup v1 without controllers, whose folders and `tasks` files the kernel makes 
 is written to a class, a folder with such files. The kernel's own refusals of schemata are not to be had in this way."""
 import os
 import pathlib
+import secrets
 import subprocess
 import time
 
@@ -11,24 +12,26 @@ import pytest
 from conftest import BUILD, covers, reap, wait_until
 
 
+NAME = f"name=rdt-{secrets.token_hex(4)}"  # the machine's, whose other tests may run just now
+
+
 def mount(place):
-    subprocess.run(["mount", "-t", "cgroup", "-o", f"none,name=rdt{os.getpid()}", "none", place], check=True)
+    return subprocess.run(["mount", "-t", "cgroup", "-o", f"none,{NAME}", "none", place], check=False).returncode == 0
 
 
 def unmount(place):
     """The kernel looks whether a hierarchy is empty just then, and folders are there a while longer than they can be seen. False: again."""
-    if not os.path.ismount(place):
-        mount(place)
-    subprocess.run(["umount", place], check=True)
+    if os.path.ismount(place) or mount(place):
+        subprocess.run(["umount", place], check=True)
     time.sleep(0.1)  # nothing tells of its end
-    return f"name=rdt{os.getpid()}:" not in pathlib.Path("/proc/self/cgroup").read_text()
+    return f"{NAME}:" not in pathlib.Path("/proc/self/cgroup").read_text()
 
 
 @pytest.fixture
 def groups(tmp_path, monkeypatch):
     place = tmp_path / "resctrl"
     place.mkdir()
-    mount(place)
+    assert mount(place)
     (place / "info").mkdir()
     (place / "info/L3_MON").mkdir()
     monkeypatch.setenv("HYDRA_RESCTRL", str(place))

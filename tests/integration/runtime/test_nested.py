@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -136,7 +137,7 @@ def bundle_inside(hydra, rootfs, tmp_path):
 class Docker:
     def __init__(self, folder):
         self.socket_path = folder / "docker.sock"
-        self.cgroup = f"/hydra-nested-{os.getpid()}"
+        self.cgroup = f"/hydra-nested-{secrets.token_hex(4)}"
         self.config = folder / "docker.json"
         self.config.write_text(json.dumps({
             "iptables": False, "ip6tables": False, "bridge": "none", "data-root": f"{folder}/data", "exec-root": f"{folder}/exec", "pidfile": f"{folder}/pid",

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import secrets
 import shutil
 import subprocess
 import tempfile
@@ -61,7 +62,7 @@ class RootlessBundle(Bundle):
     def __init__(self, path, user, image):
         path.mkdir()
         own(path)
-        self.path, self.id, self.hydra = path, f"rootless-{os.getpid()}-{path.name}", user
+        self.path, self.id, self.hydra = path, f"rootless-{secrets.token_hex(4)}-{path.name}", user
         user("spec", "--rootless", "--bundle", path)
         self.config = json.loads((path / "config.json").read_text())
         self.config["root"] = {"path": str(image)}
@@ -214,7 +215,7 @@ def test_what_a_user_cannot_have_is_refused_before_anything_is_made(bundle, chan
 @pytest.fixture
 def cgroup():
     """One that was handed over to the user, with one in it that he is in: what systemd does for a session."""
-    outer = UNIFIED / f"hydra-test-{os.getpid()}"
+    outer = UNIFIED / f"hydra-test-{secrets.token_hex(4)}"
     (outer / "session").mkdir(parents=True)
     for folder in (outer, outer / "session"):
         for path in (folder, *(folder / name for name in ("cgroup.procs", "cgroup.threads", "cgroup.subtree_control"))):
