@@ -29,8 +29,7 @@ static struct container *container_of_call(struct ttrpc_call *call)
 	return shim_container(call->server->context);
 }
 
-/* The end of every operation: its result is the answer. */
-static void answer(struct container *container, const struct error *err, void *context)
+void service_answer(struct container *container, const struct error *err, void *context)
 {
 	struct ttrpc_call *call = context;
 
@@ -61,7 +60,7 @@ static void handle_create(struct ttrpc_call *call, const ProtobufCMessage *messa
 	if (is_done_already(call, container->record->state != HYDRA__V1__CONTAINER_STATE__STATE_CREATING) || deferred_add(container, call, message))
 		return;
 	ttrpc_call_begin(call);
-	container_create(container, answer, call);
+	container_create(container, service_answer, call);
 }
 
 static void handle_start(struct ttrpc_call *call, const ProtobufCMessage *message)
@@ -73,7 +72,7 @@ static void handle_start(struct ttrpc_call *call, const ProtobufCMessage *messag
 	ttrpc_call_begin(call);
 	if (container->record->state == HYDRA__V1__CONTAINER_STATE__STATE_CREATED)
 		restart_begin_anew(container);
-	container_start(container, answer, call);
+	container_start(container, service_answer, call);
 }
 
 static void handle_pause(struct ttrpc_call *call, const ProtobufCMessage *message)
@@ -83,7 +82,7 @@ static void handle_pause(struct ttrpc_call *call, const ProtobufCMessage *messag
 	if (deferred_add(container, call, message) || is_done_already(call, container->record->state == HYDRA__V1__CONTAINER_STATE__STATE_PAUSED))
 		return;
 	ttrpc_call_begin(call);
-	container_pause(container, answer, call);
+	container_pause(container, service_answer, call);
 }
 
 static void handle_resume(struct ttrpc_call *call, const ProtobufCMessage *message)
@@ -93,7 +92,7 @@ static void handle_resume(struct ttrpc_call *call, const ProtobufCMessage *messa
 	if (deferred_add(container, call, message) || is_done_already(call, container->record->state == HYDRA__V1__CONTAINER_STATE__STATE_RUNNING))
 		return;
 	ttrpc_call_begin(call);
-	container_resume(container, answer, call);
+	container_resume(container, service_answer, call);
 }
 
 static void handle_state(struct ttrpc_call *call, const ProtobufCMessage *message)
@@ -155,7 +154,7 @@ static void handle_kill(struct ttrpc_call *call, const ProtobufCMessage *message
 		return;
 	ttrpc_call_begin(call);
 	(void) container_kill(process->container, process, (int) request->signal, request->all, &err);
-	answer(process->container, &err, call);
+	service_answer(process->container, &err, call);
 }
 
 static void reply_exit(struct ttrpc_call *call, exit_record *exit)
@@ -454,7 +453,7 @@ static void handle_update(struct ttrpc_call *call, const ProtobufCMessage *messa
 		(void) health_update(container, request->health_check, &err);
 	if (err.code == 0)
 		(void) container_save(container, &err);
-	answer(container, &err, call);
+	service_answer(container, &err, call);
 }
 
 #define SHIM(name_, request_, handler_) {"hydra.v1.Shim", name_, &hydra__v1__##request_##__descriptor, handler_}

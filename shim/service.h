@@ -6,10 +6,13 @@
 
 #include "proto/ttrpc_server.h"
 
+struct container;
 struct process;
 
 extern const struct ttrpc_method service_methods[];
 
+/* The end of every operation: its result is the answer to context, a call. */
+void service_answer(struct container *container, const struct error *err, void *context);
 /* Answers when the process has ended, now or later. */
 void service_wait_for(struct ttrpc_call *call, struct process *process);
 /* A predecessor may have sent the signal: twice SIGKILL is as good as once, of others nobody knows. True: the call is answered. */

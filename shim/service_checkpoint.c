@@ -60,17 +60,6 @@ void service_migration_end(struct ttrpc_call *call, const ProtobufCMessage *mess
 		ttrpc_reply_empty(call);
 }
 
-static void answer(struct container *container, const struct error *err, void *context)
-{
-	struct ttrpc_call *call = context;
-
-	(void) container;
-	if (err->code < 0)
-		ttrpc_refuse_error(call, err);
-	else
-		ttrpc_reply_empty(call);
-}
-
 void service_checkpoint(struct ttrpc_call *call, const ProtobufCMessage *message)
 {
 	if (must_wait(container_of_call(call), call, message))
@@ -80,5 +69,5 @@ void service_checkpoint(struct ttrpc_call *call, const ProtobufCMessage *message
 		return;
 	}
 	ttrpc_call_begin(call);
-	container_checkpoint(container_of_call(call), (const void *) message, answer, call);
+	container_checkpoint(container_of_call(call), (const void *) message, service_answer, call);
 }
