@@ -39,7 +39,7 @@ static bool is_leaving(const struct receiver *self, const char *path)
 	if (dir_fd < 0)
 		return false;
 	if (record_load(dir_fd, &container, &err) < 0)
-		return err.code == -ENOENT; /* on the way out it is among the first that go */
+		return err.code == -ENOENT; /* on its way out it may be gone before the folder is */
 	return container->state == HYDRA__V1__CONTAINER_STATE__STATE_REMOVING || was_called_off(self, container);
 }
 

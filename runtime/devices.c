@@ -9,6 +9,7 @@
 #include "base/owned.h"
 #include "base/text.h"
 #include "runtime/id_map.h"
+#include "runtime/mount_options.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -44,7 +45,7 @@ static const struct {
 bool devices_are_wanted(const struct spec *spec)
 {
 	for (size_t i = 0; i < spec->mounts.count; i++)
-		if (mounts_is_at(&spec->mounts.items[i], "dev") && mounts_is_bind(&spec->mounts.items[i]))
+		if (mount_is_at(spec->mounts.items[i].destination, "dev") && mounts_is_bind(&spec->mounts.items[i]))
 			return false;
 	return true;
 }

@@ -175,3 +175,18 @@ int mount_options_parse(const struct json_strings *option_words, struct mount_op
 	}
 	return 0;
 }
+
+static const char *skip_nothing(const char *path)
+{
+	while (path[0] == '/' || (path[0] == '.' && (path[1] == '/' || path[1] == '\0')))
+		path++;
+	return path;
+}
+
+bool mount_is_at(const char *destination, const char *name)
+{
+	const char *at = skip_nothing(destination);
+	size_t size = strlen(name);
+
+	return strncmp(at, name, size) == 0 && (at[size] == '/' || at[size] == '\0') && *skip_nothing(at + size) == '\0';
+}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The option words of a mount ("nosuid", "rbind", "rro", …) as flags. Pure.
+ * The option words of a mount ("nosuid", "rbind", "rro", …) as flags, and its destination. Pure.
  */
 #pragma once
 
@@ -28,3 +28,6 @@ int mount_options_parse(const struct json_strings *words, struct mount_options *
 
 /* All the words that have a meaning here, for `hydra features`; ends with NULL. */
 const char *mount_options_word(size_t index);
+
+/* Whether a destination is the folder of that name in the root, however it is written: "/proc", "/proc/", "/./proc". */
+bool mount_is_at(const char *destination, const char *name);

@@ -378,24 +378,9 @@ static int attach_by_name(const struct mount_context *self, int target_fd, const
 	return set_propagation(self, mount, options->propagation, err);
 }
 
-static const char *skip_nothing(const char *path)
-{
-	while (path[0] == '/' || (path[0] == '.' && (path[1] == '/' || path[1] == '\0')))
-		path++;
-	return path;
-}
-
-bool mounts_is_at(const struct spec_mount *mount, const char *name)
-{
-	const char *at = skip_nothing(mount->destination != NULL ? mount->destination : "");
-	size_t size = strlen(name);
-
-	return strncmp(at, name, size) == 0 && (at[size] == '/' || at[size] == '\0') && *skip_nothing(at + size) == '\0';
-}
-
 bool mounts_is_sealed_later(const struct spec_mount *mount)
 {
-	return mounts_is_at(mount, "dev") && mount->type != NULL && strcmp(mount->type, "tmpfs") == 0;
+	return mount->destination != NULL && mount_is_at(mount->destination, "dev") && mount->type != NULL && strcmp(mount->type, "tmpfs") == 0;
 }
 
 /* Who names no mode gets that of the folder which is covered, as long as there is one. */

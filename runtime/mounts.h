@@ -25,9 +25,6 @@ struct mount_context {
 
 int mounts_make(const struct mount_context *self, size_t index, const struct spec_mount *mount, struct error *err);
 
-/* Whether its destination is the folder of that name in the root, however it is written: "/proc", "/proc/", "/./proc". */
-bool mounts_is_at(const struct spec_mount *mount, const char *name);
-
 /* The tmpfs on /dev: folders and devices come into it after it was mounted; rootfs_guard() makes it read-only when it should be. */
 bool mounts_is_sealed_later(const struct spec_mount *mount);
 

@@ -116,7 +116,7 @@ static int guard_init(struct guard *self, const struct spec *spec, int root_fd, 
 	for (size_t i = 0; i < spec->mounts.count && self->proc_fd < 0; i++) {
 		const struct spec_mount *mount = &spec->mounts.items[i];
 
-		if (mount->type == NULL || strcmp(mount->type, "proc") != 0 || !mounts_is_at(mount, "proc"))
+		if (mount->type == NULL || strcmp(mount->type, "proc") != 0 || !mount_is_at(mount->destination, "proc"))
 			continue;
 		self->proc_fd = open_in_root(root_fd, "/proc", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
 		if (self->proc_fd < 0)

@@ -91,6 +91,16 @@ TEST(filesystem_options_that_are_too_long_are_refused)
 	CHECK(mount_options_parse(&strings, &options) < 0);
 }
 
+TEST(a_folder_of_the_root_is_known_however_it_is_written)
+{
+	const char *same[] = {"/proc", "/proc/", "//proc", "/./proc/.", "proc"}, *others[] = {"/process", "/proc/sys", "/", "", "/.proc", "/proc/..", "/a/proc"};
+
+	for (size_t i = 0; i < sizeof(same) / sizeof(same[0]); i++)
+		CHECK(mount_is_at(same[i], "proc"));
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		CHECK(!mount_is_at(others[i], "proc"));
+}
+
 TEST(signals_have_numbers_names_and_prefixes)
 {
 	int number = 0;
