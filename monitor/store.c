@@ -53,6 +53,7 @@ static void remove_at(struct monitor *monitor, struct deposit **link)
 	struct deposit *deposit = *link;
 
 	*link = deposit->next;
+	log_debug("descriptor dropped", "container=%s/%s name=%s", deposit->namespace, deposit->id, deposit->name);
 	keeper_forget(monitor, deposit->namespace, deposit->id, deposit->name);
 	deposit_free(deposit);
 }
@@ -183,15 +184,17 @@ static void put(struct depositor *self, const struct store_request *request, int
 {
 	struct monitor *monitor = self->monitor;
 	struct deposit *before = find(monitor, request);
+	bool is_the_same = before != NULL && fd >= 0 && kernel_is_same_file(before->fd, fd);
 
 	note_found(self, request);
+	if (!is_the_same)
+		(void) drop(monitor, request->namespace, request->id, request->name);
 	log_debug("descriptor deposited", "container=%s/%s name=%s", request->namespace, request->id, request->name);
-	if (before != NULL && fd >= 0 && kernel_is_same_file(before->fd, fd)) {
+	if (is_the_same) {
 		before->by = self;
 		(void) close(fd);
 		return;
 	}
-	(void) drop(monitor, request->namespace, request->id, request->name);
 	if (fd < 0 || !limits_allow(&monitor->limits, &fd)) {
 		owned_fd_release(&fd);
 		refuse(self, request);

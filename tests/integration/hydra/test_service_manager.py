@@ -11,7 +11,8 @@ from hosts import program, signal_if_there, wait_for
 from logs import lines, log_bytes
 from service_manager import ServiceManager
 
-CONTAINER = 5  # of each container: its process, both outputs, the requests of its shim, and the socket for these
+# of each container: both outputs, the socket for requests to its shim, its process, the requests themselves; and more (shim/deposit.c)
+CONTAINER, EXEC, INPUT, SESSION, REQUEST = ["1", "2", "l", "p", "q"], ["1", "2", "p"], ["0"], ["a", "f"], ["k"]
 COUNT = "i=0; while [ ! -e /data/go ]; do i=$((i+1)); echo $i; sleep 0.01; done; echo end $i; exit 5"
 
 
@@ -26,6 +27,22 @@ def monitor(host):
 
 def counting(host, rootfs, name="web", *options):
     host.ctl("run", "-d", "--name", name, "--rootfs", rootfs, "-v", "/var/lib/hydra:/data", *options, "sh", "-c", COUNT)
+
+
+def kinds_of(log):
+    """By container, what the monitor has taken and not dropped: names without numbers and without ids of execs."""
+    kept = {}
+    for done, container, name in re.findall(r"descriptor (deposited|dropped) container=default/(\S+) name=(\S+)$", log, re.M):
+        names = kept.setdefault(container, set())
+        (names.add if done == "deposited" else names.discard)(name)
+    return {container: sorted(name[0] for name in names) for container, names in kept.items()}
+
+
+def keep(host, monitor, **wanted):
+    """Waits until just this is kept of each container. What a request needs is kept, too, until it is answered."""
+    wanted = {container: sorted(kinds) for container, kinds in wanted.items()}
+    wait_for(lambda: monitor.hear() or (kinds_of(host.log("service")) == wanted and len(monitor.kept) == sum(map(len, wanted.values()))),
+             f"{wanted} to be kept, not {kinds_of(host.log('service'))}")
 
 
 def kill_all(host, monitor):
@@ -51,10 +68,10 @@ def finish(host, name="web"):
 
 def test_what_shims_deposit_is_kept_until_their_containers_end(host, monitor, rootfs):
     counting(host, rootfs)
-    wait_for(lambda: monitor.hear() or len(monitor.kept) == CONTAINER, "both outputs and its socket to be kept")
+    keep(host, monitor, web=CONTAINER)
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{11}", name) for name, _ in monitor.kept)
-    exec_id = host.ctl("exec", "-d", "web", "sh", "-c", "while [ ! -e /data/go ]; do sleep 0.05; done").stdout.strip()
-    wait_for(lambda: monitor.hear() or len(monitor.kept) == CONTAINER + 3, f"those of {exec_id}")
+    host.ctl("exec", "-d", "web", "sh", "-c", "while [ ! -e /data/go ]; do sleep 0.05; done")
+    keep(host, monitor, web=CONTAINER + EXEC)
     finish(host)
     wait_for(lambda: monitor.hear() or not monitor.kept, "nothing to be kept")
 
@@ -62,7 +79,7 @@ def test_what_shims_deposit_is_kept_until_their_containers_end(host, monitor, ro
 def test_a_monitor_and_a_shim_killed_together_lose_nothing(host, monitor, rootfs):
     counting(host, rootfs)
     counting(host, rootfs, "other")
-    wait_for(lambda: monitor.hear() or len(monitor.kept) == 2 * CONTAINER, "their outputs to be kept")
+    keep(host, monitor, web=CONTAINER, other=CONTAINER)
     for _ in range(3):
         kill_all(host, monitor)
         assert [host.inspect(name)["state"] for name in ("web", "other")] == ["unknown", "unknown"]
@@ -82,8 +99,7 @@ def test_a_session_goes_on_when_the_monitor_and_the_shim_are_killed_together(hos
         session.stdin.write(f"{number}\n")
         session.stdin.flush()
         assert session.stdout.readline() == f"got {number}\n"
-        # the process, three pipes, what waits for the session, and its connection
-        wait_for(lambda: monitor.hear() or len(monitor.kept) == CONTAINER + 6, "all of it to be kept")
+        keep(host, monitor, web=CONTAINER + EXEC + INPUT + SESSION)
         kill_all(host, monitor)
         monitor.start()
         reachable(host, "web")
@@ -96,7 +112,7 @@ def test_a_session_goes_on_when_the_monitor_and_the_shim_are_killed_together(hos
 def test_who_waits_for_an_answer_gets_it_from_the_successor(host, monitor, rootfs):
     counting(host, rootfs)
     waiting = host.popen([program("hydractl"), "wait", "web"], stdout=-1, text=True)
-    wait_for(lambda: monitor.hear() or len(monitor.kept) == CONTAINER + 1, "its connection to be kept as well")
+    keep(host, monitor, web=CONTAINER + REQUEST)
     kill_all(host, monitor)
     monitor.start()
     reachable(host, "web")
@@ -108,7 +124,7 @@ def test_who_waits_for_an_answer_gets_it_from_the_successor(host, monitor, rootf
 
 def test_what_ended_while_the_monitor_and_the_shim_were_dead_is_read_to_its_end(host, monitor, rootfs):
     counting(host, rootfs)
-    wait_for(lambda: monitor.hear() or len(monitor.kept) == CONTAINER, "its outputs to be kept")
+    keep(host, monitor, web=CONTAINER)
     kill_all(host, monitor)
     pid = host.inspect("web")["pid"]
     host.path("/var/lib/hydra/go").touch()
@@ -122,12 +138,12 @@ def test_what_ended_while_the_monitor_and_the_shim_were_dead_is_read_to_its_end(
 
 def test_what_is_deposited_again_is_not_kept_twice(host, monitor, rootfs):
     counting(host, rootfs)
-    wait_for(lambda: monitor.hear() or len(monitor.kept) == CONTAINER, "its outputs to be kept")
+    keep(host, monitor, web=CONTAINER)
     monitor.kill()
     monitor.start()
     wait_for(lambda: len(re.findall(r"deposited container=default/web name=[12]$", host.log("service"), re.M)) == 4, "the same outputs again")
     counting(host, rootfs, "other")
-    wait_for(lambda: monitor.hear() or len(monitor.kept) == 2 * CONTAINER, "the other's outputs to be kept")
+    keep(host, monitor, web=CONTAINER, other=CONTAINER)
     assert len({name for name, _ in monitor.kept}) == len(monitor.kept)
     host.path("/var/lib/hydra/go").touch()
     assert host.ctl("wait", "other").stdout == "5\n"
@@ -141,10 +157,11 @@ def test_the_end_of_input_arrives_although_somebody_keeps_a_copy(host, monitor, 
     session = host.popen([program("hydractl"), *command, rootfs if command[0] == "run" else "web", "cat"],
                          stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
     try:
-        # one more pipe, what waits for the session, and its connection
-        kept = CONTAINER + (CONTAINER if command[0] == "run" else 3) + 3
-        wait_for(lambda: monitor.hear() or len(monitor.kept) == kept, "both outputs, the ends of what reads and its session to be kept")
+        wanted = {"web": CONTAINER + EXEC + INPUT + SESSION} if command[0] == "exec" else {"web": CONTAINER, "cat": CONTAINER + INPUT + SESSION}
+        keep(host, monitor, **wanted)
         wait_for(lambda: command[0] == "exec" or host.inspect("cat")["state"] == "running", "its start")
+        keep(host, monitor, **wanted)
+        kept = len(monitor.kept)
         monitor.kill(end)
         assert len(monitor.kept) == (kept if end == signal.SIGKILL else kept - 1)
         session.stdin.close()
@@ -159,17 +176,17 @@ def test_the_end_of_input_arrives_although_somebody_keeps_a_copy(host, monitor, 
 
 def test_what_was_kept_of_a_container_that_is_gone_is_dropped(host, monitor, rootfs):
     counting(host, rootfs)
-    wait_for(lambda: monitor.hear() or len(monitor.kept) == CONTAINER, "its outputs to be kept")
+    keep(host, monitor, web=CONTAINER)
     monitor.kill()
     host.ctl("rm", "-f", "web")
-    assert len(monitor.kept) == CONTAINER
+    assert len(monitor.kept) == len(CONTAINER)
     monitor.start()
     wait_for(lambda: monitor.hear() or not monitor.kept, "nothing to be kept")
 
 
 def test_a_shim_that_dies_before_it_deposits_again_has_a_successor(host, monitor, rootfs):
     counting(host, rootfs)
-    wait_for(lambda: monitor.hear() or len(monitor.kept) == CONTAINER, "its outputs to be kept")
+    keep(host, monitor, web=CONTAINER)
     host.kill("hydra-shim", signal.SIGSTOP)
     monitor.kill()
     monitor.start()
@@ -181,7 +198,7 @@ def test_a_shim_that_dies_before_it_deposits_again_has_a_successor(host, monitor
 
 def test_an_upgraded_monitor_keeps_what_was_kept(host, monitor, rootfs):
     counting(host, rootfs)
-    wait_for(lambda: monitor.hear() or len(monitor.kept) == CONTAINER, "its outputs to be kept")
+    keep(host, monitor, web=CONTAINER)
     names = {name for name, _ in monitor.kept}
     pid = monitor.pid()
     host.ctl("upgrade", "monitor")
