@@ -73,6 +73,12 @@ static void run_errands(struct event_timer *timer)
 	}
 }
 
+void keeper_flush(struct monitor *monitor)
+{
+	if (monitor->errands != NULL)
+		run_errands(&monitor->errand_timer);
+}
+
 /* Now when the manager takes it, otherwise later, in order: we never wait for it. */
 static void tell(struct monitor *monitor, const char *format, const char *key, int fd)
 {

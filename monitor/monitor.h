@@ -130,7 +130,8 @@ bool limits_allow(struct limits *self, int *fd);
 int shims_spawn(struct monitor *monitor, const char *namespace, const char *id, bool adopt, pid_t *ret_pid, struct error *err);
 /* True when pid was a shim's; its end is dealt with. */
 bool shims_ended(struct monitor *monitor, pid_t pid, int status);
-/* Containers whose shim died and whose parent was not us: at start, and soon after one that deposits ended. */
+/* Containers whose shim died and whose parent was not us, and what is left of those that are over: at start, and soon after one that
+ * deposits ended. */
 void shims_recover(struct monitor *monitor);
 void shims_look_soon(struct monitor *monitor);
 bool shims_has_child(const struct monitor *monitor, pid_t pid);
@@ -143,6 +144,8 @@ void shims_reported(struct monitor *monitor, const char *namespace, const char *
 
 /* Something of it still runs, will run again or was not read to its end, and nobody supervises it. */
 bool shims_need_successor(struct monitor *monitor, const char *namespace, const char *id);
+/* No shim supervises it, and none will. */
+bool shims_are_done_with(struct monitor *monitor, const char *namespace, const char *id);
 /* True while a successor is due or has just begun: it must find what it adopts. */
 bool shims_are_being_replaced(const struct monitor *monitor);
 
@@ -150,15 +153,18 @@ bool shims_are_being_replaced(const struct monitor *monitor);
 bool shims_seal(const struct monitor *monitor, Hydra__V1__SealedMonitor *sealed);
 void shims_unseal(struct monitor *monitor, const Hydra__V1__SealedMonitor *sealed);
 
-/* store.c: descriptors that shims deposit (proto/store.h). listen_fd: FD_NONE, or that of the binary before. */
+/* store.c, deposits.c: descriptors that shims deposit (proto/store.h). listen_fd: FD_NONE, or that of the binary before. */
 int store_open(struct monitor *monitor, int listen_fd, struct error *err);
 /* name "*": all of the container. */
 void store_drop(struct monitor *monitor, const char *namespace, const char *id, const char *name);
 /* What a shim that has ended said last, which may be that nothing is left to be done. */
 void store_hear_out(struct monitor *monitor, pid_t pid);
-/* Its standard output or error is not at its end: otherwise the shim would have dropped it. */
 /* What is kept under that name, still the store's; FD_NONE: nothing. */
 int store_find(const struct monitor *monitor, const char *namespace, const char *id, const char *name);
+/* What no shim has deposited since we began, of containers that none is there for or will be: the one that could have dropped it has gone
+ * before it found us. */
+void store_drop_orphans(struct monitor *monitor);
+/* Its standard output or error is not at its end: otherwise the shim would have dropped it. */
 bool store_has_output(const struct monitor *monitor, const char *namespace, const char *id);
 
 /* Without a word to keeper.c, which has a copy already; takes fd. */
@@ -175,6 +181,8 @@ void store_unseal(struct monitor *monitor, const Hydra__V1__SealedMonitor *seale
 /* keeper.c: a copy of each deposit with the service manager; nothing happens when there is none. */
 void keeper_keep(struct monitor *monitor, const char *namespace, const char *id, const char *name, int fd);
 void keeper_forget(struct monitor *monitor, const char *namespace, const char *id, const char *name);
+/* We end: what waits for the service manager is told now, as far as it takes it. */
+void keeper_flush(struct monitor *monitor);
 /* At an ordinary start: what was kept of containers that still are goes back into the store. */
 void keeper_recover(struct monitor *monitor);
 

@@ -87,6 +87,28 @@ bool shims_need_successor(struct monitor *monitor, const char *namespace, const 
 	return find_need(monitor, namespace, id) == NEEDED;
 }
 
+static bool shims_watches(const struct monitor *monitor, const char *namespace, const char *id)
+{
+	for (const struct watched_shim *shim = monitor->shims; shim != NULL; shim = shim->next) {
+		if (strcmp(shim->id, id) == 0 && strcmp(shim->namespace, namespace) == 0)
+			return true;
+	}
+	return false;
+}
+
+bool shims_are_done_with(struct monitor *monitor, const char *namespace, const char *id)
+{
+	struct run_dir dir;
+	struct error ignored;
+	bool has_shim = false;
+
+	if (run_dir_open(&dir, monitor->root, namespace, id, &ignored) == 0) {
+		has_shim = run_dir_is_locked(&dir, LOCK_SHIM);
+		run_dir_close(&dir);
+	}
+	return !has_shim && !shims_watches(monitor, namespace, id) && find_need(monitor, namespace, id) == NOT_NEEDED;
+}
+
 static int start(struct watched_shim *self, bool adopt, struct error *err)
 {
 	const char *root = self->monitor->root;
@@ -174,15 +196,6 @@ static const char *describe(int status, char *buffer, size_t size)
 	else
 		(void) text_fit(buffer, size, "status %d", WEXITSTATUS(status));
 	return buffer;
-}
-
-static bool shims_watches(const struct monitor *monitor, const char *namespace, const char *id)
-{
-	for (const struct watched_shim *shim = monitor->shims; shim != NULL; shim = shim->next) {
-		if (strcmp(shim->id, id) == 0 && strcmp(shim->namespace, namespace) == 0)
-			return true;
-	}
-	return false;
 }
 
 bool shims_are_being_replaced(const struct monitor *monitor)
@@ -276,6 +289,7 @@ void shims_recover(struct monitor *monitor)
 
 	if (run_dir_visit(monitor->root, NULL, recover_one, monitor, &err) < 0)
 		log_error("run directories not read", "error=\"%s\"", err.message);
+	store_drop_orphans(monitor);
 }
 
 static void look(struct event_timer *timer)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The fd store (proto/store.h): descriptors of shims, by container and name.
+ * The fd store (proto/store.h): who deposits descriptors, and what they say. The descriptors themselves are in deposits.c.
  */
 #include "base/fd_pass.h"
 #include "base/kernel.h"
@@ -8,6 +8,7 @@
 #include "base/number.h"
 #include "base/owned.h"
 #include "base/text.h"
+#include "monitor/deposits.h"
 #include "monitor/monitor.h"
 #include "proto/store.h"
 
@@ -21,15 +22,6 @@
 
 #define CONNECTIONS_MAX 4096
 
-struct deposit {
-	char *namespace;
-	char *id;
-	char *name;
-	int fd;
-	const struct depositor *by; /* NULL: from before us, or its connection is gone */
-	struct deposit *next;
-};
-
 struct depositor {
 	struct monitor *monitor;
 	struct event_source source; /* fd FD_NONE: it hung up, and may come again */
@@ -38,59 +30,6 @@ struct depositor {
 	bool is_refused;            /* there was no room for something of it */
 	struct depositor *next;
 };
-
-static void deposit_free(struct deposit *self)
-{
-	owned_fd_release(&self->fd);
-	free(self->namespace);
-	free(self->id);
-	free(self->name);
-	free(self);
-}
-
-static void remove_at(struct monitor *monitor, struct deposit **link)
-{
-	struct deposit *deposit = *link;
-
-	*link = deposit->next;
-	log_debug("descriptor dropped", "container=%s/%s name=%s", deposit->namespace, deposit->id, deposit->name);
-	keeper_forget(monitor, deposit->namespace, deposit->id, deposit->name);
-	deposit_free(deposit);
-}
-
-static void drop_what_is_not_of(const struct depositor *self, const struct store_request *request)
-{
-	struct deposit **link = &self->monitor->deposits;
-
-	while (*link != NULL) {
-		const struct deposit *deposit = *link;
-
-		if (deposit->by != self && strcmp(deposit->id, request->id) == 0 && strcmp(deposit->namespace, request->namespace) == 0)
-			remove_at(self->monitor, link);
-		else
-			link = &(*link)->next;
-	}
-}
-
-/* True: something was dropped. */
-static bool drop(struct monitor *monitor, const char *namespace, const char *id, const char *name)
-{
-	struct deposit **link = &monitor->deposits;
-	bool was_there = false;
-
-	while (*link != NULL) {
-		const struct deposit *deposit = *link;
-
-		if (strcmp(deposit->id, id) == 0 && strcmp(deposit->namespace, namespace) == 0 &&
-		    (strcmp(name, "*") == 0 || strcmp(deposit->name, name) == 0)) {
-			remove_at(monitor, link);
-			was_there = true;
-		} else {
-			link = &(*link)->next;
-		}
-	}
-	return was_there;
-}
 
 /* One after the other: who gives something back makes room for one at least. */
 static void tell_room(const struct monitor *monitor)
@@ -106,56 +45,14 @@ static void tell_room(const struct monitor *monitor)
 
 void store_drop(struct monitor *monitor, const char *namespace, const char *id, const char *name)
 {
-	if (drop(monitor, namespace, id, name))
+	if (deposits_drop(monitor, namespace, id, name))
 		tell_room(monitor);
 }
 
-bool store_has_output(const struct monitor *monitor, const char *namespace, const char *id)
+void store_drop_orphans(struct monitor *monitor)
 {
-	for (const struct deposit *deposit = monitor->deposits; deposit != NULL; deposit = deposit->next) {
-		/* "1" and "2" are init's; those of execs have the exec's id behind it, and are read for clients alone: "a" and more */
-		bool is_output = strcmp(deposit->name, "1") == 0 || strcmp(deposit->name, "2") == 0 || deposit->name[0] == 'a';
-
-		if (is_output && strcmp(deposit->id, id) == 0 &&
-		    strcmp(deposit->namespace, namespace) == 0)
-			return true;
-	}
-	return false;
-}
-
-int store_find(const struct monitor *monitor, const char *namespace, const char *id, const char *name)
-{
-	for (const struct deposit *deposit = monitor->deposits; deposit != NULL; deposit = deposit->next) {
-		if (strcmp(deposit->name, name) == 0 && strcmp(deposit->id, id) == 0 && strcmp(deposit->namespace, namespace) == 0)
-			return deposit->fd;
-	}
-	return FD_NONE;
-}
-
-static struct deposit *find(const struct monitor *monitor, const struct store_request *request)
-{
-	struct deposit *deposit = monitor->deposits;
-
-	while (deposit != NULL && (strcmp(deposit->id, request->id) != 0 || strcmp(deposit->name, request->name) != 0 ||
-				   strcmp(deposit->namespace, request->namespace) != 0))
-		deposit = deposit->next;
-	return deposit;
-}
-
-void store_add(struct monitor *monitor, const char *namespace, const char *id, const char *name, int fd)
-{
-	struct deposit *deposit = calloc(1, sizeof(*deposit));
-
-	if (deposit == NULL) {
-		(void) close(fd);
-		return;
-	}
-	*deposit = (struct deposit){.namespace = text_copy(namespace),
-				    .id = text_copy(id),
-				    .name = text_copy(name),
-				    .fd = fd,
-				    .next = monitor->deposits};
-	monitor->deposits = deposit;
+	if (deposits_drop_orphans(monitor))
+		tell_room(monitor);
 }
 
 static void refuse(struct depositor *self, const struct store_request *request)
@@ -183,12 +80,12 @@ static void note_found(const struct depositor *self, const struct store_request 
 static void put(struct depositor *self, const struct store_request *request, int fd)
 {
 	struct monitor *monitor = self->monitor;
-	struct deposit *before = find(monitor, request);
+	struct deposit *before = deposits_find(monitor, request->namespace, request->id, request->name);
 	bool is_the_same = before != NULL && fd >= 0 && kernel_is_same_file(before->fd, fd);
 
 	note_found(self, request);
 	if (!is_the_same)
-		(void) drop(monitor, request->namespace, request->id, request->name);
+		(void) deposits_drop(monitor, request->namespace, request->id, request->name);
 	log_debug("descriptor deposited", "container=%s/%s name=%s", request->namespace, request->id, request->name);
 	if (is_the_same) {
 		before->by = self;
@@ -202,7 +99,7 @@ static void put(struct depositor *self, const struct store_request *request, int
 	}
 	keeper_keep(monitor, request->namespace, request->id, request->name, fd);
 	store_add(monitor, request->namespace, request->id, request->name, fd);
-	before = find(monitor, request);
+	before = deposits_find(monitor, request->namespace, request->id, request->name);
 	if (before != NULL)
 		before->by = self;
 }
@@ -214,15 +111,6 @@ static void greet(struct depositor *self, const struct store_request *request)
 	note_found(self, request);
 	if (number_parse_u64(request->name, &lost_ns) == 0 && lost_ns > 0)
 		account_lost(self->monitor, lost_ns);
-}
-
-static void give(struct monitor *monitor, const struct store_request *request, int client_fd)
-{
-	for (struct deposit *deposit = monitor->deposits; deposit != NULL; deposit = deposit->next) {
-		if (strcmp(deposit->id, request->id) == 0 && strcmp(deposit->namespace, request->namespace) == 0)
-			(void) fd_pass_send(client_fd, deposit->name, strlen(deposit->name) + 1, &deposit->fd, 1);
-	}
-	(void) fd_pass_send(client_fd, "", 1, NULL, 0);
 }
 
 static void depositor_hang_up(struct depositor *self)
@@ -237,8 +125,7 @@ static void depositor_free(struct depositor *self)
 {
 	int pidfd = self->life.fd;
 
-	for (struct deposit *deposit = self->monitor->deposits; deposit != NULL; deposit = deposit->next)
-		deposit->by = deposit->by == self ? NULL : deposit->by;
+	deposits_forget_depositor(self->monitor, self);
 	for (struct depositor **link = &self->monitor->depositors; *link != NULL; link = &(*link)->next) {
 		if (*link == self) {
 			*link = self->next;
@@ -276,11 +163,11 @@ static ssize_t serve(struct depositor *self)
 	else if (is_valid && strcmp(request.verb, "drop") == 0)
 		store_drop(self->monitor, request.namespace, request.id, request.name);
 	else if (is_valid && strcmp(request.verb, "only") == 0)
-		drop_what_is_not_of(self, &request);
+		deposits_drop_others(self->monitor, request.namespace, request.id, self);
 	else if (is_valid && strcmp(request.verb, "ended") == 0)
 		ends_answer(&self->monitor->ends, &request, self->source.fd);
 	else if (is_valid && strcmp(request.verb, "take") == 0)
-		give(self->monitor, &request, self->source.fd);
+		deposits_give(self->monitor, request.namespace, request.id, self->source.fd);
 	while (count > 0)
 		(void) close(fds[--count]);
 	return size;
@@ -377,6 +264,7 @@ void store_let_inputs_go(struct monitor *monitor)
 		if (deposit->name[0] == '0')
 			keeper_forget(monitor, deposit->namespace, deposit->id, deposit->name);
 	}
+	keeper_flush(monitor);
 }
 
 void store_await(struct monitor *monitor, pid_t pid)
@@ -431,37 +319,6 @@ int store_open(struct monitor *monitor, int listen_fd, struct error *err)
 	return event_loop_add(&monitor->loop, &monitor->store_source, fd, EPOLLIN, err);
 }
 
-unsigned store_count(const struct monitor *monitor)
-{
-	unsigned count = 0;
-
-	for (const struct deposit *deposit = monitor->deposits; deposit != NULL; deposit = deposit->next)
-		count++;
-	return count;
-}
-
-static bool seal_deposits(const struct monitor *monitor, Hydra__V1__SealedMonitor *sealed)
-{
-	size_t count = 0;
-
-	for (const struct deposit *deposit = monitor->deposits; deposit != NULL; deposit = deposit->next)
-		count++;
-	sealed->deposits = calloc(count + 1, sizeof(*sealed->deposits));
-	for (const struct deposit *deposit = monitor->deposits; deposit != NULL && sealed->deposits != NULL; deposit = deposit->next) {
-		Hydra__V1__SealedDeposit *item = malloc(sizeof(*item));
-
-		if (item == NULL)
-			return false;
-		hydra__v1__sealed_deposit__init(item);
-		item->namespace_ = text_copy(deposit->namespace);
-		item->id = text_copy(deposit->id);
-		item->name = text_copy(deposit->name);
-		item->fd = deposit->fd;
-		sealed->deposits[sealed->n_deposits++] = item;
-	}
-	return sealed->deposits != NULL;
-}
-
 bool store_seal(const struct monitor *monitor, Hydra__V1__SealedMonitor *sealed)
 {
 	size_t count = 0;
@@ -475,7 +332,7 @@ bool store_seal(const struct monitor *monitor, Hydra__V1__SealedMonitor *sealed)
 		if (depositor->source.fd >= 0)
 			sealed->depositor_fds[sealed->n_depositor_fds++] = depositor->source.fd;
 	}
-	return seal_deposits(monitor, sealed);
+	return deposits_seal(monitor, sealed);
 }
 
 void store_unseal(struct monitor *monitor, const Hydra__V1__SealedMonitor *sealed)
