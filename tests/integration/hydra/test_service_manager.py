@@ -184,22 +184,22 @@ def test_what_was_kept_of_a_container_that_is_gone_is_dropped(host, monitor, roo
     wait_for(lambda: monitor.hear() or not monitor.kept, "nothing to be kept")
 
 
-def test_what_was_kept_of_a_container_that_goes_before_its_shim_is_heard_again_is_dropped(host, monitor, rootfs):
+@pytest.fixture
+def unheard(host, monitor, rootfs):
+    """A container of a shim that the monitor, which has begun anew, did not hear yet."""
     counting(host, rootfs)
     keep(host, monitor, web=CONTAINER)
     host.kill("hydra-shim", signal.SIGSTOP)
     monitor.kill()
     monitor.start()
+
+
+def test_what_was_kept_of_a_container_that_goes_before_its_shim_is_heard_again_is_dropped(host, monitor, unheard):
     host.ctl("rm", "-f", "web")
     wait_for(lambda: monitor.hear() or not monitor.kept, "nothing to be kept")
 
 
-def test_a_shim_that_dies_before_it_deposits_again_has_a_successor(host, monitor, rootfs):
-    counting(host, rootfs)
-    keep(host, monitor, web=CONTAINER)
-    host.kill("hydra-shim", signal.SIGSTOP)
-    monitor.kill()
-    monitor.start()
+def test_a_shim_that_dies_before_it_deposits_again_has_a_successor(host, monitor, unheard):
     host.kill("hydra-shim")
     reachable(host, "web")
     finish(host)
