@@ -86,7 +86,8 @@ class Trial:
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         wait_for(lambda: there.has_arrived(case.point) or moving.poll() is not None, f"{case.point}")
         assert there.has_arrived(case.point), f"it ended without {case.point}: {moving.communicate()[0]}"
-        before = self.a.inspect(self.name)["migration"]["id"]
+        # the source may have removed the container already
+        before = next(item["id"] for item in self.a.json("migrations", "--all") if item["containerId"] == self.name)
         undo = self._do(case.deed)
         for host in (self.a, self.b):
             for name in STOPPABLE:
