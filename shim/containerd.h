@@ -22,6 +22,7 @@ struct containerd {
 	uint64_t offered; /* of the one that was sent and not answered; 0: none */
 	uint64_t retry_ns;
 	struct event_timer retry_timer;
+	struct event_timer reader_timer; /* output whose reader has not come yet is there for it for a while */
 	struct event_timer delete_timer; /* output that nobody reads does not hold up a Delete for ever */
 	event **kept; /* what was in the journal when the run directory went, and is not taken yet */
 	size_t kept_count;

@@ -22,6 +22,7 @@
 #include <string.h>
 
 #define UNREAD_OUTPUT_NS (2 * NS_PER_S)
+#define LOOK_AGAIN_NS    (10 * NS_PER_MS) /* nothing tells that a FIFO is empty */
 
 static struct shim *shim_of(struct ttrpc_call *call)
 {
@@ -338,7 +339,8 @@ static void handle_delete(struct ttrpc_call *call, const ProtobufCMessage *messa
 static bool may_be_deleted(const struct process *process)
 {
 	const struct container *container = process->container;
-	bool is_read = process_is_drained(process) && (process->log == NULL || !output_is_busy(process->log));
+	bool is_read = process_is_drained(process) && (process->log == NULL || !output_is_busy(process->log)) &&
+		       fifos_fd(process, FIFO_STDOUT) < 0 && fifos_fd(process, FIFO_STDERR) < 0;
 
 	if (process->is_added)
 		return true;
@@ -398,8 +400,12 @@ bool containerd_progress(struct shim *shim)
 
 	for (struct process *process = container->processes; process != NULL; process = next) {
 		next = process->next;
-		if (process->has_ended && process_is_drained(process) && (process->log == NULL || output_count(process->log).pending == 0))
-			fifos_close_output(process);
+		if (process->has_ended && process_is_drained(process) && (process->log == NULL || output_count(process->log).pending == 0)) {
+			if (fifos_are_unread(process, UNREAD_OUTPUT_NS))
+				event_loop_arm(&shim->loop, &self->reader_timer, LOOK_AGAIN_NS);
+			else
+				fifos_close_output(process);
+		}
 		if (process->delete_call != NULL && may_be_deleted(process))
 			delete_process(process);
 	}
@@ -437,7 +443,7 @@ static void handle_shutdown(struct ttrpc_call *call, const ProtobufCMessage *mes
 	shim_consider_end(shim);
 }
 
-static void give_up_waiting(struct event_timer *timer)
+static void look_again(struct event_timer *timer)
 {
 	struct containerd *self = timer->context;
 
@@ -451,7 +457,7 @@ int containerd_init(struct shim *shim, struct error *err)
 	if (self == NULL)
 		return fail_errno(err, ENOMEM, "serve containerd");
 	self->shim = shim;
-	self->delete_timer = (struct event_timer){.handle = give_up_waiting, .context = self};
+	self->delete_timer = self->reader_timer = (struct event_timer){.handle = look_again, .context = self};
 	shim->containerd = self;
 	shim->server.further_methods = containerd_methods;
 	containerd_events_init(self);

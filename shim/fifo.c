@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "shim/fifo.h"
 
+#include "base/clock.h"
 #include "base/fault.h"
 #include "base/owned.h"
 #include "base/text.h"
@@ -12,6 +13,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define STEP_SIZE     65536
@@ -27,6 +29,7 @@ struct fifo {
 struct fifos {
 	struct fifo fifo[FIFO_COUNT];
 	int pipes[2]; /* of these, for the queue */
+	uint64_t unread_since_ns; /* its end; 0: that was not looked for */
 };
 
 static struct event_loop *loop_of(const struct fifo *self)
@@ -265,6 +268,22 @@ void fifos_start_input(struct process *process)
 		return;
 	if (process->pid > 0 && process_input_fd(process) >= 0)
 		watch(self, handle_input, EPOLLIN);
+}
+
+bool fifos_are_unread(struct process *process, uint64_t limit_ns)
+{
+	uint64_t now_ns = clock_monotonic_ns();
+	int unread = 0;
+
+	for (int i = FIFO_STDOUT; i <= FIFO_STDERR && process->fifos != NULL && unread == 0; i++) {
+		if (process->fifos->fifo[i].fd >= 0 && ioctl(process->fifos->fifo[i].fd, FIONREAD, &unread) < 0)
+			unread = 0;
+	}
+	if (unread == 0)
+		return false;
+	if (process->fifos->unread_since_ns == 0)
+		process->fifos->unread_since_ns = now_ns;
+	return now_ns - process->fifos->unread_since_ns < limit_ns;
 }
 
 void fifos_close_output(struct process *process)

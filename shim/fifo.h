@@ -32,7 +32,10 @@ void fifos_start_input(struct process *process);
 /* CloseIO: no further client will write; end of file reaches the process when what is there is read. */
 void fifos_close_input(struct process *process);
 
-/* Nothing more will come: who reads sees the end. */
+/* Nothing more will come: true when something is in them that nobody has read, and it has not been so for limit_ns. What is in a FIFO that
+ * its reader has not opened yet would be lost with our end. */
+bool fifos_are_unread(struct process *process, uint64_t limit_ns);
+/* Who reads sees the end. */
 void fifos_close_output(struct process *process);
 
 /* For and from a successor or another binary; number: as above. Takes fd. */

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Shims of containerd's tasks that are killed under hydra-monitor: containerd, its clients and the task see a pause at most."""
 import os
+import pathlib
 import re
 import shutil
 import signal
@@ -134,6 +135,21 @@ def test_an_application_that_writes_while_nobody_reads_goes_on(host):
     assert status == 9 and dropped and output.endswith("end\n")
     # in the middle of a line a mark begins with an end of line of its own
     assert 0 <= sum(dropped) + len(rest) - written <= len(dropped)
+
+
+def test_output_is_there_for_a_reader_that_comes_after_the_end(host):
+    """As on a busy machine, where a client's thread opens the FIFO when a short command is over."""
+    folder = pathlib.Path(host.rootfs) / "fifos"
+    folder.mkdir()
+    # ctr itself reads until it has gone
+    host.ctr("run", "-d", "--fifo-dir", str(folder), *host.options(), "web", "/bin/sh", "-c", "while [ ! -e /go ]; do sleep 0.01; done; echo late")
+    pid, _ = host.status("web")
+    (pathlib.Path(host.rootfs) / "go").touch()
+    wait_for(lambda: not host.path(f"/proc/{pid}").exists(), "its end")
+    reader = os.open(next(folder.glob("**/*-stdout")), os.O_RDONLY | os.O_NONBLOCK)
+    os.set_blocking(reader, True)
+    with open(reader) as output:
+        assert output.read() == "late\n"
 
 
 # What a request does when its shim dies at that point: all of them have their whole effect, once.
